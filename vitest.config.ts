@@ -1,0 +1,26 @@
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vitest/config";
+
+const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
+
+/** Tests run on the sources; only the `runtime` and `package` projects run on the built and packed package. */
+const alias = [
+  { find: /^layerdiffuse$/, replacement: path("./src/index.ts") },
+  { find: /^layerdiffuse\/local$/, replacement: path("./src/local/index.ts") },
+];
+
+export default defineConfig({
+  test: {
+    projects: [
+      { resolve: { alias }, test: { name: "unit", include: ["test/unit/**/*.test.ts"] } },
+      { resolve: { alias }, test: { name: "contract", include: ["test/contract/**/*.test.ts"] } },
+      {
+        resolve: { alias },
+        test: { name: "runtime", include: ["test/runtime/**/*.test.ts"], testTimeout: 120_000, hookTimeout: 300_000 },
+      },
+      {
+        test: { name: "package", include: ["test/package/**/*.test.ts"], testTimeout: 120_000, hookTimeout: 300_000 },
+      },
+    ],
+  },
+});
