@@ -1,0 +1,205 @@
+import { type ConnectionOptions, type Internals, milliseconds, realInternals, refuseUnknown, wholeNumber } from "./config.ts";
+import { type RequestOptions, RunpodEndpoint, type RunOptions, type WaitForJobOptions, waitOptionNames } from "./endpoint.ts";
+import { ConfigurationError, isLayerDiffuseError } from "./errors.ts";
+import type { GeneratedImage, ImageContext } from "./image.ts";
+import { Job } from "./job.ts";
+import { runMany } from "./many.ts";
+import { Call } from "./progress.ts";
+import type { Health } from "./protocol/answers.ts";
+import { type GenerateInput, randomSeed, type WireInput, wireInput } from "./protocol/input.ts";
+import { limits } from "./protocol/limits.ts";
+import type { Policy } from "./protocol/request.ts";
+import { pace } from "./wait.ts";
+
+export interface LayerDiffuseOptions extends ConnectionOptions {
+  /** What a second on the worker costs, in USD; fills `image.job.cost`. */
+  pricePerSecond?: number | undefined;
+}
+
+export interface SubmitOptions extends RequestOptions, Pick<RunOptions, "webhook" | "policy" | "cancelOnAbort"> {
+  /** Milliseconds until a worker takes the job; makes up `policy.ttl`. Default: the client's option. */
+  queueTimeout?: number | undefined;
+  /** Milliseconds from then on; also sent as `policy.executionTimeout`. Default: the client's option. */
+  executionTimeout?: number | undefined;
+}
+
+export interface GenerateOptions extends WaitForJobOptions, Pick<RunOptions, "webhook" | "policy"> {
+  /**
+   * `"async"`: the job is queued and its id known before anything is waited for, so nothing can be
+   * lost. `"sync"`: one held request first, which saves a round trip for a warm endpoint. Default: `"async"`.
+   */
+  mode?: "async" | "sync" | undefined;
+}
+
+export interface GenerateManyOptions extends GenerateOptions {
+  /** Jobs at once. Default: the client's `concurrency`. */
+  concurrency?: number | undefined;
+}
+
+/** How one of many inputs ended. */
+export type ManyResult<Input = string | GenerateInput> =
+  | { index: number; input: Input; image: GeneratedImage; error?: undefined }
+  | { index: number; input: Input; error: unknown; image?: undefined };
+
+const submitOptionNames = [
+  "signal",
+  "webhook",
+  "policy",
+  "cancelOnAbort",
+  "queueTimeout",
+  "executionTimeout",
+] as const satisfies (keyof SubmitOptions)[];
+const generateOptionNames = [
+  ...waitOptionNames,
+  "webhook",
+  "policy",
+  "mode",
+] as const satisfies (keyof GenerateOptions)[];
+
+/**
+ * Text in, transparent PNG out.
+ *
+ * @example
+ * const client = new LayerDiffuse(); // RUNPOD_ENDPOINT_ID, RUNPOD_API_KEY from the environment
+ * const image = await client.generate("a red apple, high quality");
+ * await image.save("output.png");
+ */
+export class LayerDiffuse {
+  /** The endpoint underneath, for everything that is not about images. */
+  readonly endpoint: RunpodEndpoint;
+  readonly #pricePerSecond: number | undefined;
+  readonly #internals: Internals;
+
+  /** @throws ConfigurationError */
+  constructor(options?: LayerDiffuseOptions);
+  /** @internal */
+  constructor(options: LayerDiffuseOptions | undefined, internals: Internals);
+  constructor(options: LayerDiffuseOptions = {}, internals: Internals = realInternals) {
+    const { pricePerSecond, ...connection } = options;
+    if (pricePerSecond !== undefined && !(pricePerSecond >= 0)) {
+      throw new ConfigurationError(`pricePerSecond is a price in USD, got ${String(pricePerSecond)}.`);
+    }
+    this.endpoint = new RunpodEndpoint(connection, internals);
+    this.#pricePerSecond = pricePerSecond;
+    this.#internals = internals;
+  }
+
+  /**
+   * Makes one image: submits the job, waits through the cold start, checks and decodes the result.
+   *
+   * @throws InvalidInputError before anything is sent; the job's error; the time-outs; the signal's
+   * reason. The error table is in docs/errors.md.
+   */
+  async generate(input: string | GenerateInput, options: GenerateOptions = {}): Promise<GeneratedImage> {
+    refuseUnknown("option", options, generateOptionNames);
+    const wire = wireInput(input, randomSeed);
+    const call = new Call(this.#internals.clock, options.signal, options.onProgress);
+    try {
+      call.signal.throwIfAborted();
+      call.report("submitting");
+      const { queueTimeout, executionTimeout } = this.#clocks(options);
+      const deadline = call.startedAt + queueTimeout;
+      const runOptions = { ...this.#runOptions(options), signal: call.signal };
+      const wait = Math.max(limits.minWait, Math.min(pace.longPoll, queueTimeout + executionTimeout));
+      const state =
+        (options.mode === "sync" ? await this.endpoint.submitHeld(wire.fields, runOptions, { wait, deadline }) : undefined) ??
+        (await this.endpoint.submit("run", wire.fields, runOptions, { deadline }));
+      return await this.#job(state.id, wire).receive(call, options, state);
+    } finally {
+      call.end();
+    }
+  }
+
+  /**
+   * Makes many images, `concurrency` at once, and yields each as it ends. `inputs` may be of any
+   * length, or asynchronous: an input is taken when its job can start. One that fails is yielded with its
+   * error and does not stop the others; leaving the loop, or the signal, cancels what still runs.
+   */
+  async *generateMany<Input extends string | GenerateInput>(
+    inputs: Iterable<Input> | AsyncIterable<Input>,
+    options: GenerateManyOptions = {},
+  ): AsyncGenerator<ManyResult<Input>, void, undefined> {
+    refuseUnknown("option", options, [...generateOptionNames, "concurrency"]);
+    const { concurrency = this.endpoint.connection.concurrency, signal, ...each } = options;
+    const settled = runMany(inputs, wholeNumber("concurrency", concurrency, 1), signal, (input, stop) =>
+      this.generate(input, { ...each, signal: stop }),
+    );
+    for await (const { index, input, result, error } of settled) {
+      yield result ? { index, input, image: result } : { index, input, error };
+    }
+  }
+
+  /** Queues a job and answers as soon as the endpoint has it. Keep `job.id`: with it any process can take the job up. */
+  async submit(input: string | GenerateInput, options: SubmitOptions = {}): Promise<Job> {
+    refuseUnknown("option", options, submitOptionNames);
+    const wire = wireInput(input, randomSeed);
+    const { queueTimeout } = this.#clocks(options);
+    const deadline = this.#internals.clock.now() + queueTimeout;
+    const { id } = await this.endpoint.submit("run", wire.fields, this.#runOptions(options), { deadline });
+    return this.#job(id, wire);
+  }
+
+  /** A job submitted before, by this process or another. Nothing is asked until its methods are called. */
+  job(id: string): Job {
+    return this.#job(id, {});
+  }
+
+  /**
+   * Resolves when a worker is up and has its model loaded, or is about to (the published image loads it with the
+   * first picture). Sends a job that draws nothing and takes a moment.
+   */
+  async warmUp(options: WaitForJobOptions = {}): Promise<void> {
+    refuseUnknown("option", options, waitOptionNames);
+    const call = new Call(this.#internals.clock, options.signal, options.onProgress);
+    try {
+      call.report("submitting");
+      const runOptions = { ...this.#runOptions(options), signal: call.signal };
+      const deadline = call.startedAt + this.#clocks(options).queueTimeout;
+      const state = await this.endpoint.submit("run", { warm_up: true }, runOptions, { deadline });
+      await this.endpoint.waitFor(state.id, call, options, state);
+      call.report("done", { jobId: state.id });
+    } catch (error) {
+      // A worker that does not know the field refuses it: it is up all the same.
+      if (!isLayerDiffuseError(error, "job_failed") || error.retryable) throw error;
+    } finally {
+      call.end();
+    }
+  }
+
+  /** How many jobs and workers the endpoint has, in which state. */
+  health(options: RequestOptions = {}): Promise<Health> {
+    return this.endpoint.health(options);
+  }
+
+  /** Removes all jobs that wait for a worker, whoever submitted them. */
+  purgeQueue(options: RequestOptions = {}): Promise<{ removed: number }> {
+    return this.endpoint.purgeQueue(options);
+  }
+
+  #job(id: string, { seed }: Partial<WireInput>): Job {
+    const context: ImageContext = { seed, pricePerSecond: this.#pricePerSecond };
+    return new Job(this.endpoint, id, context);
+  }
+
+  #clocks(options: Pick<SubmitOptions, "queueTimeout" | "executionTimeout">) {
+    const { queueTimeout, executionTimeout } = this.endpoint.connection;
+    return {
+      queueTimeout: milliseconds("queueTimeout", options.queueTimeout, queueTimeout),
+      executionTimeout: milliseconds("executionTimeout", options.executionTimeout, executionTimeout),
+    };
+  }
+
+  /** What goes to the service beside the input: its clocks end a job that nobody waits for any more. */
+  #runOptions(options: SubmitOptions): RunOptions {
+    const { queueTimeout, executionTimeout } = this.#clocks(options);
+    const { minExecutionTimeout, maxExecutionTimeout, minTtl, maxTtl } = limits;
+    const clamp = (value: number, least: number, most: number) => Math.round(Math.min(most, Math.max(least, value)));
+    const policy: Policy = {
+      executionTimeout: clamp(executionTimeout, minExecutionTimeout, maxExecutionTimeout),
+      ttl: clamp(queueTimeout + executionTimeout + 60_000, minTtl, maxTtl),
+      ...options.policy,
+    };
+    const { signal, webhook, cancelOnAbort } = options;
+    return { policy, signal, webhook, cancelOnAbort };
+  }
+}

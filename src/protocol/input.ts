@@ -1,0 +1,172 @@
+import { InvalidInputError, type InputIssue } from "../errors.ts";
+import { suggestion } from "../nearest.ts";
+
+/** A style adapter that is installed on the worker. */
+export interface Lora {
+  name: string;
+  /** 0.7 to 0.95 is usual. Default: the worker's, 0.85. */
+  weight?: number | undefined;
+}
+
+/** What to draw, and how. Whatever is left out is the worker's choice. */
+export interface GenerateInput {
+  /** What to draw. Not blank. */
+  prompt: string;
+  /** What to keep out. Worker's default: `"bad, ugly"`. */
+  negativePrompt?: string | undefined;
+  /** 0 to 4 294 967 295. Default: drawn by the client, and reported as `image.seed`. */
+  seed?: number | undefined;
+  /** 1 to 100. Worker's default: 20. */
+  steps?: number | undefined;
+  /** How closely to follow the prompt, 1 to 30. Worker's default: 5. */
+  cfgScale?: number | undefined;
+  /** Pixels, a multiple of 64; width × height at most 2.4 million. Worker's default: 1024. */
+  width?: number | undefined;
+  /** Pixels, as `width`. Worker's default: 1024. */
+  height?: number | undefined;
+  /** Worker's default: `"DPM++ 2M SDE"`. */
+  sampler?: "DPM++ 2M SDE" | "DPM++ 2M" | "Euler" | "Euler a" | (string & {}) | undefined;
+  /** Worker's default: `"Karras"`. */
+  scheduler?: "Karras" | "Exponential" | "Normal" | "SGM Uniform" | (string & {}) | undefined;
+  /** Worker's default: `"general"`. */
+  preset?: "general" | "general_v6" | "aesthetic" | "logo" | "icon_3d" | (string & {}) | undefined;
+  loras?: readonly Lora[] | undefined;
+  /** Further fields of the worker's, passed through as they are (snake_case). */
+  extra?: Record<string, unknown> | undefined;
+}
+
+/** The names on the wire, in the worker's own words. */
+const wireNames = {
+  prompt: "prompt",
+  negativePrompt: "negative_prompt",
+  seed: "seed",
+  steps: "steps",
+  cfgScale: "cfg_scale",
+  width: "width",
+  height: "height",
+  sampler: "sampler_name",
+  scheduler: "scheduler",
+  preset: "generator_type",
+  loras: "loras",
+} as const satisfies Record<Exclude<keyof GenerateInput, "extra">, string>;
+
+/** The transparent decoder halves its input six times, so sides are multiples of 64. */
+const sideStep = 64;
+const mostPixels = 2_400_000;
+
+/** What is wrong with a value, or nothing. */
+type Check = (value: unknown) => string | undefined;
+
+const text: Check = (value) =>
+  typeof value !== "string" ? "must be a string" : value.trim() === "" ? "must not be blank" : undefined;
+
+const between =
+  (least: number, most: number): Check =>
+  (value) =>
+    typeof value === "number" && value >= least && value <= most
+      ? undefined
+      : `must be a number from ${least} to ${most}, got ${String(value).slice(0, 80)}`;
+
+const whole =
+  (least: number, most: number): Check =>
+  (value) =>
+    between(least, most)(value) ?? (Number.isInteger(value) ? undefined : "must be a whole number");
+
+const side: Check = (value) => {
+  const below = Math.floor(Number(value) / sideStep) * sideStep;
+  return (
+    whole(sideStep, 4096)(value) ??
+    (below === value ? undefined : `must be a multiple of ${sideStep} (nearest: ${below}, ${below + sideStep})`)
+  );
+};
+
+const checks: Record<Exclude<keyof GenerateInput, "loras" | "extra">, Check> = {
+  prompt: text,
+  negativePrompt: (value) => (typeof value === "string" ? undefined : "must be a string"),
+  seed: whole(0, 0xffff_ffff),
+  steps: whole(1, 100),
+  cfgScale: between(1, 30),
+  width: side,
+  height: side,
+  sampler: text,
+  scheduler: text,
+  preset: text,
+};
+
+const loraChecks: Record<keyof Lora, Check> = { name: text, weight: between(-2, 2) };
+
+/** Checks the fields of `value`, which is the caller's and may be anything; `known` names the fields checked elsewhere. */
+function checkFields(value: unknown, checks: Record<string, Check>, required: string, known: string[] = []): InputIssue[] {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    return [{ path: [], message: "must be an object" }];
+  }
+  const issues: InputIssue[] = [];
+  const names = [...Object.keys(checks), ...known];
+  if (!(required in value)) issues.push({ path: [required], message: "is required" });
+  for (const [name, given] of Object.entries(value)) {
+    const message = !names.includes(name)
+      ? `is unknown; ${suggestion(name, names)}`
+      : given === undefined && name !== required
+        ? undefined
+        : checks[name]?.(given);
+    if (message) issues.push({ path: [name], message });
+  }
+  return issues;
+}
+
+function inputIssues(input: GenerateInput): InputIssue[] {
+  const issues = checkFields(input, checks, "prompt", ["loras", "extra"]);
+  const { loras, extra, width = 1024, height = 1024 } = input ?? {};
+  if (loras !== undefined && !Array.isArray(loras)) issues.push({ path: ["loras"], message: "must be a list" });
+  else {
+    for (const [index, lora] of (loras ?? []).entries()) {
+      for (const { path, message } of checkFields(lora, loraChecks, "name")) {
+        issues.push({ path: ["loras", index, ...path], message });
+      }
+    }
+  }
+  if (issues.length === 0 && width * height > mostPixels) {
+    issues.push({ path: ["width"], message: `${width} × ${height} is ${width * height} pixels, at most ${mostPixels}` });
+  }
+  if (extra !== undefined && (typeof extra !== "object" || extra === null)) {
+    issues.push({ path: ["extra"], message: "must be an object" });
+  } else {
+    for (const [name, wireName] of Object.entries(wireNames)) {
+      if (extra && wireName in extra) {
+        issues.push({ path: ["extra", wireName], message: `is the input's own \`${name}\`; set that` });
+      }
+    }
+  }
+  return issues;
+}
+
+/** An input as it goes out, and the seed it holds. */
+export interface WireInput {
+  fields: Record<string, unknown>;
+  seed: number;
+}
+
+/**
+ * Checks an input and puts it in the worker's words.
+ *
+ * @param drawSeed gives the seed of an input without one
+ * @throws InvalidInputError with all issues
+ */
+export function wireInput(input: string | GenerateInput, drawSeed: () => number): WireInput {
+  const given = typeof input === "string" ? { prompt: input } : input;
+  const issues = inputIssues(given);
+  if (issues.length > 0) throw new InvalidInputError(issues);
+  const seed = given.seed ?? drawSeed();
+  const all = { ...given, seed };
+  const fields: Record<string, unknown> = {};
+  for (const name of Object.keys(wireNames) as (keyof typeof wireNames)[]) {
+    if (all[name] !== undefined) fields[wireNames[name]] = all[name];
+  }
+  // Base64 alone is half the bytes of the worker's default, which holds the image twice.
+  return { fields: { ...fields, response: { encoding: "base64" }, ...given.extra }, seed };
+}
+
+/** A seed drawn from the runtime's own randomness. */
+export function randomSeed(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+}

@@ -1,0 +1,25 @@
+/** What differs between Node, Bun, Deno, Workers and browsers. Read when asked, never at import. */
+
+/** True in browser pages and their workers, where whatever the code holds can be read by the visitor. */
+export function isBrowser(): boolean {
+  return typeof navigator === "object" && /^Mozilla\//.test(navigator.userAgent ?? "");
+}
+
+/** An environment variable, trimmed; `undefined` when unset, empty, or not to be had here. */
+export function readEnv(name: string): string | undefined {
+  try {
+    return globalThis.process?.env?.[name]?.trim() || undefined;
+  } catch {
+    // Deno without --allow-env throws: there, unset is what the caller may know.
+    return undefined;
+  }
+}
+
+/** Writes a file where there is a file system, else returns false. */
+export async function writeFile(path: string | URL, bytes: Uint8Array): Promise<boolean> {
+  // getBuiltinModule keeps `node:` out of what bundlers see. Node ≥ 22.3, Bun, Deno 2.
+  const fs = isBrowser() ? undefined : globalThis.process?.getBuiltinModule?.("node:fs/promises");
+  if (typeof fs?.writeFile !== "function") return false;
+  await fs.writeFile(path, bytes);
+  return true;
+}

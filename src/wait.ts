@@ -1,0 +1,300 @@
+import { type Clock, sleep } from "./clock.ts";
+import {
+  ExecutionTimeoutError,
+  JobExpiredError,
+  isLayerDiffuseError,
+  type QueueReason,
+  QueueTimeoutError,
+} from "./errors.ts";
+import type { Call, Phase, Progress } from "./progress.ts";
+import type { Health, JobState } from "./protocol/answers.ts";
+import { isTerminal } from "./protocol/job.ts";
+
+/** What the loop may ask of the endpoint. Each repeats itself where that is safe, until `signal` or `deadline`. */
+export interface WaitTransport {
+  status(id: string, limits: { signal: AbortSignal; deadline?: number; retries?: number }): Promise<JobState>;
+  /**
+   * Answers when the job has ended, after `wait` at the latest. `undefined` at once when no more
+   * requests may be held open just now.
+   */
+  statusSync(
+    id: string,
+    wait: number,
+    limits: { signal: AbortSignal; deadline: number },
+  ): Promise<JobState> | undefined;
+  health(limits: { signal: AbortSignal; retries: number }): Promise<Health>;
+  /** How many jobs this client waits for: short polls share one budget of requests. */
+  readonly waiting: number;
+}
+
+export interface WaitOptions {
+  id: string;
+  transport: WaitTransport;
+  clock: Clock;
+  /** 0 … 1, as `Math.random`. */
+  random: () => number;
+  call: Call;
+  /** Milliseconds from the call's start until a worker takes the job. */
+  queueTimeout: number;
+  /** Milliseconds from then on. */
+  executionTimeout: number;
+  /** Give up as soon as the endpoint's health says that no worker will come. */
+  failEarly: boolean;
+  /** What is known of the job so far. */
+  state?: JobState | undefined;
+}
+
+/** All in milliseconds. */
+export const pace = {
+  /** One long poll. The edge cuts held requests near 100 s, so well below that. */
+  longPoll: 60_000,
+  /** One long poll when somebody watches: short enough to show a change, long enough to be rare. */
+  watchedInQueue: 2_000,
+  watchedRunning: 1_000,
+  /** Pauses between polls that the server does not hold: from, to, and how they grow. */
+  firstPause: 250,
+  longestPause: 2_000,
+  growth: 1.5,
+  /** Between the short polls of all waiting jobs together: half of the 2,000 reads per 10 s that the service allows. */
+  sharedPause: 10,
+  /** Before a 404 is believed. */
+  confirm: 500,
+  /** In the queue before health is asked why; between one question and the next, growing. */
+  firstHealth: 2_000,
+  nextHealth: 5_000,
+  longestHealth: 30_000,
+  /** A request that may fail: the last look when a clock has run out, and each question for health. */
+  brief: 5_000,
+} as const;
+
+/** Waits for a job and gives its terminal state, whichever it is. Rejects with the call's abort reason, a time-out, or the error of a read that stayed impossible. */
+export async function waitForJob(options: WaitOptions): Promise<JobState> {
+  const { id, transport, clock, call, queueTimeout, executionTimeout } = options;
+  const { signal } = call;
+  const look = new Looks(options);
+  const health = new HealthCheck(options);
+  let { state } = options;
+  let isRunning = false;
+  let deadline = call.startedAt + queueTimeout;
+
+  for (;;) {
+    signal.throwIfAborted();
+    if (state) {
+      if (isTerminal(state.status)) return state;
+      if (!isRunning && state.status !== "IN_QUEUE") {
+        isRunning = true;
+        deadline = clock.now() + executionTimeout;
+      }
+      if (!isRunning) await health.ask();
+      call.report(isRunning ? "running" : health.phase, progressOf(state, isRunning ? undefined : health.last));
+    }
+    if (clock.now() < deadline) {
+      state = await before(deadline, options, (limit) => look.next(state, isRunning, deadline, limit));
+      if (state) continue;
+    }
+    // The clock has run out. The job may have moved on while nobody looked: ask once more before giving it up.
+    const [last, why] = await Promise.all([
+      briefly(options, (limit) => transport.status(id, { signal: limit, retries: 0 })),
+      isRunning ? undefined : health.explain(),
+    ]);
+    if (last && (isTerminal(last.status) || (!isRunning && last.status !== "IN_QUEUE"))) {
+      state = last;
+      continue;
+    }
+    throw isRunning
+      ? new ExecutionTimeoutError(
+          `Job ${id} ran longer than executionTimeout (${executionTimeout} ms). Raise it, or ask for less.`,
+          { jobId: id, status: undefined },
+        )
+      : queueTimeoutError(id, `no worker took it within queueTimeout (${queueTimeout} ms)`, why ?? "unknown");
+  }
+}
+
+/** One look at the job at a time, by the best means there is. */
+class Looks {
+  readonly #options: WaitOptions;
+  #pause: number = pace.firstPause;
+  #hasLongPoll = true;
+  #missed = 0;
+
+  constructor(options: WaitOptions) {
+    this.#options = options;
+  }
+
+  async next(
+    state: JobState | undefined,
+    isRunning: boolean,
+    deadline: number,
+    signal: AbortSignal,
+  ): Promise<JobState> {
+    try {
+      const held = this.#hasLongPoll ? await this.#held(isRunning, deadline, signal) : undefined;
+      return held ?? (await this.#short(deadline, signal));
+    } catch (error) {
+      // 405: the service has no long poll. 404: it has none, or no such job, or is wrong for a moment.
+      if (isLayerDiffuseError(error, "job_expired")) this.#hasLongPoll &&= ++this.#missed < 2;
+      else if (this.#hasLongPoll && isLayerDiffuseError(error) && error.status === 405) this.#hasLongPoll = false;
+      else throw error;
+      return await this.#confirm(state, deadline, signal);
+    }
+  }
+
+  /** A long poll; `undefined` when none can be had just now. */
+  async #held(isRunning: boolean, deadline: number, signal: AbortSignal): Promise<JobState | undefined> {
+    const { id, transport, clock, call } = this.#options;
+    const longest = !call.isWatched ? pace.longPoll : isRunning ? pace.watchedRunning : pace.watchedInQueue;
+    const asked = clock.now();
+    const wait = Math.max(1_000, Math.min(longest, deadline - asked));
+    const state = await transport.statusSync(id, wait, { signal, deadline });
+    if (!state) return undefined;
+    this.#missed = 0;
+    if (isTerminal(state.status)) return state;
+    // A server that does not hold the request must not be asked in a circle.
+    const held = clock.now() - asked;
+    if (held < wait / 2) await sleep(clock, Math.max(0, this.#nextPause() - held), signal);
+    else this.#pause = pace.firstPause;
+    return state;
+  }
+
+  async #short(deadline: number, signal: AbortSignal): Promise<JobState> {
+    const { id, transport, clock } = this.#options;
+    await sleep(clock, this.#nextPause(), signal);
+    return await transport.status(id, { signal, deadline });
+  }
+
+  /** A 404 may pass, or mean that only `/status-sync` is missing: `/status` decides. */
+  async #confirm(state: JobState | undefined, deadline: number, signal: AbortSignal): Promise<JobState> {
+    const { id, transport, clock } = this.#options;
+    await sleep(clock, pace.confirm, signal);
+    try {
+      return await transport.status(id, { signal, deadline });
+    } catch (error) {
+      if (!isLayerDiffuseError(error, "job_expired")) throw error;
+      throw new JobExpiredError(error.message, { jobId: id, status: 404, lastStatus: state?.status, cause: error });
+    }
+  }
+
+  #nextPause(): number {
+    const { random, transport } = this.#options;
+    const longest = Math.max(this.#pause, transport.waiting * pace.sharedPause);
+    this.#pause = Math.min(pace.longestPause, this.#pause * pace.growth);
+    // Never below the floor; jittered above it, so that many waiting jobs spread out.
+    return pace.firstPause + random() * (longest - pace.firstPause);
+  }
+}
+
+/** Why a job waits, asked rarely and only on behalf of somebody who wants to know. */
+class HealthCheck {
+  readonly #options: WaitOptions;
+  #nextAt: number;
+  #step: number = pace.nextHealth;
+  last: Health | undefined;
+
+  constructor(options: WaitOptions) {
+    this.#options = options;
+    this.#nextAt = options.clock.now() + pace.firstHealth;
+  }
+
+  get phase(): Phase {
+    const reason = this.last ? reasonOf(this.last) : "unknown";
+    return reason === "starting" || reason === "throttled" ? reason : "queued";
+  }
+
+  async ask(): Promise<void> {
+    const { id, clock, call, failEarly } = this.#options;
+    if (!(call.isWatched || failEarly) || clock.now() < this.#nextAt) return;
+    this.last = (await this.#read()) ?? this.last;
+    this.#nextAt = clock.now() + this.#step;
+    this.#step = Math.min(pace.longestHealth, this.#step * 2);
+    const reason = this.last && reasonOf(this.last);
+    if (failEarly && (reason === "crash_loop" || reason === "disabled")) {
+      throw queueTimeoutError(id, "failEarly is set and no worker will come", reason);
+    }
+  }
+
+  async explain(): Promise<QueueReason> {
+    const health = await this.#read();
+    return health ? reasonOf(health) : "unknown";
+  }
+
+  /** Health only explains: it is asked once, briefly, and may fail. */
+  #read(): Promise<Health | undefined> {
+    return briefly(this.#options, (signal) => this.#options.transport.health({ signal, retries: 0 }));
+  }
+}
+
+/** Reads a health body the way the service's own tools do. */
+export function reasonOf({ workers, jobs }: Health): QueueReason {
+  const { idle, initializing, ready, running, throttled, unhealthy } = workers;
+  if (running > 0 && jobs.inProgress > 0) return initializing > 0 ? "starting" : "busy";
+  if (initializing > 0) return "starting";
+  if (throttled > 0) return "throttled";
+  if (unhealthy > 0) return "crash_loop";
+  if (idle + ready + running > 0) return "not_taking";
+  return "disabled";
+}
+
+const advice: Record<QueueReason, string> = {
+  starting: "a worker is still starting; raise queueTimeout, or keep one worker active",
+  throttled: "no GPU of the chosen kinds is free; allow more GPU kinds or data centres",
+  busy: "all workers are busy; raise max workers, or raise queueTimeout",
+  crash_loop: "its workers crash on start; look at their logs in the RunPod console",
+  disabled: "the endpoint has no workers; raise max workers in the RunPod console",
+  not_taking: "workers count as ready but take no job; the image may be broken or still booting, look at its logs",
+  unknown: "the endpoint's health tells no reason; look at it in the RunPod console",
+};
+
+function queueTimeoutError(id: string, what: string, reason: QueueReason): QueueTimeoutError {
+  return new QueueTimeoutError(`Job ${id}: ${what}: ${advice[reason]}.`, { jobId: id, reason });
+}
+
+function progressOf(state: JobState, health: Health | undefined): Omit<Progress, "phase" | "elapsed"> {
+  const { id, progress, retries } = state;
+  const details: Omit<Progress, "phase" | "elapsed"> = { jobId: id };
+  if (health) {
+    details.workers = health.workers;
+    details.queue = health.jobs.inQueue;
+  }
+  if (progress !== undefined) details.update = progress;
+  if (typeof progress === "object" && progress !== null) {
+    if ("step" in progress && typeof progress.step === "number") details.step = progress.step;
+    if ("steps" in progress && typeof progress.steps === "number") details.steps = progress.steps;
+  }
+  if (retries !== undefined && retries > 0) details.retries = retries;
+  return details;
+}
+
+/** Runs `task` under a signal that also aborts at `deadline`; `undefined` when that came first. */
+async function before<T>(
+  deadline: number,
+  { clock, call }: Pick<WaitOptions, "clock" | "call">,
+  task: (signal: AbortSignal) => Promise<T>,
+): Promise<T | undefined> {
+  const limit = new AbortController();
+  const forward = () => limit.abort(call.signal.reason);
+  call.signal.addEventListener("abort", forward, { once: true });
+  let isLate = false;
+  const timer = clock.setTimeout(() => {
+    isLate = true;
+    limit.abort(new Error("The clock ran out."));
+  }, deadline - clock.now());
+  try {
+    return await task(limit.signal);
+  } catch (error) {
+    if (call.signal.aborted || !isLate) throw error;
+    return undefined;
+  } finally {
+    clock.clearTimeout(timer);
+    call.signal.removeEventListener("abort", forward);
+  }
+}
+
+/** One short request that may fail: whoever makes it can go on without the answer. */
+async function briefly<T>(options: WaitOptions, request: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {
+  try {
+    return await before(options.clock.now() + pace.brief, options, request);
+  } catch {
+    options.call.signal.throwIfAborted();
+    return undefined;
+  }
+}
