@@ -11,9 +11,10 @@ const alias = [
 
 export default defineConfig({
   test: {
+    // Far above what any test takes: only a hang should reach it, also on a busy machine.
     projects: [
-      { resolve: { alias }, test: { name: "unit", include: ["test/unit/**/*.test.ts"] } },
-      { resolve: { alias }, test: { name: "contract", include: ["test/contract/**/*.test.ts"] } },
+      { resolve: { alias }, test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 30_000 } },
+      { resolve: { alias }, test: { name: "contract", include: ["test/contract/**/*.test.ts"], testTimeout: 30_000 } },
       {
         resolve: { alias },
         test: { name: "runtime", include: ["test/runtime/**/*.test.ts"], testTimeout: 120_000, hookTimeout: 300_000 },

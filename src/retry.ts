@@ -62,5 +62,9 @@ export function withRetries<T>(send: () => Promise<T>, options: RetryOptions): P
       await sleep(clock, pause, signal);
       return true;
     },
+  }).catch((error: unknown) => {
+    // The library wraps what is no Error; an abort's reason may be anything, and is passed on as it is.
+    signal?.throwIfAborted();
+    throw error;
   });
 }

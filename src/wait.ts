@@ -128,8 +128,9 @@ class Looks {
     signal: AbortSignal,
   ): Promise<JobState> {
     try {
-      const held = this.#hasLongPoll ? await this.#held(isRunning, deadline, signal) : undefined;
-      return held ?? (await this.#short(deadline, signal));
+      // Of a job taken up again nothing is known yet, not even which clock is its: look before waiting.
+      const held = state && this.#hasLongPoll ? await this.#held(isRunning, deadline, signal) : undefined;
+      return held ?? (await this.#short(state ? this.#nextPause() : 0, deadline, signal));
     } catch (error) {
       // 405: the service has no long poll. 404: it has none, or no such job, or is wrong for a moment.
       if (isLayerDiffuseError(error, "job_expired")) this.#hasLongPoll &&= ++this.#missed < 2;
@@ -156,18 +157,17 @@ class Looks {
     return state;
   }
 
-  async #short(deadline: number, signal: AbortSignal): Promise<JobState> {
+  async #short(pause: number, deadline: number, signal: AbortSignal): Promise<JobState> {
     const { id, transport, clock } = this.#options;
-    await sleep(clock, this.#nextPause(), signal);
+    if (pause > 0) await sleep(clock, pause, signal);
     return await transport.status(id, { signal, deadline });
   }
 
   /** A 404 may pass, or mean that only `/status-sync` is missing: `/status` decides. */
   async #confirm(state: JobState | undefined, deadline: number, signal: AbortSignal): Promise<JobState> {
-    const { id, transport, clock } = this.#options;
-    await sleep(clock, pace.confirm, signal);
+    const { id } = this.#options;
     try {
-      return await transport.status(id, { signal, deadline });
+      return await this.#short(pace.confirm, deadline, signal);
     } catch (error) {
       if (!isLayerDiffuseError(error, "job_expired")) throw error;
       throw new JobExpiredError(error.message, { jobId: id, status: 404, lastStatus: state?.status, cause: error });

@@ -1,0 +1,73 @@
+import { onTestFinished } from "vitest";
+import { LayerDiffuse, type LayerDiffuseOptions } from "../../src/client.ts";
+import { RunpodEndpoint, type RunpodEndpointOptions } from "../../src/endpoint.ts";
+import { createLocalEndpoint, type LocalEndpoint, type LocalEndpointOptions } from "../../src/local/index.ts";
+import { ManualClock } from "./manual-clock.ts";
+import { makePng } from "./png.ts";
+
+/** What a LayerDiffuse worker returns for a small picture. */
+export const picture = { status: "success", filename: "alpha_1.png", image_base64: makePng().toString("base64") };
+
+export interface Stage {
+  endpoint: LocalEndpoint;
+  clock: ManualClock;
+  /** A client over a real socket, on the stage's clock. */
+  client(options?: LayerDiffuseOptions): LayerDiffuse;
+  runpod<Output>(options?: RunpodEndpointOptions<Output>): RunpodEndpoint<Output>;
+  /** Lets time pass until the promise settles, and waits for sockets meanwhile. */
+  drive<T>(promise: Promise<T>): Promise<T>;
+  /** Lets `milliseconds` pass, with everything that happens meanwhile. */
+  pass(milliseconds: number): Promise<void>;
+  /** What arrived, as `"POST run"`. */
+  calls(): string[];
+  /** Requests of the clients that are under way. */
+  inFlight(): number;
+}
+
+/**
+ * A local endpoint on a random port, and clients that share its clock. Time passes only when nothing
+ * moves: every request under way is one that the endpoint holds.
+ */
+export async function stage(options: LocalEndpointOptions = {}): Promise<Stage> {
+  const clock = new ManualClock();
+  const endpoint = createLocalEndpoint({ worker: () => picture, clock, ...options });
+  onTestFinished(() => endpoint.close());
+  const baseUrl = await endpoint.listen();
+  let inFlight = 0;
+  // The whole answer is read here, so that the count includes it.
+  const countedFetch: typeof fetch = async (input, init) => {
+    inFlight++;
+    try {
+      const response = await fetch(input, init);
+      const body = await response.arrayBuffer();
+      const { status, headers } = response;
+      return new Response(status === 204 || status === 304 ? null : body, { status, headers });
+    } finally {
+      inFlight--;
+    }
+  };
+  const settings = { endpointId: "local", apiKey: "local", baseUrl, fetch: countedFetch } as const;
+  const internals = { clock, random: () => 0.5 };
+  const isBusy = () => inFlight !== endpoint.held;
+  return {
+    endpoint,
+    clock,
+    client: (more = {}) => new LayerDiffuse({ ...settings, ...more }, internals),
+    runpod: (more = {}) => new RunpodEndpoint({ ...settings, ...more }, internals),
+    drive: (promise) => clock.drive(promise, isBusy),
+    pass: (milliseconds) =>
+      clock.drive(new Promise<void>((resolve) => clock.setTimeout(resolve, milliseconds)), isBusy),
+    calls: () => endpoint.requests.map(({ method, operation, path }) => `${method} ${operation ?? path}`),
+    inFlight: () => inFlight,
+  };
+}
+
+/** The error a promise rejects with. */
+export async function rejection(promise: Promise<unknown>): Promise<unknown> {
+  try {
+    await promise;
+  } catch (error) {
+    return error;
+  }
+  throw new Error("The promise was expected to reject.");
+}
