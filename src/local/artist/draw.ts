@@ -1,0 +1,93 @@
+import type { Picture } from "./art-set.ts";
+import { recolour, type Tint, tinter, turner } from "./colour.ts";
+import { measurePicture } from "./measure.ts";
+import { createRandom, hashText } from "./random.ts";
+
+/** Thrown when the optional package that draws is not installed, or not for this platform. */
+export class RendererMissingError extends Error {
+  override readonly name = "RendererMissingError";
+  readonly code = "renderer_missing";
+
+  constructor(cause: unknown) {
+    super(
+      "The local endpoint's stand-in artist draws with @resvg/resvg-js, which cannot be loaded. Install it: npm install --save-dev @resvg/resvg-js",
+      { cause },
+    );
+  }
+}
+
+type Renderer = typeof import("@resvg/resvg-js");
+
+/** @throws RendererMissingError */
+export async function loadRenderer(): Promise<Renderer> {
+  try {
+    return await import("@resvg/resvg-js");
+  } catch (error) {
+    throw new RendererMissingError(error);
+  }
+}
+
+export interface Canvas {
+  width: number;
+  height: number;
+}
+
+const viewBox = 32;
+/** No fonts: the pictures hold no text, and reading the system's takes longer than drawing. */
+const renderOptions = { font: { loadSystemFonts: false } };
+/** The side at which a picture nobody measured is drawn to find its box and hue. */
+const measureSide = 128;
+
+/** How far from the middle a picture may stand, as a share of the canvas's shorter side. */
+const farthestShift = 0.05;
+
+/** Pictures with letters, digits or a dial, which a mirror would spoil. */
+const oneWay =
+  /calendar|clock|watch|timer|hundred|stop-sign|taxi|police-car|ambulance|note|score|keyboard|ticket|question|dollar|8-ball|place-medal|bank|map|globe|convenience|slot|ruler|radio|check|coin|newspaper|memo|fuel/;
+
+/**
+ * The PNG (RGBA, 8 bits, straight alpha) of the picture in the middle of a transparent canvas. The
+ * seed decides, in this order: size, turn, mirror, two offsets, hue.
+ */
+export async function drawPicture(picture: Picture, canvas: Canvas, seed: number, tint?: Tint): Promise<Uint8Array> {
+  const renderer = await loadRenderer();
+  const measured = measure(picture, renderer);
+  const svg = compose(measured, canvas, seed, tint);
+  return (await renderer.renderAsync(svg, renderOptions)).asPng();
+}
+
+function measure(picture: Picture, { Resvg }: Renderer): Picture {
+  if (picture.box !== undefined) return picture;
+  const head = `<svg xmlns='http://www.w3.org/2000/svg' width='${measureSide}' height='${measureSide}' viewBox='0 0 ${viewBox} ${viewBox}'>`;
+  const data = new Resvg(`${head}${picture.body}</svg>`, renderOptions).render().pixels;
+  const measured = measurePicture({ data, side: measureSide }, viewBox);
+  return { ...picture, ...(measured ?? { box: [0, 0, viewBox, viewBox] as const }) };
+}
+
+function compose(picture: Picture, canvas: Canvas, seed: number, tint: Tint | undefined): string {
+  const random = createRandom(seed ^ hashText(picture.name));
+  const fill = 0.76 + random() * 0.1;
+  const turn = (random() - 0.5) * 14;
+  const mirrored = random() < 0.5 && !oneWay.test(picture.name);
+  const [shiftX, shiftY] = [random() - 0.5, random() - 0.5];
+  const hueTurn = (random() - 0.5) * (tint === undefined ? 16 : 8);
+
+  const [left, top, width, height] = picture.box ?? [0, 0, viewBox, viewBox];
+  const angle = (Math.abs(turn) * Math.PI) / 180;
+  const turnedWidth = width * Math.cos(angle) + height * Math.sin(angle);
+  const turnedHeight = width * Math.sin(angle) + height * Math.cos(angle);
+  const scale = Math.min((canvas.width * fill) / turnedWidth, (canvas.height * fill) / turnedHeight);
+  const most = Math.min(canvas.width, canvas.height) * farthestShift;
+  const x = canvas.width / 2 + shiftX * 2 * Math.min(most, (canvas.width - turnedWidth * scale) / 4);
+  const y = canvas.height / 2 + shiftY * 2 * Math.min(most, (canvas.height - turnedHeight * scale) / 4);
+
+  // The tint comes first, so that it finds the hues that were measured.
+  const tinted = tint === undefined || picture.hue === undefined ? undefined : tinter(tint, picture.hue);
+  const turned = turner(hueTurn);
+  const body = recolour(picture.body, (colour) => turned(tinted?.(colour) ?? colour));
+  const number = (value: number) => Number(value.toFixed(3));
+  const place =
+    `translate(${number(x)} ${number(y)})rotate(${number(turn)})scale(${number(mirrored ? -scale : scale)} ${number(scale)})` +
+    `translate(${number(-left - width / 2)} ${number(-top - height / 2)})`;
+  return `<svg xmlns='http://www.w3.org/2000/svg' xmlns:xlink='http://www.w3.org/1999/xlink' width='${canvas.width}' height='${canvas.height}'><g transform='${place}'>${body}</g></svg>`;
+}

@@ -1,0 +1,172 @@
+import { type Operation, operations } from "../protocol/job.ts";
+import { Agenda } from "./agenda.ts";
+import { type Answer, type Call, errorAnswer, resetAnswer } from "./exchange.ts";
+import { Faults, spoil } from "./faults.ts";
+import { FunctionRunner, type WorkerFunction } from "./function-worker.ts";
+import { Holds } from "./holds.ts";
+import type { Job } from "./job.ts";
+import { webhookText } from "./job-text.ts";
+import { Jobs } from "./jobs.ts";
+import { notFoundAnswer, Operations } from "./operations.ts";
+import type { Settings } from "./options.ts";
+import { RateLimits } from "./rate-limits.ts";
+import { Recorder } from "./recorder.ts";
+import { Webhooks } from "./webhooks.ts";
+import { WorkerPool } from "./workers.ts";
+
+/** The endpoint without its ways in: calls in, answers out. */
+export class Endpoint {
+  readonly #settings: Settings;
+  readonly #agenda: Agenda;
+  readonly #background: Agenda;
+  readonly #holds: Holds;
+  readonly #jobs: Jobs;
+  readonly #pool: WorkerPool;
+  readonly #webhooks: Webhooks;
+  readonly #rates: RateLimits;
+  readonly #operations: Operations;
+  readonly #recorder = new Recorder();
+  readonly #inProgress = new Set<Promise<Answer>>();
+  readonly faults = new Faults();
+  #closed = false;
+
+  constructor(settings: Settings, worker: WorkerFunction) {
+    const { clock, variants, maxWorkers, webhookFetch, onLog } = settings;
+    this.#settings = settings;
+    this.#agenda = new Agenda(clock);
+    this.#background = new Agenda(clock, true);
+    this.#holds = new Holds(this.#agenda);
+    this.#webhooks = new Webhooks(this.#agenda, webhookFetch, onLog);
+    this.#jobs = new Jobs(clock, this.#agenda, this.#background, settings, {
+      queued: () => this.#pool.wake(),
+      revoked: (attempt, stopWorker) => this.#pool.revoke(attempt, stopWorker),
+      finished: (job) => this.#notify(job),
+    });
+    const runner = new FunctionRunner(worker, settings);
+    this.#pool = new WorkerPool(clock, this.#agenda, this.#background, settings, this.#jobs, runner);
+    this.#rates = new RateLimits(clock, settings.rates, () => this.#pool.running);
+    this.#operations = new Operations(clock, this.#holds, this.#jobs, this.#pool, { variants, maxWorkers });
+    this.faults.add(...settings.faults);
+    this.#pool.wake();
+  }
+
+  get held(): number {
+    return this.#holds.count;
+  }
+
+  get requests(): Recorder["requests"] {
+    return this.#recorder.requests;
+  }
+
+  jobs(): IterableIterator<Job> {
+    return this.#jobs.values();
+  }
+
+  async handle(call: Call): Promise<Answer> {
+    if (this.#closed) return resetAnswer;
+    const answer = this.#handle(call);
+    this.#inProgress.add(answer);
+    try {
+      return await answer;
+    } catch (error) {
+      // An `edit` that throws, most likely; the caller gets what a broken server gives.
+      this.#settings.onLog(`${call.method} ${call.pathname}: ${error instanceof Error ? error.stack : String(error)}`);
+      return errorAnswer(500, "internal server error");
+    } finally {
+      this.#inProgress.delete(answer);
+    }
+  }
+
+  /** Answers what is held, and resolves when all answers are given. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#agenda.close();
+    this.#background.close();
+    this.#webhooks.close();
+    this.#pool.close();
+    this.#holds.close();
+    await Promise.allSettled(this.#inProgress);
+  }
+
+  async #handle(call: Call): Promise<Answer> {
+    const route = parsePath(call.pathname);
+    const operation = route.endpointId === undefined ? undefined : route.operation;
+    this.#record(call, operation, route.jobId);
+    const fault = this.faults.next(operation);
+    if (fault === undefined) return this.#answer(call, route);
+    return spoil(fault, call, this.#holds, () => this.#answer(call, route));
+  }
+
+  async #answer(call: Call, { endpointId, operation, jobId }: Route): Promise<Answer> {
+    const { variants } = this.#settings;
+    if (!this.#isAuthorized(call.headers["authorization"])) {
+      return variants.authError === "json" ? errorAnswer(401, "unauthorized") : { status: 401, headers: {}, body: "" };
+    }
+    if (endpointId === undefined) return notFoundAnswer("not found", variants);
+    if (endpointId !== this.#settings.endpointId) return notFoundAnswer("endpoint not found", variants);
+    if (operation === undefined) return notFoundAnswer("not found", variants);
+    const methods: readonly string[] = operations[operation];
+    if (!methods.includes(call.method)) {
+      const refusal = errorAnswer(405, "method not allowed");
+      return { ...refusal, headers: { ...refusal.headers, allow: methods.join(", ") } };
+    }
+    const retryAfter = this.#rates.enter(operation);
+    if (retryAfter > 0) return this.#tooMany(retryAfter);
+    try {
+      return await this.#operations.perform(operation, { ...call, jobId });
+    } finally {
+      this.#rates.leave(operation);
+    }
+  }
+
+  #isAuthorized(header: string | undefined): boolean {
+    const { apiKey } = this.#settings;
+    return apiKey === false || header?.replace(/^Bearer +/i, "") === apiKey;
+  }
+
+  #tooMany(milliseconds: number): Answer {
+    const form = this.#settings.variants.retryAfter;
+    const seconds = Math.ceil(milliseconds / 1_000);
+    if (form === false) return { status: 429, headers: {}, body: "" };
+    const value = form === "seconds" ? String(seconds) : new Date(Date.now() + seconds * 1_000).toUTCString();
+    return { status: 429, headers: { "retry-after": value }, body: "" };
+  }
+
+  #notify(job: Job): void {
+    if (job.webhook === undefined || this.#closed) return;
+    this.#webhooks.send({ jobId: job.id, url: job.webhook, body: webhookText(job) });
+  }
+
+  #record(call: Call, operation: Operation | undefined, jobId: string | undefined): void {
+    const query = call.query.toString();
+    this.#recorder.add({
+      method: call.method,
+      path: query === "" ? call.pathname : `${call.pathname}?${query}`,
+      ...(operation !== undefined && { operation }),
+      ...(operation !== undefined && jobId !== undefined && { jobId }),
+      at: this.#settings.clock.now(),
+      headers: call.headers,
+      ...(call.body !== "" && { body: call.body }),
+    });
+  }
+}
+
+interface Route {
+  readonly endpointId?: string;
+  readonly operation?: Operation;
+  readonly jobId?: string;
+}
+
+/** Takes `/v2/{endpointId}/{operation}[/{jobId}]` apart. Everything behind the operation is the job's id, as clients do not encode it. */
+function parsePath(pathname: string): Route {
+  const [, endpointId, name, jobId] = /^\/v2\/([^/]+)(?:\/([^/]+)(?:\/(.+))?)?$/.exec(pathname) ?? [];
+  return {
+    ...(endpointId !== undefined && { endpointId }),
+    ...(isOperation(name) && { operation: name }),
+    ...(jobId !== undefined && { jobId }),
+  };
+}
+
+function isOperation(name: string | undefined): name is Operation {
+  return name !== undefined && Object.hasOwn(operations, name);
+}

@@ -1,0 +1,34 @@
+/**
+ * One request and its answer, free of sockets and of `Request`: what both ways in, `fetch` and
+ * `listen`, hand to the endpoint and get from it.
+ */
+export interface Call {
+  readonly method: string;
+  readonly pathname: string;
+  readonly query: URLSearchParams;
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+  /** Size of the body as sent; `body` is empty where it went over {@link mostBodyBytes}. */
+  readonly bodyBytes: number;
+  /** Aborts when the caller has gone. */
+  readonly signal: AbortSignal;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+  /** How the connection breaks: before anything is sent, or half way through the body. */
+  readonly broken?: "reset" | "cut";
+}
+
+export const resetAnswer: Answer = { status: 500, headers: {}, body: "", broken: "reset" };
+
+export function jsonAnswer(status: number, text: string): Answer {
+  return { status, headers: { "content-type": "application/json" }, body: text };
+}
+
+export function errorAnswer(status: number, error: string): Answer {
+  return jsonAnswer(status, JSON.stringify({ error }));
+}

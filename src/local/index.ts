@@ -1,0 +1,160 @@
+/**
+ * A RunPod Serverless queue endpoint on this computer: the same wire, no account, no GPU.
+ *
+ * @example
+ * ```ts
+ * const endpoint = createLocalEndpoint();
+ * const baseUrl = await endpoint.listen();
+ * // POST {baseUrl}/local/run with `Authorization: Bearer local`
+ * await endpoint.close();
+ * ```
+ *
+ * @module
+ */
+import type { Clock } from "../clock.ts";
+import { Endpoint } from "./endpoint.ts";
+import type { Fault } from "./faults.ts";
+import type { WorkerFunction } from "./function-worker.ts";
+import { answerRequest } from "./in-process.ts";
+import type { Job } from "./job.ts";
+import { type LocalEndpointOptions, resolveOptions } from "./options.ts";
+import type { RecordedRequest } from "./recorder.ts";
+import { Listener } from "./serve.ts";
+
+export type { Operation } from "../protocol/job.ts";
+export type { Fault, FaultEffect } from "./faults.ts";
+export { type WorkerContext, type WorkerFunction, type WorkerJob, WorkerLostError } from "./function-worker.ts";
+export type { LocalEndpointOptions } from "./options.ts";
+export type { Rate, RateBucket } from "./rate-limits.ts";
+export type { RecordedRequest } from "./recorder.ts";
+export type { Variants } from "./variants.ts";
+
+/** A job as it stands. Times are the clock's. */
+export interface LocalJob {
+  readonly id: string;
+  readonly operation: "run" | "runsync";
+  readonly status: string;
+  readonly createdAt: number;
+  readonly startedAt?: number;
+  readonly endedAt?: number;
+  /** How often it went out again after its worker was lost. */
+  readonly retries: number;
+  readonly workerId?: string;
+}
+
+export interface LocalEndpoint {
+  /**
+   * Answers a request in process, as the global `fetch` would over a socket: a broken connection rejects
+   * with a `TypeError`, an abort with the signal's reason. Any host will do; the path must begin with
+   * `/v2/{endpointId}/`.
+   */
+  fetch(input: Request | URL | string, init?: RequestInit): Promise<Response>;
+  /**
+   * Opens a socket, on a free port of `127.0.0.1` unless told otherwise, and answers the base URL for a
+   * client, `http://127.0.0.1:PORT/v2`. One socket at a time.
+   */
+  listen(port?: number, host?: string): Promise<string>;
+  /** What {@link listen} answered; undefined while there is no socket. */
+  readonly url: string | undefined;
+  /**
+   * Answers what is held, aborts the workers' signals, ends all connections and timers. Afterwards every
+   * request finds the connection refused or broken. Calling it again does nothing more.
+   */
+  close(): Promise<void>;
+  /**
+   * Requests the endpoint keeps waiting at this moment, for a job or for time: long polls and the faults
+   * `delay` and `hang`.
+   */
+  readonly held: number;
+  /** The script of troubles. `add` puts faults behind those already there. */
+  readonly faults: { add(...faults: Fault[]): void; clear(): void };
+  /** What arrived, the oldest first: the last 10 000 requests, or fewer where their bodies are large. */
+  readonly requests: readonly RecordedRequest[];
+  /** The jobs that are kept, in the order of their arrival. */
+  jobs(): LocalJob[];
+}
+
+/**
+ * Creates an endpoint. It starts empty, keeps everything in memory, and touches neither network nor disk
+ * before {@link LocalEndpoint.listen} (but for webhooks that jobs ask for).
+ *
+ * @throws TypeError for an unknown option or a value of the wrong type, RangeError for one out of range.
+ */
+export function createLocalEndpoint(options: LocalEndpointOptions = {}): LocalEndpoint {
+  const settings = resolveOptions(options);
+  const endpoint = new Endpoint(settings, settings.worker ?? builtInArtist(settings.clock));
+  const handle = endpoint.handle.bind(endpoint);
+  let listener: Listener | undefined;
+  let url: string | undefined;
+  let closing: Promise<void> | undefined;
+
+  async function listen(port = 0, host = "127.0.0.1"): Promise<string> {
+    if (closing !== undefined) throw new Error("the local endpoint is closed; create another one");
+    if (listener !== undefined) throw new Error(`the local endpoint listens already${url ? `, at ${url}` : ""}`);
+    const opening = new Listener(handle);
+    listener = opening;
+    let origin: string;
+    try {
+      origin = await opening.open(port, host);
+    } catch (error) {
+      listener = undefined;
+      throw error;
+    }
+    if (closing !== undefined) {
+      await opening.close();
+      throw new Error("the local endpoint was closed while it began to listen");
+    }
+    url = `${origin}/v2`;
+    return url;
+  }
+
+  async function close(): Promise<void> {
+    await Promise.all([endpoint.close(), listener?.close()]);
+    url = undefined;
+  }
+
+  return {
+    fetch: async (input, init) => answerRequest(handle, new Request(input, init)),
+    listen,
+    get url() {
+      return url;
+    },
+    close: () => {
+      closing ??= close();
+      return closing;
+    },
+    get held() {
+      return endpoint.held;
+    },
+    faults: {
+      add: (...faults) => endpoint.faults.add(...faults),
+      clear: () => endpoint.faults.clear(),
+    },
+    get requests() {
+      return endpoint.requests;
+    },
+    jobs: () => Array.from(endpoint.jobs(), snapshot),
+  };
+}
+
+function snapshot(job: Job): LocalJob {
+  return {
+    id: job.id,
+    operation: job.sync ? "runsync" : "run",
+    status: job.status,
+    createdAt: job.createdAt,
+    ...(job.startedAt !== undefined && { startedAt: job.startedAt }),
+    ...(job.endedAt !== undefined && { endedAt: job.endedAt }),
+    retries: job.retries,
+    ...(job.workerId !== undefined && { workerId: job.workerId }),
+  };
+}
+
+/** The stand-in artist, loaded by the first job: an endpoint with a worker of its own never reads its pictures. */
+function builtInArtist(clock: Clock): WorkerFunction {
+  let artist: Promise<WorkerFunction> | undefined;
+  return async (job, context) => {
+    artist ??= import("./artist.ts").then(({ createArtist }) => createArtist({ clock }));
+    return (await artist)(job, context);
+  };
+}

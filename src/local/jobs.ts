@@ -1,0 +1,319 @@
+import { randomUUID } from "node:crypto";
+import type { Clock } from "../clock.ts";
+import { isTerminal, type TerminalStatus } from "../protocol/job.ts";
+import { limits } from "../protocol/limits.ts";
+import type { Agenda } from "./agenda.ts";
+import { Attempt, type Job, type Report, type Waiter } from "./job.ts";
+import { LinkedList } from "./linked-list.ts";
+import type { Submission } from "./submission.ts";
+import type { Variants } from "./variants.ts";
+import { splitText } from "./wire-text.ts";
+
+/** What a state machine of jobs tells the rest of the endpoint. */
+export interface JobEvents {
+  /** A job waits for a worker. */
+  queued(): void;
+  /** A worker no longer holds its job; `stopWorker` where the service ends the worker with it. */
+  revoked(attempt: Attempt, stopWorker: boolean): void;
+  /** COMPLETED or FAILED: the states a webhook hears of. */
+  finished(job: Job): void;
+}
+
+export interface JobRules {
+  readonly idSuffix: string;
+  readonly runRetention: number;
+  readonly runSyncRetention: number;
+  readonly executionTimeout: number;
+  readonly executionTimeoutLag: number;
+  readonly lease: number;
+  readonly resultLimit: number;
+  readonly variants: Variants;
+  readonly onLog: (line: string) => void;
+}
+
+/** The jobs of an endpoint: their queue, states and timers. Every transition is here and nowhere else. */
+export class Jobs {
+  readonly #clock: Clock;
+  /** For what a running process may wait for, and for what need not keep it alive. */
+  readonly #agenda: Agenda;
+  readonly #expiries: Agenda;
+  readonly #rules: JobRules;
+  readonly #events: JobEvents;
+  readonly #jobs = new Map<string, Job>();
+  readonly #normal = new LinkedList<Job>();
+  readonly #low = new LinkedList<Job>();
+  #order = 0;
+  readonly counts = { completed: 0, failed: 0, inProgress: 0, inQueue: 0, retried: 0 };
+
+  constructor(clock: Clock, agenda: Agenda, expiries: Agenda, rules: JobRules, events: JobEvents) {
+    this.#clock = clock;
+    this.#agenda = agenda;
+    this.#expiries = expiries;
+    this.#rules = rules;
+    this.#events = events;
+  }
+
+  get(id: string): Job | undefined {
+    return this.#jobs.get(id);
+  }
+
+  values(): IterableIterator<Job> {
+    return this.#jobs.values();
+  }
+
+  create(submission: Submission, sync: boolean): Job {
+    const now = this.#clock.now();
+    const job: Job = {
+      ...submission,
+      id: `${sync ? "sync-" : ""}${randomUUID()}-${this.#rules.idSuffix}`,
+      sync,
+      order: this.#order++,
+      createdAt: now,
+      status: "IN_QUEUE",
+      queuedAt: now,
+      startedAt: undefined,
+      endedAt: undefined,
+      expiresAt: now + submission.ttl,
+      retries: 0,
+      workerId: undefined,
+      output: undefined,
+      error: undefined,
+      chunks: [],
+      attempt: undefined,
+      place: undefined,
+      gone: false,
+      text: undefined,
+      expiry: undefined,
+      waiters: undefined,
+    };
+    this.#jobs.set(job.id, job);
+    this.#scheduleExpiry(job);
+    this.#enqueue(job);
+    return job;
+  }
+
+  /** Jobs that wait and may have workers started for them, the oldest first. */
+  get scalable(): LinkedList<Job> {
+    return this.#normal;
+  }
+
+  /** Hands the oldest waiting job to a worker. */
+  take(workerId: string): Attempt | undefined {
+    const normal = this.#normal.first?.value;
+    const low = this.#low.first?.value;
+    const job = normal === undefined || (low !== undefined && low.order < normal.order) ? low : normal;
+    if (job === undefined) return undefined;
+    this.#leaveQueue(job);
+    this.#count(job, -1);
+    job.status = "IN_PROGRESS";
+    this.#count(job, 1);
+    job.startedAt = this.#clock.now();
+    job.workerId = workerId;
+    const attempt = new Attempt(this, job, workerId);
+    job.attempt = attempt;
+    const allowed = job.executionTimeout ?? this.#rules.executionTimeout;
+    const timeout = this.#agenda.add(allowed + this.#rules.executionTimeoutLag, () => this.#timeOut(job));
+    attempt.appointments.push(timeout);
+    return attempt;
+  }
+
+  addChunk(job: Job, text: string): void {
+    if (text.length * 3 <= limits.streamChunkBytes || Buffer.byteLength(text) <= limits.streamChunkBytes) {
+      job.chunks.push(text);
+    } else {
+      // How the service cuts what is not text is unknown; its JSON in pieces keeps every byte.
+      const whole: unknown = text.startsWith('"') ? JSON.parse(text) : text;
+      for (const piece of splitText(String(whole), limits.streamChunkBytes)) job.chunks.push(JSON.stringify(piece));
+    }
+    this.#wake(job, true);
+  }
+
+  finish(job: Job, report: Report): void {
+    const { variants, resultLimit } = this.#rules;
+    job.output = report.output;
+    if (report.isStream && report.output === "[]" && variants.streamOutput === "absent") job.output = undefined;
+    if (
+      job.output !== undefined &&
+      job.output.length * 3 > resultLimit &&
+      Buffer.byteLength(job.output) > resultLimit
+    ) {
+      this.#rules.onLog(
+        `job ${job.id}: result over ${resultLimit} bytes refused, as the service does; no output is kept`,
+      );
+      job.output = undefined;
+    }
+    const failed = report.error !== undefined && (report.isErrorText || variants.objectError === "FAILED");
+    job.error = failed ? report.error : undefined;
+    this.#end(job, failed ? "FAILED" : "COMPLETED");
+  }
+
+  lose(attempt: Attempt): void {
+    const { job } = attempt;
+    const appointment = this.#agenda.add(this.#rules.lease, () => {
+      if (job.retries >= 1) {
+        this.#fail(job, `job timed out after ${job.retries} retries`);
+        return;
+      }
+      job.retries++;
+      this.counts.retried++;
+      this.#dropAttempt(job);
+      // The service shows IN_PROGRESS throughout, also while the job waits for its next worker.
+      this.#enqueue(job, true);
+    });
+    attempt.appointments.push(appointment);
+  }
+
+  /** Cancels a job that has not ended; answers whether it did. */
+  cancel(job: Job): boolean {
+    if (isTerminal(job.status)) return false;
+    const { attempt } = job;
+    this.#end(job, "CANCELLED");
+    this.#revoke(attempt, "the job was cancelled", false);
+    return true;
+  }
+
+  /** Puts a FAILED or TIMED_OUT job back into the queue, its result forgotten; answers whether it did. */
+  retry(job: Job): boolean {
+    if (job.status !== "FAILED" && job.status !== "TIMED_OUT") return false;
+    job.status = "IN_QUEUE";
+    job.queuedAt = this.#clock.now();
+    job.startedAt = undefined;
+    job.endedAt = undefined;
+    job.workerId = undefined;
+    job.retries = 0;
+    job.output = undefined;
+    job.error = undefined;
+    job.text = undefined;
+    job.chunks.length = 0;
+    this.counts.retried++;
+    this.#scheduleExpiry(job);
+    this.#enqueue(job);
+    return true;
+  }
+
+  /** Takes all waiting jobs out of the queue; answers how many. Those sent out again still run, and stay. */
+  purge(): number {
+    let removed = 0;
+    for (const list of [this.#normal, this.#low]) {
+      for (const job of [...list]) {
+        if (job.status !== "IN_QUEUE") continue;
+        if (this.#rules.variants.purged === "gone") this.#delete(job);
+        else this.#end(job, "CANCELLED");
+        removed++;
+      }
+    }
+    return removed;
+  }
+
+  /** Gives a job, whatever its state, that long to live from now on. */
+  setTtl(job: Job, milliseconds: number): void {
+    job.expiresAt = this.#clock.now() + milliseconds;
+    this.#scheduleExpiry(job);
+  }
+
+  /** Calls `wake` whenever the job ended or was deleted, with `chunks` also when its stream grew. Answers how to stop. */
+  listen(job: Job, wake: () => void, chunks: boolean): () => void {
+    const waiter: Waiter = { chunks, wake };
+    job.waiters ??= new Set();
+    job.waiters.add(waiter);
+    return () => job.waiters?.delete(waiter);
+  }
+
+  #enqueue(job: Job, first = false): void {
+    const list = job.lowPriority ? this.#low : this.#normal;
+    job.place = { list, link: first ? list.unshift(job) : list.push(job) };
+    if (!first) this.#count(job, 1);
+    this.#events.queued();
+  }
+
+  #leaveQueue(job: Job): void {
+    if (job.place !== undefined) job.place.list.remove(job.place.link);
+    job.place = undefined;
+  }
+
+  #timeOut(job: Job): void {
+    const { attempt } = job;
+    if (this.#rules.variants.executionTimeout === "TIMED_OUT") this.#end(job, "TIMED_OUT");
+    else this.#fail(job, "executionTimeout exceeded");
+    this.#revoke(attempt, "executionTimeout exceeded", true);
+  }
+
+  #fail(job: Job, error: string): void {
+    job.output = undefined;
+    job.error = JSON.stringify(error);
+    this.#end(job, "FAILED");
+  }
+
+  #end(job: Job, status: TerminalStatus): void {
+    this.#leaveQueue(job);
+    this.#count(job, -1);
+    this.#dropAttempt(job);
+    job.status = status;
+    job.endedAt = this.#clock.now();
+    if (status === "COMPLETED") this.counts.completed++;
+    if (status === "FAILED" || status === "TIMED_OUT") this.counts.failed++;
+    this.#scheduleExpiry(job);
+    if (status === "COMPLETED" || status === "FAILED") this.#events.finished(job);
+    // Only what can be retried needs its input again.
+    if (status === "COMPLETED" || status === "CANCELLED") job.input = "";
+    this.#wake(job, false);
+  }
+
+  #expire(job: Job): void {
+    job.expiry = undefined;
+    if (isTerminal(job.status) || this.#rules.variants.ttlExpiry === "gone") {
+      this.#delete(job);
+      return;
+    }
+    const { attempt } = job;
+    job.expiresAt = Number.POSITIVE_INFINITY;
+    this.#end(job, "TIMED_OUT");
+    this.#revoke(attempt, "the job's time to live is over", true);
+  }
+
+  #delete(job: Job): void {
+    const { attempt } = job;
+    this.#leaveQueue(job);
+    if (!isTerminal(job.status)) this.#count(job, -1);
+    this.#dropAttempt(job);
+    this.#expiries.cancel(job.expiry);
+    this.#jobs.delete(job.id);
+    job.gone = true;
+    this.#revoke(attempt, "the job's time to live is over", true);
+    this.#wake(job, false);
+  }
+
+  #dropAttempt(job: Job): void {
+    if (job.attempt === undefined) return;
+    for (const appointment of job.attempt.appointments) this.#agenda.cancel(appointment);
+    job.attempt = undefined;
+  }
+
+  #revoke(attempt: Attempt | undefined, reason: string, stopWorker: boolean): void {
+    if (attempt === undefined) return;
+    attempt.abort(reason);
+    this.#events.revoked(attempt, stopWorker);
+  }
+
+  #scheduleExpiry(job: Job): void {
+    this.#expiries.cancel(job.expiry);
+    const retention = job.sync ? this.#rules.runSyncRetention : this.#rules.runRetention;
+    const until = Math.min(job.expiresAt, (job.endedAt ?? Number.POSITIVE_INFINITY) + retention);
+    job.expiry =
+      until === Number.POSITIVE_INFINITY
+        ? undefined
+        : this.#expiries.add(until - this.#clock.now(), () => this.#expire(job));
+  }
+
+  #count(job: Job, change: 1 | -1): void {
+    if (job.status === "IN_QUEUE") this.counts.inQueue += change;
+    else this.counts.inProgress += change;
+  }
+
+  #wake(job: Job, chunk: boolean): void {
+    if (job.waiters === undefined) return;
+    for (const waiter of [...job.waiters]) {
+      if (!chunk || waiter.chunks) waiter.wake();
+    }
+  }
+}

@@ -1,0 +1,182 @@
+import { type Clock, realClock } from "../clock.ts";
+import { limits } from "../protocol/limits.ts";
+import { bool, type Check, count, duration, fields, func, isRecord, literalOr, oneOf, text } from "./checks.ts";
+import type { Fault } from "./faults.ts";
+import type { WorkerFunction } from "./function-worker.ts";
+import type { Rate, RateBucket } from "./rate-limits.ts";
+import { defaultVariants, type Variants, variantValues } from "./variants.ts";
+
+/** Options of {@link createLocalEndpoint}. Times are milliseconds of `clock`, sizes bytes; `Infinity` means never or no limit. */
+export interface LocalEndpointOptions {
+  /** The `{endpointId}` of the path; any other is answered 404. Default `"local"`. */
+  endpointId?: string;
+  /** The key to be sent, bare or after `Bearer`; `false` accepts any and none. Default `"local"`. */
+  apiKey?: string | false;
+  /** What runs the jobs, one at a time for each worker. Default: the built-in stand-in artist. */
+  worker?: WorkerFunction;
+  /** Whether a streaming job's final `output` is the list of all it yielded. Default `false`. */
+  aggregateStream?: boolean;
+
+  /** Most workers at once; 0 lets all jobs wait. Default 3. */
+  maxWorkers?: number;
+  /** Workers that are kept up without jobs. Default 0. */
+  minWorkers?: number;
+  /** From the start of a worker until it takes jobs. Default 0. */
+  coldStart?: number;
+  /** How long a worker without a job stays up. Default 5 000. */
+  idleTimeout?: number;
+  /** How long a job must wait before a worker is started for it. Default 0. */
+  queueDelay?: number;
+  /** No GPU to be had: workers stay `throttled`, for that long before each cold start or for good. Default `false`. */
+  throttled?: boolean | number;
+  /** Whether workers come up `unhealthy` and never take a job. Default `false`. */
+  crashLoop?: boolean;
+
+  /** Longest run of a job whose `policy` does not say. Default 600 000. */
+  executionTimeout?: number;
+  /** How late a job over its execution time-out is noticed; the service takes 3 to 10 s. Default 0. */
+  executionTimeoutLag?: number;
+  /** How long a job that nobody reports on counts as running before it goes out again or fails. Default 40 000. */
+  lease?: number;
+  /** How long a job that came by `/run` is kept after its end. Default 1 800 000. */
+  runRetention?: number;
+  /** The same for `/runsync`. Default 60 000. */
+  runSyncRetention?: number;
+  /** Largest result in bytes of JSON; a larger one is dropped, and the job COMPLETED without output. Default 20 MiB. */
+  resultLimit?: number;
+
+  /** Rate limits that differ from the service's, by operation; `false` switches all off. */
+  rates?: { readonly [Name in RateBucket]?: Rate } | false;
+  /** Troubles to come, in order. */
+  faults?: Fault[];
+  /** Choices where the service's behaviour is not settled. */
+  variants?: Partial<Variants>;
+  /** End of every job id; the service's are `u1`, `u2`, `e1`, `e2`. Default `"u1"`. */
+  idSuffix?: string;
+
+  /** Where time comes from. Default: the real clock. */
+  clock?: Clock;
+  /** Delivers webhooks. Default: the global `fetch`. */
+  webhookFetch?: typeof fetch;
+  /** Told, a line at a time, what a user would find in the service's logs: lost workers, dropped results, webhooks that failed. */
+  onLog?: (line: string) => void;
+}
+
+/** The options with nothing left open but the worker. */
+export type Settings = Required<Omit<LocalEndpointOptions, "worker" | "variants">> & {
+  worker: WorkerFunction | undefined;
+  variants: Variants;
+};
+
+const rate: Check = fields({ perWindow: count(), concurrent: count() });
+
+const variantChecks: { readonly [Name in keyof Variants]: Check } = {
+  authError: oneOf(variantValues.authError),
+  notFoundBody: oneOf(variantValues.notFoundBody),
+  executionTimeout: oneOf(variantValues.executionTimeout),
+  ttlExpiry: oneOf(variantValues.ttlExpiry),
+  statusSync: oneOf(variantValues.statusSync),
+  purged: oneOf(variantValues.purged),
+  cancelFinished: oneOf(variantValues.cancelFinished),
+  retryAfter: oneOf(variantValues.retryAfter),
+  health: oneOf(variantValues.health),
+  runStatus: oneOf(variantValues.runStatus),
+  streamShape: oneOf(variantValues.streamShape),
+  streamOutput: oneOf(variantValues.streamOutput),
+  objectError: oneOf(variantValues.objectError),
+  runningStatus: oneOf(variantValues.runningStatus),
+  loopbackWebhook: oneOf(variantValues.loopbackWebhook),
+  policyRange: oneOf(variantValues.policyRange),
+  edgeCut: oneOf(variantValues.edgeCut),
+  queueLimit: oneOf(variantValues.queueLimit),
+};
+
+const pathSegment = text(/^[A-Za-z0-9_-]+$/, "text of letters, digits, - and _");
+
+/** Every option has its check: a new one cannot be forgotten here. */
+const optionChecks: { readonly [Name in keyof Required<LocalEndpointOptions>]: Check } = {
+  endpointId: pathSegment,
+  apiKey: literalOr([false], text(/^\S+$/, "false or text without spaces")),
+  worker: func,
+  aggregateStream: bool,
+  maxWorkers: wholeNumber,
+  minWorkers: wholeNumber,
+  coldStart: duration(),
+  idleTimeout: duration(),
+  queueDelay: duration(),
+  throttled: literalOr([true, false], duration()),
+  crashLoop: bool,
+  executionTimeout: duration(),
+  executionTimeoutLag: duration(),
+  lease: duration(),
+  runRetention: duration(),
+  runSyncRetention: duration(),
+  resultLimit: duration(),
+  rates: literalOr(
+    [false],
+    fields({ run: rate, runsync: rate, status: rate, stream: rate, cancel: rate, "purge-queue": rate, requests: rate }),
+  ),
+  faults: (value, name) => {
+    if (!Array.isArray(value)) throw new TypeError(`${name} must be an array`);
+  },
+  variants: fields(variantChecks),
+  idSuffix: pathSegment,
+  clock: (value, name) => {
+    if (isRecord(value) && ["now", "setTimeout", "clearTimeout"].every((key) => typeof value[key] === "function"))
+      return;
+    throw new TypeError(`${name} must have now, setTimeout and clearTimeout`);
+  },
+  webhookFetch: func,
+  onLog: func,
+};
+
+/**
+ * Fills in the defaults.
+ *
+ * @throws TypeError for an unknown option or a value of the wrong type, RangeError for one out of range.
+ */
+export function resolveOptions(options: LocalEndpointOptions): Settings {
+  fields(optionChecks)(options, "options");
+  const maxWorkers = options.maxWorkers ?? 3;
+  const minWorkers = options.minWorkers ?? 0;
+  if (minWorkers > maxWorkers) {
+    throw new RangeError(`options.minWorkers must be at most maxWorkers (${maxWorkers}), got ${minWorkers}`);
+  }
+  return {
+    endpointId: options.endpointId ?? "local",
+    apiKey: options.apiKey ?? "local",
+    worker: options.worker,
+    aggregateStream: options.aggregateStream ?? false,
+    maxWorkers,
+    minWorkers,
+    coldStart: options.coldStart ?? 0,
+    idleTimeout: options.idleTimeout ?? 5_000,
+    queueDelay: options.queueDelay ?? 0,
+    throttled: options.throttled ?? false,
+    crashLoop: options.crashLoop ?? false,
+    executionTimeout: options.executionTimeout ?? limits.defaultExecutionTimeout,
+    executionTimeoutLag: options.executionTimeoutLag ?? 0,
+    lease: options.lease ?? limits.lease,
+    runRetention: options.runRetention ?? limits.runRetention,
+    runSyncRetention: options.runSyncRetention ?? limits.runSyncRetention,
+    // Documented as the limit of a body, and seen near it for results.
+    resultLimit: options.resultLimit ?? limits.runSyncBodyBytes,
+    rates: options.rates ?? {},
+    faults: options.faults ?? [],
+    variants: { ...defaultVariants, ...definedOf(options.variants ?? {}) },
+    idSuffix: options.idSuffix ?? "u1",
+    clock: options.clock ?? realClock,
+    webhookFetch: options.webhookFetch ?? ((input, init) => fetch(input, init)),
+    onLog: options.onLog ?? (() => {}),
+  };
+}
+
+/** An option given as `undefined` is one not given. */
+function definedOf(variants: Partial<Variants>): Partial<Variants> {
+  return Object.fromEntries(Object.entries(variants).filter(([, value]) => value !== undefined));
+}
+
+function wholeNumber(value: unknown, name: string): void {
+  count()(value, name);
+  if (value === Number.POSITIVE_INFINITY) throw new RangeError(`${name} must be finite`);
+}

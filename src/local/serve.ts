@@ -1,0 +1,128 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { limits } from "../protocol/limits.ts";
+import type { Answer, Call } from "./exchange.ts";
+
+type Handle = (call: Call) => Promise<Answer>;
+
+/** How long close() lets callers take to read their last answer, in true milliseconds. */
+const closingTime = 1_000;
+
+/** A listening socket; what comes in by it goes to the handler. */
+export class Listener {
+  readonly #server: Server;
+  readonly #answering = new Set<Promise<void>>();
+  #opening: Promise<void> = Promise.resolve();
+
+  constructor(handle: Handle) {
+    this.#server = createServer((request, response) => {
+      const answering = answerRequest(handle, request, response).finally(() => this.#answering.delete(answering));
+      this.#answering.add(answering);
+    });
+    // An idle connection that the server closes just as a request comes in would look like a fault.
+    this.#server.keepAliveTimeout = 0;
+  }
+
+  /** Answers the origin it can be reached at. */
+  async open(port: number, host: string): Promise<string> {
+    this.#opening = new Promise<void>((resolve, reject) => {
+      this.#server.once("error", reject);
+      this.#server.listen(port, host, () => {
+        this.#server.removeListener("error", reject);
+        resolve();
+      });
+    });
+    await this.#opening;
+    const address = this.#server.address();
+    if (!isNetworkAddress(address)) throw new Error(`cannot tell where ${host} listens`);
+    const isEverywhere = address.address === "0.0.0.0" || address.address === "::";
+    const name = isEverywhere ? "127.0.0.1" : address.family === "IPv6" ? `[${address.address}]` : address.address;
+    return `http://${name}:${address.port}`;
+  }
+
+  /** Takes no more connections, lets those in progress have their answers, and ends them all. */
+  async close(): Promise<void> {
+    // A server closed before it listens never says that it does; a failure to listen is open()'s to tell.
+    await this.#opening.catch(() => {});
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#server.closeIdleConnections();
+    const overdue = setTimeout(() => this.#server.closeAllConnections(), closingTime);
+    await Promise.allSettled(this.#answering);
+    clearTimeout(overdue);
+    this.#server.closeAllConnections();
+    await closed;
+  }
+}
+
+async function answerRequest(handle: Handle, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const left = new AbortController();
+  const closed = new Promise<void>((resolve) => {
+    response.once("close", () => {
+      if (!response.writableFinished) left.abort(new Error("the caller has left"));
+      resolve();
+    });
+  });
+  const body = await readBody(request);
+  if (body === undefined) return;
+  const [pathname = "/", query = ""] = splitOnce(request.url ?? "/", "?");
+  const answer = await handle({
+    method: request.method ?? "GET",
+    pathname,
+    query: new URLSearchParams(query),
+    headers: textHeaders(request),
+    body: body.text,
+    bodyBytes: body.bytes,
+    signal: left.signal,
+  });
+  if (response.destroyed) return;
+  if (answer.broken === "reset") {
+    request.socket.resetAndDestroy();
+    return;
+  }
+  const bytes = Buffer.from(answer.body);
+  response.writeHead(answer.status, { ...answer.headers, "content-length": bytes.length });
+  if (answer.broken === "cut") {
+    response.write(bytes.subarray(0, bytes.length >> 1), () => request.socket.destroy());
+  } else {
+    response.end(bytes);
+  }
+  await closed;
+}
+
+/**
+ * The body as text, empty where it is larger than any operation takes: then the rest is still read, since
+ * a caller that is cut off while sending would not see the answer. Undefined when the caller breaks off.
+ */
+async function readBody(request: IncomingMessage): Promise<{ text: string; bytes: number } | undefined> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const data of request) {
+      const chunk: Buffer = data;
+      bytes += chunk.length;
+      if (bytes <= limits.runSyncBodyBytes) chunks.push(chunk);
+      else chunks.length = 0;
+    }
+  } catch {
+    // The connection broke: there is nobody left to answer.
+    return undefined;
+  }
+  return { text: Buffer.concat(chunks).toString("utf8"), bytes };
+}
+
+function textHeaders(request: IncomingMessage): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(request.headers)) {
+    if (value !== undefined) headers[name] = Array.isArray(value) ? value.join(", ") : value;
+  }
+  return headers;
+}
+
+function splitOnce(text: string, separator: string): [string, string?] {
+  const place = text.indexOf(separator);
+  return place < 0 ? [text] : [text.slice(0, place), text.slice(place + 1)];
+}
+
+function isNetworkAddress(address: AddressInfo | string | null): address is AddressInfo {
+  return typeof address === "object" && address !== null;
+}
