@@ -1,5 +1,18 @@
-import { type ConnectionOptions, type Internals, milliseconds, realInternals, refuseUnknown, wholeNumber } from "./config.ts";
-import { type RequestOptions, RunpodEndpoint, type RunOptions, type WaitForJobOptions, waitOptionNames } from "./endpoint.ts";
+import {
+  type ConnectionOptions,
+  type Internals,
+  milliseconds,
+  realInternals,
+  refuseUnknown,
+  wholeNumber,
+} from "./config.ts";
+import {
+  type RequestOptions,
+  type RunOptions,
+  RunpodEndpoint,
+  type WaitForJobOptions,
+  waitOptionNames,
+} from "./endpoint.ts";
 import { ConfigurationError, isLayerDiffuseError } from "./errors.ts";
 import type { GeneratedImage, ImageContext } from "./image.ts";
 import { Job } from "./job.ts";
@@ -102,8 +115,9 @@ export class LayerDiffuse {
       const runOptions = { ...this.#runOptions(options), signal: call.signal };
       const wait = Math.max(limits.minWait, Math.min(pace.longPoll, queueTimeout + executionTimeout));
       const state =
-        (options.mode === "sync" ? await this.endpoint.submitHeld(wire.fields, runOptions, { wait, deadline }) : undefined) ??
-        (await this.endpoint.submit("run", wire.fields, runOptions, { deadline }));
+        (options.mode === "sync"
+          ? await this.endpoint.submitHeld(wire.fields, runOptions, { wait, deadline })
+          : undefined) ?? (await this.endpoint.submit("run", wire.fields, runOptions, { deadline }));
       return await this.#job(state.id, wire).receive(call, options, state);
     } finally {
       call.end();

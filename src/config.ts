@@ -96,7 +96,8 @@ export function resolveConnection(options: ConnectionOptions, more: readonly str
   refuseUnknown("option", options, [...Object.keys(connectionOptions), ...more]);
   const { proxyUrl, headers } = options;
   const fetch = options.fetch ?? globalThis.fetch;
-  if (typeof fetch !== "function") throw new ConfigurationError("There is no fetch here; pass one as the option `fetch`.");
+  if (typeof fetch !== "function")
+    throw new ConfigurationError("There is no fetch here; pass one as the option `fetch`.");
   const common = {
     headers,
     // A browser's fetch must be called on its window.
@@ -118,13 +119,19 @@ export function resolveConnection(options: ConnectionOptions, more: readonly str
   const key = typeof given === "string" ? given.trim() : given;
   const endpointId = options.endpointId?.trim() || readEnv("RUNPOD_ENDPOINT_ID");
   if (!endpointId) {
-    throw new ConfigurationError("No endpoint. Pass endpointId, or set RUNPOD_ENDPOINT_ID (RunPod console, Serverless).");
+    throw new ConfigurationError(
+      "No endpoint. Pass endpointId, or set RUNPOD_ENDPOINT_ID (RunPod console, Serverless).",
+    );
   }
   if (!/^[\w-]+$/.test(endpointId)) {
-    throw new ConfigurationError("endpointId holds letters, digits and dashes only: the id, not the endpoint's address.");
+    throw new ConfigurationError(
+      "endpointId holds letters, digits and dashes only: the id, not the endpoint's address.",
+    );
   }
   if (!key) {
-    throw new ConfigurationError("No API key. Pass apiKey, or set RUNPOD_API_KEY (RunPod console, Settings, API keys).");
+    throw new ConfigurationError(
+      "No API key. Pass apiKey, or set RUNPOD_API_KEY (RunPod console, Settings, API keys).",
+    );
   }
   if (isBrowser() && !options.dangerouslyAllowBrowser) {
     throw new ConfigurationError(

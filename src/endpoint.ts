@@ -1,4 +1,11 @@
-import { type Connection, type ConnectionOptions, type Internals, realInternals, refuseUnknown, resolveConnection } from "./config.ts";
+import {
+  type Connection,
+  type ConnectionOptions,
+  type Internals,
+  realInternals,
+  refuseUnknown,
+  resolveConnection,
+} from "./config.ts";
 import {
   ConfigurationError,
   InvalidInputError,
@@ -12,16 +19,24 @@ import { errorText, excerpt, type HttpAnswer, HttpClient, type HttpRequest } fro
 import { Limiter } from "./limiter.ts";
 import { jobError } from "./outcome.ts";
 import { Call, type OnProgress } from "./progress.ts";
-import { bareError, type Health, type JobState, parseHealth, parseJob, parsePurge, parseStream } from "./protocol/answers.ts";
+import {
+  bareError,
+  type Health,
+  type JobState,
+  parseHealth,
+  parseJob,
+  parsePurge,
+  parseStream,
+} from "./protocol/answers.ts";
 import { isTerminal } from "./protocol/job.ts";
 import { limits } from "./protocol/limits.ts";
 import { checkJobId, type Policy, runRequestBody } from "./protocol/request.ts";
-import { type RetryOptions, isAmbiguous, withRetries } from "./retry.ts";
+import { isAmbiguous, type RetryOptions, withRetries } from "./retry.ts";
 import { isBrowser } from "./runtime.ts";
 import type { StandardSchema } from "./standard-schema.ts";
 import { streamJob } from "./stream.ts";
 import { VERSION } from "./version.ts";
-import { pace, waitForJob, type WaitTransport } from "./wait.ts";
+import { pace, type WaitTransport, waitForJob } from "./wait.ts";
 
 export interface RunpodEndpointOptions<Output = unknown> extends ConnectionOptions {
   /** What the worker's output must be: checked on each completed job, and its type. Any Standard Schema (zod, valibot, …). */
@@ -92,7 +107,7 @@ export class RunpodEndpoint<Output = unknown> {
     this.#internals = internals;
     this.#output = options.output;
     this.#limiter = new Limiter(connection.concurrency);
-    this.#cancels = new Limiter(Math.min(connection.concurrency, limits.rates.cancel.concurrent));
+    this.#cancels = new Limiter(Math.min(connection.concurrency, limits.cancelsAtOnce));
     this.#http = new HttpClient({
       ...connection,
       clock: internals.clock,
@@ -131,7 +146,9 @@ export class RunpodEndpoint<Output = unknown> {
   async *stream(id: string, options: RequestOptions = {}): AsyncGenerator<unknown, void, undefined> {
     checkJobId(id);
     if (this.#streaming.has(id)) {
-      throw new ConfigurationError(`Job ${id} is being streamed already. The service gives each chunk to one reader only; share that one.`);
+      throw new ConfigurationError(
+        `Job ${id} is being streamed already. The service gives each chunk to one reader only; share that one.`,
+      );
     }
     this.#streaming.add(id);
     try {
@@ -229,7 +246,9 @@ export class RunpodEndpoint<Output = unknown> {
       return await this.#checked(end);
     } catch (error) {
       const isGivenUp =
-        call.signal.aborted || isLayerDiffuseError(error, "queue_timeout") || isLayerDiffuseError(error, "execution_timeout");
+        call.signal.aborted ||
+        isLayerDiffuseError(error, "queue_timeout") ||
+        isLayerDiffuseError(error, "execution_timeout");
       if (isGivenUp && options.cancelOnAbort !== false) this.#cancelQuietly(id);
       throw error;
     } finally {
@@ -308,7 +327,12 @@ export class RunpodEndpoint<Output = unknown> {
   }
 
   async #health(options: Limits): Promise<Health> {
-    return await this.#request({ method: "GET", path: "health" }, ({ body }) => parseHealth(body), options, options.signal);
+    return await this.#request(
+      { method: "GET", path: "health" },
+      ({ body }) => parseHealth(body),
+      options,
+      options.signal,
+    );
   }
 
   /**
@@ -358,7 +382,9 @@ export class RunpodEndpoint<Output = unknown> {
 
   #refuseByProxy(operation: string): void {
     if (this.#connection.isProxy) {
-      throw new ConfigurationError(`${operation}() is not to be had through a proxy; call it on the server, with the key.`);
+      throw new ConfigurationError(
+        `${operation}() is not to be had through a proxy; call it on the server, with the key.`,
+      );
     }
   }
 }
@@ -404,11 +430,18 @@ function throwJobError(state: JobState): void {
 function checkWait(wait: number): number {
   const { minWait, maxWait } = limits;
   if (wait >= minWait && wait <= maxWait) return wait;
-  throw new InvalidInputError([{ path: ["wait"], message: `from ${minWait} to ${maxWait} ms, got ${wait}` }], "options");
+  throw new InvalidInputError(
+    [{ path: ["wait"], message: `from ${minWait} to ${maxWait} ms, got ${wait}` }],
+    "options",
+  );
 }
 
 /** `sending`, or the abort reason at once; a job that comes out of it afterwards is handed to `abandon`. */
-function unlessAborted<T>(sending: Promise<T>, signal: AbortSignal | undefined, abandon: (value: T) => void): Promise<T> {
+function unlessAborted<T>(
+  sending: Promise<T>,
+  signal: AbortSignal | undefined,
+  abandon: (value: T) => void,
+): Promise<T> {
   return new Promise((resolve, reject) => {
     const onAbort = () => {
       reject(signal?.reason);

@@ -95,11 +95,10 @@ export class HttpClient {
         },
       });
     } catch (error) {
+      controller.abort();
       if (signal?.aborted) throw signal.reason;
       if (error instanceof ConnectionError) throw error;
       throw connectionError(what, error, jobId, redact);
-    } finally {
-      controller.abort();
     }
     const { response, text } = answer;
     if (!response.ok) throw statusError(what, request, response, redact(text));
@@ -119,7 +118,8 @@ export class HttpClient {
       headers = new Headers(typeof given === "function" ? await given() : given);
     } catch (error) {
       // The runtime's own message repeats the value, which may be a secret.
-      if (error instanceof TypeError) throw new ConfigurationError("`headers` holds a name or value that no header may carry.");
+      if (error instanceof TypeError)
+        throw new ConfigurationError("`headers` holds a name or value that no header may carry.");
       throw error;
     }
     headers.set("accept", "application/json");
@@ -153,7 +153,8 @@ function neverArrived(error: unknown): boolean {
   if ("code" in error && neverSent.test(String(error.code))) return true;
   // Deno says it in words only.
   if (error instanceof Error && error.message.includes("client error (Connect)")) return true;
-  if ("errors" in error && Array.isArray(error.errors) && error.errors.length > 0) return error.errors.every(neverArrived);
+  if ("errors" in error && Array.isArray(error.errors) && error.errors.length > 0)
+    return error.errors.every(neverArrived);
   return "cause" in error && neverArrived(error.cause);
 }
 
@@ -192,13 +193,22 @@ function statusError(what: string, request: HttpRequest, response: Response, tex
   const start = `${what} answered ${status}${said ? `: ${said}` : ""}.`;
   const details = { status, jobId };
   if (response.type === "opaqueredirect" || (status >= 300 && status < 400)) {
-    return new InvalidResponseError(`${start} It redirects elsewhere; set baseUrl or proxyUrl to the final address.`, details);
+    return new InvalidResponseError(
+      `${start} It redirects elsewhere; set baseUrl or proxyUrl to the final address.`,
+      details,
+    );
   }
   switch (status) {
     case 401:
-      return new AuthenticationError(`${start} The API key is missing or wrong; make one in the RunPod console.`, details);
+      return new AuthenticationError(
+        `${start} The API key is missing or wrong; make one in the RunPod console.`,
+        details,
+      );
     case 403:
-      return new AuthenticationError(`${start} The API key has no access to this endpoint; allow it in the RunPod console.`, details);
+      return new AuthenticationError(
+        `${start} The API key has no access to this endpoint; allow it in the RunPod console.`,
+        details,
+      );
     case 402:
       return new BadRequestError(`${start} The account has no credit; add some in the RunPod console.`, details);
     case 404:
@@ -213,7 +223,10 @@ function statusError(what: string, request: HttpRequest, response: Response, tex
       return new BadRequestError(`${start} The request is too large; send less.`, details);
     case 429: {
       const retryAfter = parseRetryAfter(response.headers.get("retry-after"));
-      return new RateLimitError(`${start} Too many requests; send fewer at once, or later.`, { ...details, retryAfter });
+      return new RateLimitError(`${start} Too many requests; send fewer at once, or later.`, {
+        ...details,
+        retryAfter,
+      });
     }
   }
   if (status >= 500 || status === 408) {

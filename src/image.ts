@@ -116,7 +116,9 @@ export function decodeImage(state: JobState, { seed, pricePerSecond }: ImageCont
       job,
     });
   } catch (error) {
-    throw error instanceof InvalidImageError ? new InvalidImageError(error.message, { jobId, cause: error.cause }) : error;
+    throw error instanceof InvalidImageError
+      ? new InvalidImageError(error.message, { jobId, cause: error.cause })
+      : error;
   }
 }
 

@@ -14,9 +14,9 @@ export {
 export type { ConnectionOptions } from "./config.ts";
 export {
   type RequestOptions,
+  type RunOptions,
   RunpodEndpoint,
   type RunpodEndpointOptions,
-  type RunOptions,
   type RunSyncOptions,
   type WaitForJobOptions,
 } from "./endpoint.ts";

@@ -1,4 +1,3 @@
-import pRetry from "p-retry";
 import { type Clock, sleep } from "./clock.ts";
 import {
   ConnectionError,
@@ -44,27 +43,23 @@ export function isAmbiguous(error: unknown): error is LayerDiffuseError {
 }
 
 /** Repeats `send` while that is safe and there is time: full jitter, exponential; `Retry-After` where the service gave one. */
-export function withRetries<T>(send: () => Promise<T>, options: RetryOptions): Promise<T> {
+export async function withRetries<T>(send: () => Promise<T>, options: RetryOptions): Promise<T> {
   const { kind, retries, clock, random, signal, deadline } = options;
-  const isFree = (error: unknown) => error instanceof RateLimitError && deadline !== undefined;
-  let tries = 0;
-  return pRetry(send, {
-    // The pauses are ours, on our clock; the library counts.
-    minTimeout: 0,
-    retries: retries + 1,
-    shouldConsumeRetry: ({ error }) => !isFree(error),
-    shouldRetry: async ({ error, retriesLeft }) => {
-      if (!mayRetry(kind, error) || (retriesLeft <= 1 && !isFree(error))) return false;
-      const asked = error instanceof RateLimitError ? error.retryAfter : undefined;
+  for (let pauses = 0, counted = 0; ; ) {
+    try {
+      return await send();
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (!mayRetry(kind, error)) throw error;
+      const isRateLimit = error instanceof RateLimitError;
+      // Refused for being too many, callers take turns until their deadline: tries do not count.
+      if (!(isRateLimit && deadline !== undefined) && counted++ >= retries) throw error;
+      const asked = isRateLimit ? error.retryAfter : undefined;
       // Jitter on top of what the service asked for, so that a thousand callers do not all come back at once.
-      const pause = (asked ?? 0) + random() * Math.min(longestPause, firstPause * 2 ** (asked === undefined ? tries++ : 0));
-      if (deadline !== undefined && clock.now() + pause >= deadline) return false;
+      const longest = asked === undefined ? Math.min(longestPause, firstPause * 2 ** pauses++) : firstPause;
+      const pause = (asked ?? 0) + random() * longest;
+      if (deadline !== undefined && clock.now() + pause >= deadline) throw error;
       await sleep(clock, pause, signal);
-      return true;
-    },
-  }).catch((error: unknown) => {
-    // The library wraps what is no Error; an abort's reason may be anything, and is passed on as it is.
-    signal?.throwIfAborted();
-    throw error;
-  });
+    }
+  }
 }

@@ -1,8 +1,8 @@
 import { type Clock, sleep } from "./clock.ts";
 import {
   ExecutionTimeoutError,
-  JobExpiredError,
   isLayerDiffuseError,
+  JobExpiredError,
   type QueueReason,
   QueueTimeoutError,
 } from "./errors.ts";

@@ -38,7 +38,9 @@ export async function parseWebhook(request: Request, options: ParseWebhookOption
   const text = await request.text();
   const state = parseJob(readJson(text), text);
   if (!state) {
-    throw new InvalidResponseError("The webhook's body is not a job. Answer 400 and do nothing.", { excerpt: excerpt(text) });
+    throw new InvalidResponseError("The webhook's body is not a job. Answer 400 and do nothing.", {
+      excerpt: excerpt(text),
+    });
   }
   const { id } = state;
   const error = jobError(state);
@@ -60,7 +62,8 @@ function readJson(text: string): unknown {
 
 /** Compares in a time that tells nothing of where two texts differ. */
 async function isSame(a: string, b: string): Promise<boolean> {
-  const digest = async (text: string) => new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
+  const digest = async (text: string) =>
+    new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
   const [left, right] = await Promise.all([digest(a), digest(b)]);
   return left.reduce((difference, byte, index) => difference | (byte ^ (right[index] ?? 0)), 0) === 0;
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Clock } from "../clock.ts";
 import { isTerminal, type TerminalStatus } from "../protocol/job.ts";
-import { limits } from "../protocol/limits.ts";
+import { service } from "../protocol/limits.ts";
 import type { Agenda } from "./agenda.ts";
 import { Attempt, type Job, type Report, type Waiter } from "./job.ts";
 import { LinkedList } from "./linked-list.ts";
@@ -118,12 +118,12 @@ export class Jobs {
   }
 
   addChunk(job: Job, text: string): void {
-    if (text.length * 3 <= limits.streamChunkBytes || Buffer.byteLength(text) <= limits.streamChunkBytes) {
+    if (text.length * 3 <= service.streamChunkBytes || Buffer.byteLength(text) <= service.streamChunkBytes) {
       job.chunks.push(text);
     } else {
       // How the service cuts what is not text is unknown; its JSON in pieces keeps every byte.
       const whole: unknown = text.startsWith('"') ? JSON.parse(text) : text;
-      for (const piece of splitText(String(whole), limits.streamChunkBytes)) job.chunks.push(JSON.stringify(piece));
+      for (const piece of splitText(String(whole), service.streamChunkBytes)) job.chunks.push(JSON.stringify(piece));
     }
     this.#wake(job, true);
   }

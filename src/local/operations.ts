@@ -1,6 +1,6 @@
 import type { Clock } from "../clock.ts";
 import { isTerminal, type Operation } from "../protocol/job.ts";
-import { limits } from "../protocol/limits.ts";
+import { limits, service } from "../protocol/limits.ts";
 import { type Answer, type Call, errorAnswer, jsonAnswer } from "./exchange.ts";
 import type { Holds, Wake } from "./holds.ts";
 import type { Job } from "./job.ts";
@@ -105,7 +105,7 @@ export class Operations {
   }
 
   async #heldStatus(call: OperationCall, job: Job): Promise<Answer> {
-    const wake = await this.#wait(call, job, limits.defaultWait, false, () => isTerminal(job.status));
+    const wake = await this.#wait(call, job, service.defaultWait, false, () => isTerminal(job.status));
     return wake === "edge" ? edgeCutAnswer : this.#jobAnswer(job);
   }
 
@@ -135,8 +135,8 @@ export class Operations {
   ): Promise<Wake | "edge"> {
     const asked = queryNumber(call, "wait") ?? defaultWait;
     const wait = Math.min(Math.max(asked, limits.minWait), limits.maxWait);
-    const isCut = this.#rules.variants.edgeCut && wait > limits.edgeCut;
-    const deadline = this.#clock.now() + (isCut ? limits.edgeCut : wait);
+    const isCut = this.#rules.variants.edgeCut && wait > service.edgeCut;
+    const deadline = this.#clock.now() + (isCut ? service.edgeCut : wait);
     // Another reader of the same stream may be quicker, so that being woken is not yet being ready.
     while (!job.gone && !ready()) {
       const wake = await this.#holds.park({

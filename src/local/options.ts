@@ -1,5 +1,5 @@
 import { type Clock, realClock } from "../clock.ts";
-import { limits } from "../protocol/limits.ts";
+import { limits, service } from "../protocol/limits.ts";
 import { bool, type Check, count, duration, fields, func, isRecord, literalOr, oneOf, text } from "./checks.ts";
 import type { Fault } from "./faults.ts";
 import type { WorkerFunction } from "./function-worker.ts";
@@ -154,11 +154,11 @@ export function resolveOptions(options: LocalEndpointOptions): Settings {
     queueDelay: options.queueDelay ?? 0,
     throttled: options.throttled ?? false,
     crashLoop: options.crashLoop ?? false,
-    executionTimeout: options.executionTimeout ?? limits.defaultExecutionTimeout,
+    executionTimeout: options.executionTimeout ?? service.defaultExecutionTimeout,
     executionTimeoutLag: options.executionTimeoutLag ?? 0,
-    lease: options.lease ?? limits.lease,
-    runRetention: options.runRetention ?? limits.runRetention,
-    runSyncRetention: options.runSyncRetention ?? limits.runSyncRetention,
+    lease: options.lease ?? service.lease,
+    runRetention: options.runRetention ?? service.runRetention,
+    runSyncRetention: options.runSyncRetention ?? service.runSyncRetention,
     // Documented as the limit of a body, and seen near it for results.
     resultLimit: options.resultLimit ?? limits.runSyncBodyBytes,
     rates: options.rates ?? {},

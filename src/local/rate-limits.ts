@@ -1,10 +1,10 @@
 import type { Clock } from "../clock.ts";
 import type { Operation } from "../protocol/job.ts";
-import { limits } from "../protocol/limits.ts";
+import { service } from "../protocol/limits.ts";
 import { LinkedList } from "./linked-list.ts";
 
 /** What shares a budget: `status` is `/status` and `/status-sync` together. */
-export type RateBucket = keyof typeof limits.rates;
+export type RateBucket = keyof typeof service.rates;
 
 /** A limit for one bucket. */
 export interface Rate {
@@ -50,8 +50,8 @@ export class RateLimits {
     for (const { name, operations, perWorker } of buckets) {
       const budget: Budget = {
         base: {
-          perWindow: overrides[name]?.perWindow ?? limits.rates[name].perWindow,
-          concurrent: overrides[name]?.concurrent ?? limits.rates[name].concurrent,
+          perWindow: overrides[name]?.perWindow ?? service.rates[name].perWindow,
+          concurrent: overrides[name]?.concurrent ?? service.rates[name].concurrent,
         },
         perWorker,
         times: new LinkedList<number>(),
@@ -70,12 +70,12 @@ export class RateLimits {
     if (budget === undefined) return 0;
     const now = this.#clock.now();
     const allowance = budget.perWorker * this.#runningWorkers();
-    while (budget.times.first !== undefined && budget.times.first.value <= now - limits.rateWindow) {
+    while (budget.times.first !== undefined && budget.times.first.value <= now - service.rateWindow) {
       budget.times.remove(budget.times.first);
     }
     const { first } = budget.times;
     if (budget.times.size >= Math.max(budget.base.perWindow, allowance)) {
-      return first === undefined ? limits.rateWindow : first.value + limits.rateWindow - now;
+      return first === undefined ? service.rateWindow : first.value + service.rateWindow - now;
     }
     // When a request in progress will end is not known; a second is what a client would wait anyway.
     if (budget.inProgress >= Math.max(budget.base.concurrent, allowance)) return 1_000;

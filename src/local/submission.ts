@@ -1,4 +1,4 @@
-import { limits } from "../protocol/limits.ts";
+import { limits, service } from "../protocol/limits.ts";
 import { isRecord } from "./checks.ts";
 import type { Variants } from "./variants.ts";
 
@@ -46,7 +46,7 @@ export function parseSubmission(text: string, variants: Pick<Variants, "loopback
       limits.maxExecutionTimeout,
       range,
     ),
-    ttl: parseTime("ttl", ttl, limits.minTtl, limits.maxTtl, range) ?? limits.defaultTtl,
+    ttl: parseTime("ttl", ttl, limits.minTtl, limits.maxTtl, range) ?? service.defaultTtl,
     lowPriority: lowPriority === true,
   };
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { limits } from "../protocol/limits.ts";
+import { service } from "../protocol/limits.ts";
 import type { Agenda } from "./agenda.ts";
 
 /** Before the second and the third try, as seen live; the documentation says 10 s each. */
@@ -42,8 +42,8 @@ export class Webhooks {
     if (this.#closed) return;
     const problem = await this.#post(call);
     if (problem === undefined || this.#closed) return;
-    this.#onLog(`job ${call.jobId}: webhook try ${retries + 1} of ${limits.webhookRetries + 1} failed: ${problem}`);
-    const pause = retries < limits.webhookRetries ? pauses[retries] : undefined;
+    this.#onLog(`job ${call.jobId}: webhook try ${retries + 1} of ${service.webhookRetries + 1} failed: ${problem}`);
+    const pause = retries < service.webhookRetries ? pauses[retries] : undefined;
     if (pause !== undefined) this.#agenda.add(pause, () => void this.#attempt(call, retries + 1));
   }
 

@@ -1,4 +1,4 @@
-import { InvalidInputError, type InputIssue } from "../errors.ts";
+import { type InputIssue, InvalidInputError } from "../errors.ts";
 import { suggestion } from "../nearest.ts";
 
 /** A style adapter that is installed on the worker. */
@@ -96,7 +96,12 @@ const checks: Record<Exclude<keyof GenerateInput, "loras" | "extra">, Check> = {
 const loraChecks: Record<keyof Lora, Check> = { name: text, weight: between(-2, 2) };
 
 /** Checks the fields of `value`, which is the caller's and may be anything; `known` names the fields checked elsewhere. */
-function checkFields(value: unknown, checks: Record<string, Check>, required: string, known: string[] = []): InputIssue[] {
+function checkFields(
+  value: unknown,
+  checks: Record<string, Check>,
+  required: string,
+  known: string[] = [],
+): InputIssue[] {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     return [{ path: [], message: "must be an object" }];
   }
@@ -126,7 +131,10 @@ function inputIssues(input: GenerateInput): InputIssue[] {
     }
   }
   if (issues.length === 0 && width * height > mostPixels) {
-    issues.push({ path: ["width"], message: `${width} × ${height} is ${width * height} pixels, at most ${mostPixels}` });
+    issues.push({
+      path: ["width"],
+      message: `${width} × ${height} is ${width * height} pixels, at most ${mostPixels}`,
+    });
   }
   if (extra !== undefined && (typeof extra !== "object" || extra === null)) {
     issues.push({ path: ["extra"], message: "must be an object" });

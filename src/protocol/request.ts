@@ -1,4 +1,4 @@
-import { InvalidInputError, type InputIssue } from "../errors.ts";
+import { type InputIssue, InvalidInputError } from "../errors.ts";
 import type { WireRunRequest } from "./job.ts";
 import { limits } from "./limits.ts";
 
@@ -23,7 +23,11 @@ export interface RunFields {
  *
  * @throws InvalidInputError for what the service would refuse, drop or choke on
  */
-export function runRequestBody(operation: "run" | "runsync", input: Record<string, unknown>, fields: RunFields): string {
+export function runRequestBody(
+  operation: "run" | "runsync",
+  input: Record<string, unknown>,
+  fields: RunFields,
+): string {
   const issues = [...inputIssues(input), ...fieldIssues(fields)];
   if (issues.length > 0) throw new InvalidInputError(issues);
   const request: WireRunRequest = { input };
@@ -79,5 +83,8 @@ function fieldIssues({ webhook, policy }: RunFields): InputIssue[] {
 /** @throws InvalidInputError for what cannot be a job's id, before it gets into a path */
 export function checkJobId(id: string): string {
   if (typeof id === "string" && /^[\w-]+$/.test(id)) return id;
-  throw new InvalidInputError([{ path: ["id"], message: `is no job id: ${JSON.stringify(id)?.slice(0, 80)}` }], "job id");
+  throw new InvalidInputError(
+    [{ path: ["id"], message: `is no job id: ${JSON.stringify(id)?.slice(0, 80)}` }],
+    "job id",
+  );
 }

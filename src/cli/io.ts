@@ -1,0 +1,41 @@
+import type { Readable, Writable } from "node:stream";
+
+export type SignalName = "SIGINT" | "SIGTERM";
+
+export type OutputStream = Writable & { readonly isTTY?: boolean; readonly columns?: number };
+
+/** All that the program touches outside itself, so that a test can be its terminal. */
+export interface Io {
+  readonly stdin: Readable;
+  readonly stdout: OutputStream;
+  readonly stderr: OutputStream;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** What relative paths start from. */
+  readonly cwd: string;
+  readonly platform: string;
+  readonly fetch: typeof fetch;
+  /** Calls back on each Ctrl-C or SIGTERM until the answer is called. */
+  onSignal(listener: (signal: SignalName) => void): () => void;
+  /** Ends the process at once. */
+  exit(code: number): void;
+}
+
+/** Resolves when the stream has taken the data. */
+export function writeAll(stream: OutputStream, data: string | Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    stream.write(data, (error) => (error ? reject(error) : resolve()));
+  });
+}
+
+/** One line; a reader that has gone, as `head` does, is no failure: what was asked for is done. */
+export async function writeLine(stream: OutputStream, line: string): Promise<void> {
+  try {
+    await writeAll(stream, `${line}\n`);
+  } catch (error) {
+    if (!isClosedPipe(error)) throw error;
+  }
+}
+
+function isClosedPipe(error: unknown): boolean {
+  return error instanceof Error && "code" in error && (error.code === "EPIPE" || error.code === "ERR_STREAM_DESTROYED");
+}

@@ -1,0 +1,23 @@
+import { listenForInterruption } from "./interrupt.ts";
+import type { Io } from "./io.ts";
+import { createProgram } from "./program.ts";
+import { reportFailure } from "./report.ts";
+import { Session } from "./session.ts";
+
+/**
+ * The whole program: arguments in, exit code out. All it touches is in `io`.
+ *
+ * @param argv the arguments after the program's name
+ */
+export async function main(argv: readonly string[], io: Io): Promise<number> {
+  const { signal, release } = listenForInterruption(io);
+  const session = new Session(io, signal);
+  try {
+    await createProgram(session).parseAsync(argv, { from: "user" });
+    return 0;
+  } catch (error) {
+    return await reportFailure(error, session);
+  } finally {
+    release();
+  }
+}

@@ -1,0 +1,200 @@
+import { Command, Option } from "commander";
+import { VERSION } from "../version.ts";
+import type { BatchFlags } from "./batch.ts";
+import type { ConnectionFlags } from "./connection.ts";
+import type { OutputFlags } from "./destination.ts";
+import { exitCodeLines } from "./exit-codes.ts";
+import { UsageError } from "./failures.ts";
+import type { GenerateFlags, WaitFlags } from "./generate.ts";
+import type { LocalFlags } from "./local.ts";
+import { number, secondsOrNone, wholeNumber, withConnection, withManner, withWaiting } from "./options.ts";
+import type { Session } from "./session.ts";
+
+interface MannerFlags {
+  json?: boolean;
+  quiet?: boolean;
+}
+
+/** As commander gives them: what was not said is absent. */
+type ParsedGenerateFlags = Omit<GenerateFlags, "output"> &
+  Partial<Pick<BatchFlags, "output" | "batch" | "concurrency">>;
+
+const environment = `
+Environment:
+  RUNPOD_API_KEY      the API key. Never an argument: every user of the machine could read it in ps
+  RUNPOD_ENDPOINT_ID  the endpoint, unless --endpoint names it
+  RUNPOD_BASE_URL     another service than RunPod, such as \`layerdiffuse local\`
+  DEBUG               any value: errors come with a stack trace`;
+
+/** The commands and their help. Each loads its code when it runs. */
+export function createProgram(session: Session): Command {
+  const { io } = session;
+  const program = new Command("layerdiffuse")
+    .description("Text in, transparent PNG out, from a GPU endpoint you own on RunPod Serverless.")
+    .version(VERSION, "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void io.stdout.write(text),
+      writeErr: (text) => void io.stderr.write(text),
+      outputError: (text, write) => write(text + promptHint(text)),
+      getOutHelpWidth: () => io.stdout.columns ?? 100,
+      getErrHelpWidth: () => io.stderr.columns ?? 100,
+    })
+    .showHelpAfterError("Try: layerdiffuse --help");
+  addGenerate(program, session);
+  addResult(program, session);
+  addCancel(program, session);
+  addHealth(program, session);
+  addLocal(program, session);
+  program.addHelpText("after", () =>
+    [
+      examples(
+        'layerdiffuse generate "a red apple"',
+        "layerdiffuse generate --batch prompts.txt -o pictures",
+        "layerdiffuse local",
+        "layerdiffuse generate --help",
+      ),
+      environment.trimStart(),
+      `\nExit codes:\n${exitCodeLines().join("\n")}`,
+    ].join("\n"),
+  );
+  return program;
+}
+
+function addGenerate(program: Command, session: Session): void {
+  const command = program
+    .command("generate")
+    .description("make a transparent PNG, or one for each prompt of a list")
+    .argument("[prompt...]", "what to draw, in quotes")
+    .option("-o, --output <path>", "the file, - for stdout; with --batch the folder (default: output.png)")
+    .option("-f, --force", "overwrite what exists")
+    .option("--negative <text>", "what to keep out")
+    .option("--seed <n>", "the same seed makes the same picture (default: drawn, and told)", number)
+    .option("--steps <n>", "1 to 100", number)
+    .option("--cfg-scale <n>", "how closely to follow the prompt, 1 to 30", number)
+    .option("--width <px>", "a multiple of 64", number)
+    .option("--height <px>", "a multiple of 64", number)
+    .option("--sampler <name>", 'such as "DPM++ 2M SDE", "Euler a"')
+    .option("--scheduler <name>", "such as Karras, Exponential")
+    .option("--preset <name>", "such as general, aesthetic, logo, icon_3d")
+    .addOption(new Option("--mode <mode>", "async, or sync: one held request first").choices(["async", "sync"]))
+    .option("--batch <list>", "one prompt a line, or JSON lines; - for stdin")
+    .option("--concurrency <n>", "jobs at once with --batch (default: 8)", wholeNumber(1));
+  withConnection(withManner(withWaiting(command)))
+    .addHelpText(
+      "after",
+      examples(
+        'layerdiffuse generate "a red apple"',
+        'layerdiffuse generate "a red apple" -o apple.png --seed 7 --steps 30',
+        'layerdiffuse generate "a red apple" -o - | magick - -resize 256 small.png',
+        'layerdiffuse generate "a red apple" --json --quiet | jq .seed',
+        "layerdiffuse generate --batch prompts.txt -o pictures --concurrency 20",
+      ) +
+        `
+A list has one prompt a line. Blank lines and lines that begin with # are left out; a line that begins with { is
+JSON with the input's fields, such as {"prompt":"a red apple","seed":7,"negativePrompt":"leaf"}. What is in the
+folder already is not made again, and manifest.jsonl there tells how each prompt ended.
+
+Ctrl-C cancels on the endpoint what runs there.
+${environment}
+
+Exit codes: layerdiffuse --help`,
+    )
+    .action(async (words: string[], flags: ParsedGenerateFlags & MannerFlags) => {
+      speakAs(session, flags);
+      if (flags.batch !== undefined) {
+        if (words.length > 0) throw new UsageError("Give a prompt or --batch, not both.");
+        if (flags.output === undefined || flags.output === "-") {
+          throw new UsageError("--batch makes many files. Name their folder: -o pictures");
+        }
+        const { batch } = await import("./batch.ts");
+        return await batch(session, { concurrency: 8, ...flags, output: flags.output, batch: flags.batch });
+      }
+      if (flags.concurrency !== undefined) throw new UsageError("--concurrency goes with --batch.");
+      if (words.length !== 1) {
+        const typed = words.length > 1 ? words.join(" ") : "a red apple";
+        throw new UsageError(`One prompt is needed, in quotes: layerdiffuse generate ${JSON.stringify(typed)}`);
+      }
+      const { generate } = await import("./generate.ts");
+      await generate(session, words.join(), { ...flags, output: flags.output ?? "output.png" });
+    });
+}
+
+function addResult(program: Command, session: Session): void {
+  const command = program
+    .command("result")
+    .description("wait for a job that was submitted before, and fetch its image")
+    .argument("<id>", "the job's id")
+    .option("-o, --output <path>", "the file, - for stdout", "output.png")
+    .option("-f, --force", "overwrite what exists");
+  withConnection(withManner(withWaiting(command)))
+    .addHelpText("after", examples("layerdiffuse result 4f1c2d3e-e1 -o apple.png"))
+    .addHelpText("after", "\nThe service keeps a result for 30 minutes. Ctrl-C stops the waiting, not the job.")
+    .action(async (id: string, flags: ConnectionFlags & OutputFlags & WaitFlags & MannerFlags) => {
+      speakAs(session, flags);
+      const { result } = await import("./jobs.ts");
+      await result(session, id, flags);
+    });
+}
+
+function addCancel(program: Command, session: Session): void {
+  const command = program.command("cancel").description("stop a job").argument("<id>", "the job's id");
+  withConnection(withManner(command))
+    .addHelpText("after", examples("layerdiffuse cancel 4f1c2d3e-e1"))
+    .action(async (id: string, flags: ConnectionFlags & MannerFlags) => {
+      speakAs(session, flags);
+      const { cancel } = await import("./jobs.ts");
+      await cancel(session, id, flags);
+    });
+}
+
+function addHealth(program: Command, session: Session): void {
+  const command = program.command("health").description("how many workers and jobs the endpoint has");
+  withConnection(withManner(command))
+    .addHelpText("after", examples("layerdiffuse health", "layerdiffuse health --json | jq .workers.idle"))
+    .action(async (flags: ConnectionFlags & MannerFlags) => {
+      speakAs(session, flags);
+      const { health } = await import("./health.ts");
+      await health(session, flags);
+    });
+}
+
+function addLocal(program: Command, session: Session): void {
+  const command = program
+    .command("local")
+    .description("run an endpoint on this computer: the same wire, no account, no GPU")
+    .option("-p, --port <n>", "where it listens; 0: any free port", wholeNumber(0, 65_535), 8765)
+    .option("--cold-start <seconds>", "how long a worker takes to get up (default: 0)", secondsOrNone)
+    .option("--idle-timeout <seconds>", "how long a worker without a job stays up (default: 5)", secondsOrNone)
+    .option("--workers <n>", "workers at most (default: 3)", wholeNumber(0));
+  withManner(command)
+    .addHelpText(
+      "after",
+      examples(
+        "layerdiffuse local",
+        "layerdiffuse local --cold-start 20 --workers 1",
+        "layerdiffuse local --port 0 --json",
+      ),
+    )
+    .action(async (flags: LocalFlags & MannerFlags) => {
+      speakAs(session, flags);
+      const { local } = await import("./local.ts");
+      await local(session, flags);
+    });
+}
+
+/** Whoever leaves the command out most likely wants a picture. */
+function promptHint(error: string): string {
+  const prompt = /unknown command '(.*\s.*)'/.exec(error)?.[1];
+  return prompt === undefined ? "" : `(Did you mean: layerdiffuse generate ${JSON.stringify(prompt)}?)\n`;
+}
+
+function speakAs(session: Session, { json = false, quiet = false }: MannerFlags): void {
+  session.isJson = json;
+  session.isQuiet = quiet;
+}
+
+function examples(...lines: string[]): string {
+  return `\nExamples:\n${lines.map((line) => `  $ ${line}`).join("\n")}\n`;
+}
