@@ -20,6 +20,7 @@ export interface Latency {
   bare: number;
   /** Medians of the ratios round by round. */
   oursToBare: number;
+  officialToBare: number;
   oursToOfficial: number;
 }
 
@@ -71,15 +72,16 @@ export async function measureLatency(rounds = 60, pngBytes = 2_000_000): Promise
         if (round >= 0) times[name].push(time);
       }
     }
-    const ratios = (to: number[]) => median(times.ours.map((time, round) => time / (to[round] ?? 1)));
+    const ratio = (of: number[], to: number[]) => median(of.map((time, round) => time / (to[round] ?? 1)));
     return {
       rounds,
       pngBytes,
       ours: median(times.ours),
       official: median(times.theirs),
       bare: median(times.bare),
-      oursToBare: ratios(times.bare),
-      oursToOfficial: ratios(times.theirs),
+      oursToBare: ratio(times.ours, times.bare),
+      officialToBare: ratio(times.theirs, times.bare),
+      oursToOfficial: ratio(times.ours, times.theirs),
     };
   } finally {
     console.log = log;

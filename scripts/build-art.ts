@@ -29,7 +29,7 @@ const plainShadow =
 /** Pale things whose contents have more colour than they: the paint goes to the pale part. */
 const paleThings = new Set(["hot-beverage", "teacup-without-handle", "bathtub", "rocket", "fork-and-knife-with-plate"]);
 /** Square view box units that a picture may blur; one whole canvas is 1024. */
-const blurBudget = 1300;
+const blurBudget = 1000;
 
 const art = new URL("../art/", import.meta.url);
 const require = createRequire(`${resolve(process.argv[2] ?? ".")}/package.json`);
@@ -166,7 +166,7 @@ function lightenShadows(body: string): string {
   let blurred = filters.reduce((sum, filter) => sum + filter.area * filter.blurs, 0);
   while (blurred > blurBudget) {
     const most = Math.max(...filters.map((filter) => filter.shadows));
-    if (most < 2) break;
+    if (most < 1) break;
     const filter = filters.filter(({ shadows }) => shadows === most).sort((one, other) => other.area - one.area)[0];
     if (filter === undefined) break;
     const last = [...filter.now.matchAll(plainShadow)].at(-1);

@@ -26,8 +26,11 @@ export interface Progress {
   retries?: number;
 }
 
-/** Called on each change, in order, never after the call has settled. When it throws, the call rejects with that error and the job is cancelled. */
-export type OnProgress = (progress: Progress) => void | Promise<void>;
+/**
+ * Called on each change, in order, never after the call has settled. When it throws, or returns a promise
+ * that rejects, the call rejects with that error and the job is cancelled. Nothing waits for such a promise.
+ */
+export type OnProgress = (progress: Progress) => void;
 
 const order: Record<Phase, number> = {
   submitting: 0,
@@ -79,8 +82,8 @@ export class Call {
     if (change === this.#last) return;
     this.#last = change;
     try {
-      const answer = this.#onProgress({ phase, elapsed: this.#clock.now() - this.startedAt, ...details });
-      answer?.then(undefined, (error: unknown) => this.#stop.abort(error));
+      const answer: unknown = this.#onProgress({ phase, elapsed: this.#clock.now() - this.startedAt, ...details });
+      if (answer instanceof Promise) answer.catch((error: unknown) => this.#stop.abort(error));
     } catch (error) {
       this.#stop.abort(error);
     }

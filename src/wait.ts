@@ -115,6 +115,7 @@ class Looks {
   readonly #options: WaitOptions;
   #pause: number = pace.firstPause;
   #hasLongPoll = true;
+  /** 404s since the last long poll that knew the job. */
   #missed = 0;
 
   constructor(options: WaitOptions) {
@@ -133,9 +134,11 @@ class Looks {
       return held ?? (await this.#short(state ? this.#nextPause() : 0, deadline, signal));
     } catch (error) {
       // 405: the service has no long poll. 404: it has none, or no such job, or is wrong for a moment.
-      if (isLayerDiffuseError(error, "job_expired")) this.#hasLongPoll &&= ++this.#missed < 2;
-      else if (this.#hasLongPoll && isLayerDiffuseError(error) && error.status === 405) this.#hasLongPoll = false;
-      else throw error;
+      const isGone = isLayerDiffuseError(error, "job_expired");
+      const isRefused = this.#hasLongPoll && isLayerDiffuseError(error) && error.status === 405;
+      if (!isGone && !isRefused) throw error;
+      if (isGone) this.#missed++;
+      if (isRefused || this.#missed === 2) this.#hasLongPoll = false;
       return await this.#confirm(state, deadline, signal);
     }
   }

@@ -109,7 +109,11 @@ class Service {
     const { status } = this;
     if (operation === "health") return { jobs: {}, workers: { initializing: 1 } };
     const isDone = status === "COMPLETED";
-    return { id: "job-1", status, ...(isDone ? { output } : status === "IN_QUEUE" ? {} : { output: { step: 1, steps: 2 } }) };
+    return {
+      id: "job-1",
+      status,
+      ...(isDone ? { output } : status === "IN_QUEUE" ? {} : { output: { step: 1, steps: 2 } }),
+    };
   }
 
   async #hold(wait: number, signal: AbortSignal): Promise<void> {
@@ -130,7 +134,22 @@ class Service {
 }
 
 const fate = fc.constantFrom<Fate>(
-  ...(["true", "true", "true", "404", "429", "500", "524", "reset", "refused", "cut", "html", "empty", "hang", "late"] as const),
+  ...([
+    "true",
+    "true",
+    "true",
+    "404",
+    "429",
+    "500",
+    "524",
+    "reset",
+    "refused",
+    "cut",
+    "html",
+    "empty",
+    "hang",
+    "late",
+  ] as const),
 );
 
 const scripts: fc.Arbitrary<Script> = fc.record({
