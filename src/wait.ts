@@ -9,6 +9,7 @@ import {
 import type { Call, Phase, Progress } from "./progress.ts";
 import type { Health, JobState } from "./protocol/answers.ts";
 import { isTerminal } from "./protocol/job.ts";
+import { limits } from "./protocol/limits.ts";
 
 /** What the loop may ask of the endpoint. Each repeats itself where that is safe, until `signal` or `deadline`. */
 export interface WaitTransport {
@@ -40,7 +41,7 @@ export interface WaitOptions {
   executionTimeout: number;
   /** Give up as soon as the endpoint's health says that no worker will come. */
   failEarly: boolean;
-  /** What is known of the job so far. */
+  /** What the submission just answered; nothing for a job taken up again. */
   state?: JobState | undefined;
 }
 
@@ -48,7 +49,7 @@ export interface WaitOptions {
 export const pace = {
   /** One long poll. The edge cuts held requests near 100 s, so well below that. */
   longPoll: 60_000,
-  /** One long poll when somebody watches: short enough to show a change, long enough to be rare. */
+  /** One long poll when somebody watches: short enough to show a change, long enough to be rare. The first is as while running. */
   watchedInQueue: 2_000,
   watchedRunning: 1_000,
   /** Pauses between polls that the server does not hold: from, to, and how they grow. */
@@ -76,6 +77,7 @@ export async function waitForJob(options: WaitOptions): Promise<JobState> {
   let { state } = options;
   let isRunning = false;
   let deadline = call.startedAt + queueTimeout;
+  const queuedAt = state && clock.now();
 
   for (;;) {
     signal.throwIfAborted();
@@ -83,7 +85,10 @@ export async function waitForJob(options: WaitOptions): Promise<JobState> {
       if (isTerminal(state.status)) return state;
       if (!isRunning && state.status !== "IN_QUEUE") {
         isRunning = true;
-        deadline = clock.now() + executionTimeout;
+        // A long poll shows the start late; `delayTime` tells when it was.
+        const { delayTime } = state;
+        const isKnown = queuedAt !== undefined && delayTime !== undefined;
+        deadline = (isKnown ? Math.min(clock.now(), queuedAt + delayTime) : clock.now()) + executionTimeout;
       }
       if (!isRunning) await health.ask();
       call.report(isRunning ? "running" : health.phase, progressOf(state, isRunning ? undefined : health.last));
@@ -115,6 +120,7 @@ class Looks {
   readonly #options: WaitOptions;
   #pause: number = pace.firstPause;
   #hasLongPoll = true;
+  #hasLooked = false;
   /** 404s since the last long poll that knew the job. */
   #missed = 0;
 
@@ -145,10 +151,13 @@ class Looks {
 
   /** A long poll; `undefined` when none can be had just now. */
   async #held(isRunning: boolean, deadline: number, signal: AbortSignal): Promise<JobState | undefined> {
-    const { id, transport, clock, call } = this.#options;
-    const longest = !call.isWatched ? pace.longPoll : isRunning ? pace.watchedRunning : pace.watchedInQueue;
+    const { id, transport, clock, call, executionTimeout } = this.#options;
     const asked = clock.now();
-    const wait = Math.max(1_000, Math.min(longest, deadline - asked));
+    // Unwatched, the start of the run must still be seen before its own clock could ring.
+    const unwatched = isRunning ? pace.longPoll : Math.min(pace.longPoll, executionTimeout);
+    const watched = isRunning || !this.#hasLooked ? pace.watchedRunning : pace.watchedInQueue;
+    const wait = Math.max(limits.minWait, Math.min(call.isWatched ? watched : unwatched, deadline - asked));
+    this.#hasLooked = true;
     const state = await transport.statusSync(id, wait, { signal, deadline });
     if (!state) return undefined;
     this.#missed = 0;

@@ -1,7 +1,7 @@
 import { isLayerDiffuseError } from "../errors.ts";
 import type { Connected } from "./connection.ts";
 import { AdvisedError, Interruption } from "./failures.ts";
-import type { CancelOutcome } from "./open-jobs.ts";
+import type { CancelOutcome, OpenJobs } from "./open-jobs.ts";
 import type { Session } from "./session.ts";
 import { count } from "./words.ts";
 
@@ -19,7 +19,7 @@ export async function abandon(session: Session, { client, jobs }: Connected, err
   const isInterrupted = error instanceof Interruption;
   const isLate = isLayerDiffuseError(error, "queue_timeout") || isLayerDiffuseError(error, "execution_timeout");
   if (!isInterrupted && !isLate) return adviseAbout(error);
-  if (isInterrupted) await noteInterruption(session, error);
+  if (isInterrupted) await noteInterruption(session, jobs, error);
   const outcome = await jobs.cancelAll(client.endpoint, patience);
   const [jobId] = [...outcome.cancelled, ...outcome.completed, ...outcome.uncertain];
   return new AdvisedError(error, jobId, outcomeWords(outcome) || "Nothing was submitted.");
@@ -31,10 +31,13 @@ export function adviseAbout(error: unknown): unknown {
   return new AdvisedError(error, error.jobId, goesOn(error.jobId));
 }
 
-export function noteInterruption(session: Session, { signal }: Interruption): Promise<void> {
-  return session.note(
-    `${signal === "SIGINT" ? "Ctrl-C" : signal}: cancelling on the endpoint. Once more leaves at once.`,
-  );
+export async function noteInterruption(session: Session, jobs: OpenJobs, { signal }: Interruption): Promise<void> {
+  const what = signal === "SIGINT" ? "Ctrl-C" : signal;
+  await session.note(`${what}: cancelling on the endpoint. Once more leaves at once.`);
+  if (jobs.hasHeld)
+    await session.note(
+      "With --mode sync the service names a job only in its answer, within a minute: waiting for that.",
+    );
 }
 
 export function goesOn(id: string): string {

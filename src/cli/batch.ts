@@ -59,6 +59,8 @@ class Batch {
   /** What the client is at work on, by its count. */
   readonly #taken = new Map<number, { entry: Entry; file: string }>();
   #count = 0;
+  /** Cancellations that nobody waits for before the end. */
+  readonly #background = new Set<Promise<void>>();
 
   constructor(session: Session, flags: BatchFlags, connected: Connected, list: PromptList, manifest: Manifest) {
     this.#session = session;
@@ -138,7 +140,7 @@ class Batch {
   async #fail(entry: Entry, error: unknown): Promise<void> {
     const { jobs, client } = this.#connected;
     const record = errorRecord(error);
-    if (isLate(error) && record.jobId) void jobs.cancel(client.endpoint, record.jobId, patience);
+    if (isLate(error) && record.jobId) this.#inBackground(jobs.cancel(client.endpoint, record.jobId, patience));
     else jobs.close(record.jobId);
     this.#tally.failed++;
     const line = { position: entry.position, prompt: String(entry.input.prompt), error: record };
@@ -148,10 +150,15 @@ class Batch {
     await this.#progress.failed(entry.position, record.message);
   }
 
+  #inBackground(task: Promise<void>): void {
+    const tracked = task.finally(() => this.#background.delete(tracked));
+    this.#background.add(tracked);
+  }
+
   /** Cancels what runs, and says how to go on. */
   async #stopAll(error: unknown): Promise<unknown> {
-    if (error instanceof Interruption) await noteInterruption(this.#session, error);
     const { jobs, client } = this.#connected;
+    if (error instanceof Interruption) await noteInterruption(this.#session, jobs, error);
     const advice = [outcomeWords(await jobs.cancelAll(client.endpoint, patience))];
     if (error instanceof AdvisedError) advice.unshift(error.advice);
     advice.push(`${this.#tally.words()}. The same command goes on from here.`);
@@ -160,6 +167,7 @@ class Batch {
   }
 
   async #conclude(): Promise<void> {
+    await Promise.all(this.#background);
     const { made, failed, skipped } = this.#tally;
     const parts = [`${made} made`, `${skipped} there already`, `${failed} failed`];
     await this.#session.note(

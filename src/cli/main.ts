@@ -1,5 +1,5 @@
 import { listenForInterruption } from "./interrupt.ts";
-import type { Io } from "./io.ts";
+import { type Io, writeAll } from "./io.ts";
 import { createProgram } from "./program.ts";
 import { reportFailure } from "./report.ts";
 import { Session } from "./session.ts";
@@ -19,5 +19,7 @@ export async function main(argv: readonly string[], io: Io): Promise<number> {
     return await reportFailure(error, session);
   } finally {
     release();
+    // The caller may end the process next: what was written must be out by then.
+    await Promise.allSettled([writeAll(io.stdout, ""), writeAll(io.stderr, "")]);
   }
 }

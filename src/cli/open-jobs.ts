@@ -14,6 +14,9 @@ export interface CancelOutcome {
   unanswered: number;
 }
 
+/** Milliseconds: as long as the client has a submission held, and a little. */
+const heldPatience = 65_000;
+
 /**
  * Which jobs this process has made and not seen end. It looks over the client's shoulder: a
  * submission that is under way when the user gives up still makes a job, and only its answer names it.
@@ -22,15 +25,16 @@ export class OpenJobs {
   /** To be given to the client. */
   readonly fetch: typeof fetch;
   readonly #open = new Set<string>();
-  readonly #submissions = new Set<Promise<unknown>>();
+  /** Under way; true for those that the service holds until the job ends. */
+  readonly #submissions = new Map<Promise<unknown>, boolean>();
 
   constructor(send: typeof fetch) {
     this.fetch = (input, init) => {
-      const isSubmission = init?.method === "POST" && /\/(run|runsync)(\?|$)/.test(String(input));
-      if (!isSubmission) return send(input, init);
+      const operation = init?.method === "POST" && /\/(run|runsync)(\?|$)/.exec(String(input))?.[1];
+      if (!operation) return send(input, init);
       const submission = send(input, init).then((response) => this.#noted(response));
       const watched = submission.catch(() => {}).finally(() => this.#submissions.delete(watched));
-      this.#submissions.add(watched);
+      this.#submissions.set(watched, operation === "runsync");
       return submission;
     };
   }
@@ -40,10 +44,16 @@ export class OpenJobs {
     if (id !== undefined) this.#open.delete(id);
   }
 
-  /** Cancels all that is open, and what comes out of submissions under way; `patience` milliseconds at the longest. */
+  /** Whether a submission is under way whose answer, and with it the job's id, may take long. */
+  get hasHeld(): boolean {
+    return [...this.#submissions.values()].includes(true);
+  }
+
+  /** Cancels all that is open, and what comes out of submissions under way; `patience` milliseconds at the longest for each of the two. */
   async cancelAll(endpoint: RunpodEndpoint, patience: number): Promise<CancelOutcome> {
+    const answers = Promise.all(this.#submissions.keys());
+    await Promise.race([answers, aborted(AbortSignal.timeout(this.hasHeld ? heldPatience : patience))]);
     const limit = AbortSignal.timeout(patience);
-    await Promise.race([Promise.all(this.#submissions), aborted(limit)]);
     const outcome: CancelOutcome = { cancelled: [], completed: [], uncertain: [], unanswered: this.#submissions.size };
     await Promise.all([...this.#open].map(async (id) => outcome[await this.#cancel(endpoint, id, limit)].push(id)));
     return outcome;

@@ -10,7 +10,7 @@ export async function reportFailure(error: unknown, session: Session): Promise<n
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.usage.exit;
   const exit = exitCodeOf(error);
   const cause = error instanceof AdvisedError ? error.cause : error;
-  if (!(cause instanceof Interruption)) await session.warn(`error: ${oneLine(messageOf(cause))}`);
+  if (!(cause instanceof Interruption)) await session.warn(`error: ${errorRecord(cause).message}`);
   if (error instanceof AdvisedError) await session.warn(error.advice);
   if (session.io.env["DEBUG"] && !(cause instanceof Interruption)) await session.warn(inspect(cause, { depth: 4 }));
   if (session.isJson) await session.answer(JSON.stringify({ error: errorRecord(error) }));
@@ -29,7 +29,7 @@ export interface ErrorRecord {
 export function errorRecord(error: unknown): ErrorRecord {
   const cause = error instanceof AdvisedError ? error.cause : error;
   const code = cause instanceof Interruption ? "interrupted" : failureCode(cause);
-  const record: ErrorRecord = { code, message: messageOf(cause) };
+  const record: ErrorRecord = { code, message: inOurWords(messageOf(cause)) };
   const known = isLayerDiffuseError(cause) ? cause : undefined;
   const jobId = error instanceof AdvisedError ? error.jobId : known?.jobId;
   if (jobId !== undefined) record.jobId = jobId;
@@ -37,7 +37,18 @@ export function errorRecord(error: unknown): ErrorRecord {
   return record;
 }
 
-/** A worker's message may hold a whole traceback; the first line tells what happened. */
-function oneLine(message: string): string {
-  return message.replace(/\s*\n\s*/g, " ");
+/** What the client's messages call by its options' names, as this program calls it. */
+const ourWords: readonly [RegExp, string][] = [
+  [/\bqueueTimeout\b/g, "--queue-timeout"],
+  [/\bexecutionTimeout\b(?! exceeded)/g, "--timeout"],
+  [/\bbaseUrl\b/g, "--base-url"],
+  [/\bendpointId\b/g, "--endpoint"],
+  [/\bpricePerSecond\b/g, "--price-per-second"],
+  [/, or set retrySubmissions if a second job does no harm/, ""],
+  // A worker's message may hold a whole traceback.
+  [/\s*\n\s*/g, " "],
+];
+
+function inOurWords(message: string): string {
+  return ourWords.reduce((text, [theirs, ours]) => text.replace(theirs, ours), message);
 }

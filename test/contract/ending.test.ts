@@ -184,7 +184,12 @@ describe("an error", () => {
     [{ error: { message: "m", code: "c" } }, "m"],
     [{ detail: "m" }, "m"],
   ])("that is an object (%j) is read", async (given, message) => {
-    const { client, drive, id } = await edited((body) => ({ ...body, status: "FAILED", error: given, output: undefined }));
+    const { client, drive, id } = await edited((body) => ({
+      ...body,
+      status: "FAILED",
+      error: given,
+      output: undefined,
+    }));
     expect(await rejection(drive(client().job(id).result()))).toMatchObject({ failure: { message, raw: given } });
   });
 

@@ -98,7 +98,10 @@ describe("stream", () => {
   });
 
   test("whose answer is lost on the way is an error, never a silent gap", async () => {
-    const { runpod, drive } = await stage({ worker: three, faults: [{ operation: "stream", when: "after", cut: true }] });
+    const { runpod, drive } = await stage({
+      worker: three,
+      faults: [{ operation: "stream", when: "after", cut: true }],
+    });
     const { id } = await drive(runpod().run({ a: 1 }));
     expect(await rejection(drive(collect(runpod(), id)))).toMatchObject({ code: "connection" });
   });

@@ -51,19 +51,25 @@ describe("a body the service finds too large", () => {
 });
 
 describe("who may do what", () => {
-  test.each(["json", "empty"] as const)("a wrong key with a %s 401 is an AuthenticationError, asked once", async (authError) => {
-    const { client, drive, calls } = await stage({ variants: { authError } });
-    const error = await rejection(drive(client({ apiKey: "wrong-key" }).generate(apple)));
-    expect(error).toMatchObject({ code: "authentication", status: 401 });
-    expect(String(error)).not.toContain("wrong-key");
-    expect(calls()).toEqual(["POST run"]);
-  });
+  test.each(["json", "empty"] as const)(
+    "a wrong key with a %s 401 is an AuthenticationError, asked once",
+    async (authError) => {
+      const { client, drive, calls } = await stage({ variants: { authError } });
+      const error = await rejection(drive(client({ apiKey: "wrong-key" }).generate(apple)));
+      expect(error).toMatchObject({ code: "authentication", status: 401 });
+      expect(String(error)).not.toContain("wrong-key");
+      expect(calls()).toEqual(["POST run"]);
+    },
+  );
 
-  test.each([{ error: "forbidden" }, ""])("a 403 with the body %j is an AuthenticationError, asked once", async (body) => {
-    const { client, drive, calls } = await stage({ faults: [{ respond: { status: 403, body } }] });
-    expect(await rejection(drive(client().generate(apple)))).toMatchObject({ code: "authentication", status: 403 });
-    expect(calls()).toHaveLength(1);
-  });
+  test.each([{ error: "forbidden" }, ""])(
+    "a 403 with the body %j is an AuthenticationError, asked once",
+    async (body) => {
+      const { client, drive, calls } = await stage({ faults: [{ respond: { status: 403, body } }] });
+      expect(await rejection(drive(client().generate(apple)))).toMatchObject({ code: "authentication", status: 403 });
+      expect(calls()).toHaveLength(1);
+    },
+  );
 
   test.each(["error", "detail"] as const)(
     "an unknown endpoint and an unknown job are two different errors (%s bodies)",
@@ -107,7 +113,9 @@ describe("429", () => {
   test("by the service's own limits is waited out: 1,200 submissions at once all go through", async () => {
     const { client, drive, endpoint } = await stage({ maxWorkers: 50, variants: { retryAfter: "seconds" } });
     const many = client();
-    const images = await drive(Promise.all(Array.from({ length: 1_200 }, (_, seed) => many.generate({ prompt: apple, seed }))));
+    const images = await drive(
+      Promise.all(Array.from({ length: 1_200 }, (_, seed) => many.generate({ prompt: apple, seed }))),
+    );
     expect(images).toHaveLength(1_200);
     expect(endpoint.jobs()).toHaveLength(1_200);
   });
@@ -128,7 +136,9 @@ describe("a submission whose answer is lost", () => {
   ] as const;
 
   test.each(spoilt)("(%s) is a SubmissionUnknownError, and never sent twice", async (_, effect) => {
-    const { client, drive, calls, endpoint } = await stage({ faults: [{ operation: "run", when: "after", ...effect }] });
+    const { client, drive, calls, endpoint } = await stage({
+      faults: [{ operation: "run", when: "after", ...effect }],
+    });
     const error = await rejection(drive(client().generate(apple)));
     expect(error).toMatchObject({ code: "submission_unknown", retryable: false });
     expect(calls()).toEqual(["POST run"]);
@@ -210,20 +220,23 @@ describe("runsync", () => {
 });
 
 describe("an abort while the submission is on its way", () => {
-  test.each([true, false])("rejects at once and lets it end; the job is cancelled unless cancelOnAbort is false (%s)", async (cancelOnAbort) => {
-    const { client, drive, endpoint, pass } = await stage({
-      coldStart: 60_000,
-      faults: [{ operation: "run", when: "after", delay: 5_000 }],
-    });
-    const controller = new AbortController();
-    const rejected = rejection(client().generate(apple, { signal: controller.signal, cancelOnAbort }));
-    await pass(1_000);
-    controller.abort();
-    expect(await drive(rejected)).toMatchObject({ name: "AbortError" });
-    expect(endpoint.requests).toHaveLength(1);
-    await pass(10_000);
-    expect(endpoint.jobs()).toMatchObject([{ status: cancelOnAbort ? "CANCELLED" : "IN_QUEUE" }]);
-  });
+  test.each([true, false])(
+    "rejects at once and lets it end; the job is cancelled unless cancelOnAbort is false (%s)",
+    async (cancelOnAbort) => {
+      const { client, drive, endpoint, pass } = await stage({
+        coldStart: 60_000,
+        faults: [{ operation: "run", when: "after", delay: 5_000 }],
+      });
+      const controller = new AbortController();
+      const rejected = rejection(client().generate(apple, { signal: controller.signal, cancelOnAbort }));
+      await pass(1_000);
+      controller.abort();
+      expect(await drive(rejected)).toMatchObject({ name: "AbortError" });
+      expect(endpoint.requests).toHaveLength(1);
+      await pass(10_000);
+      expect(endpoint.jobs()).toMatchObject([{ status: cancelOnAbort ? "CANCELLED" : "IN_QUEUE" }]);
+    },
+  );
 
   test("between two tries stops trying, and nothing was submitted", async () => {
     const { client, drive, endpoint, pass } = await stage({

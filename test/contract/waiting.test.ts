@@ -33,7 +33,15 @@ describe("reading the job's state", () => {
     expect(error).toMatchObject({ code: "server", status: 503, retryable: true, jobId: job?.id });
     expect(calls().filter((call) => call === "GET status-sync")).toHaveLength(6);
     // Nothing is lost: the id takes it up again.
-    expect((await drive(client().job(job?.id ?? "").result())).width).toBe(8);
+    expect(
+      (
+        await drive(
+          client()
+            .job(job?.id ?? "")
+            .result(),
+        )
+      ).width,
+    ).toBe(8);
   });
 
   test("one 404 for a job just seen is asked about once more", async () => {
@@ -48,9 +56,7 @@ describe("reading the job's state", () => {
 
   test("two 404s are believed: the job expired, and its last status is told", async () => {
     const { client, drive, calls } = await stage({ throttled: true });
-    const error = await rejection(
-      drive(client().generate(apple, { queueTimeout: 600_000, policy: { ttl: 30_000 } })),
-    );
+    const error = await rejection(drive(client().generate(apple, { queueTimeout: 600_000, policy: { ttl: 30_000 } })));
     expect(error).toMatchObject({ code: "job_expired", status: 404, lastStatus: "IN_QUEUE" });
     expect(calls().slice(-2)).toEqual(["GET status-sync", "GET status"]);
   });
@@ -61,16 +67,19 @@ describe("reading the job's state", () => {
     expect(await rejection(drive(generating))).toMatchObject({ code: "job_expired", lastStatus: "IN_PROGRESS" });
   });
 
-  test.each(["absent", "405"] as const)("where status-sync is %s, status is polled in growing steps", async (statusSync) => {
-    const { client, drive, calls, endpoint } = await stage({ coldStart: 30_000, variants: { statusSync } });
-    await drive(client().generate(apple));
-    const held = calls().filter((call) => call === "GET status-sync").length;
-    expect(held).toBeLessThanOrEqual(2);
-    const times = endpoint.requests.filter(({ operation }) => operation === "status").map(({ at }) => at);
-    const gaps = times.slice(1).map((at, index) => at - (times[index] ?? 0));
-    expect(Math.min(...gaps)).toBeGreaterThanOrEqual(250);
-    expect(Math.max(...gaps)).toBeGreaterThan(1_000);
-  });
+  test.each(["absent", "405"] as const)(
+    "where status-sync is %s, status is polled in growing steps",
+    async (statusSync) => {
+      const { client, drive, calls, endpoint } = await stage({ coldStart: 30_000, variants: { statusSync } });
+      await drive(client().generate(apple));
+      const held = calls().filter((call) => call === "GET status-sync").length;
+      expect(held).toBeLessThanOrEqual(2);
+      const times = endpoint.requests.filter(({ operation }) => operation === "status").map(({ at }) => at);
+      const gaps = times.slice(1).map((at, index) => at - (times[index] ?? 0));
+      expect(Math.min(...gaps)).toBeGreaterThanOrEqual(250);
+      expect(Math.max(...gaps)).toBeGreaterThan(1_000);
+    },
+  );
 
   test("a server that ignores `wait` is never asked faster than every 250 ms, and ever less often", async () => {
     const { client, drive, endpoint } = await stage({ coldStart: 30_000, variants: { statusSync: "ignores-wait" } });
@@ -100,7 +109,9 @@ describe("reading the job's state", () => {
       const { id, status, output } = body as { id: string; status: string; output: unknown };
       return { id, status, output, novelty: 1 };
     };
-    const { client, runpod, drive } = await stage({ faults: [{ operation: ["status", "status-sync"], times: 2, edit }] });
+    const { client, runpod, drive } = await stage({
+      faults: [{ operation: ["status", "status-sync"], times: 2, edit }],
+    });
     const image = await drive(client().generate(apple));
     expect(image.job).toEqual({ id: image.job.id });
     const { id } = await drive(runpod().run({ a: 1 }));
@@ -117,7 +128,10 @@ describe("why a job waits", () => {
   };
 
   test("no GPU to be had is `throttled`, waited for until the deadline", async () => {
-    expect(await failure({ throttled: true })).toMatchObject({ reason: "throttled", message: expect.stringContaining("GPU") });
+    expect(await failure({ throttled: true })).toMatchObject({
+      reason: "throttled",
+      message: expect.stringContaining("GPU"),
+    });
     const phases: string[] = [];
     const { client, drive } = await stage({ throttled: 60_000 });
     await drive(client().generate(apple, { onProgress: ({ phase }) => void phases.push(phase) }));
@@ -140,7 +154,9 @@ describe("why a job waits", () => {
   test("workers that are ready and take nothing are `not_taking`", async () => {
     const workers = { idle: 1, initializing: 0, ready: 1, running: 0, throttled: 0, unhealthy: 0 };
     const edit = () => ({ jobs: { completed: 0, failed: 0, inProgress: 0, inQueue: 1, retried: 0 }, workers });
-    expect(await failure({ maxWorkers: 0, faults: [{ operation: "health", edit }] })).toMatchObject({ reason: "not_taking" });
+    expect(await failure({ maxWorkers: 0, faults: [{ operation: "health", edit }] })).toMatchObject({
+      reason: "not_taking",
+    });
   });
 
   test("an endpoint without workers is `disabled`", async () => {
@@ -211,16 +227,21 @@ describe("a lost worker", () => {
 });
 
 describe("the two clocks", () => {
-  test.each(["FAILED", "TIMED_OUT"] as const)("the service's own execution time-out (%s) is a JobTimedOutError", async (executionTimeout) => {
-    const { client, drive } = await stage({ variants: { executionTimeout }, worker: () => new Promise(() => {}) });
-    const policy = { executionTimeout: 5_000 };
-    const error = await rejection(drive(client().generate(apple, { policy })));
-    expect(error).toMatchObject({ code: "job_timed_out", name: "JobTimedOutError" });
-  });
+  test.each(["FAILED", "TIMED_OUT"] as const)(
+    "the service's own execution time-out (%s) is a JobTimedOutError",
+    async (executionTimeout) => {
+      const { client, drive } = await stage({ variants: { executionTimeout }, worker: () => new Promise(() => {}) });
+      const policy = { executionTimeout: 5_000 };
+      const error = await rejection(drive(client().generate(apple, { policy })));
+      expect(error).toMatchObject({ code: "job_timed_out", name: "JobTimedOutError" });
+    },
+  );
 
   test("queueTimeout runs until a worker takes the job, then cancels it", async () => {
     const { client, drive, clock, endpoint, pass } = await stage({ throttled: true });
-    expect(await rejection(drive(client().generate(apple, { queueTimeout: 45_000 })))).toMatchObject({ code: "queue_timeout" });
+    expect(await rejection(drive(client().generate(apple, { queueTimeout: 45_000 })))).toMatchObject({
+      code: "queue_timeout",
+    });
     expect(clock.now()).toBe(45_000);
     await pass(100);
     expect(endpoint.jobs()).toMatchObject([{ status: "CANCELLED" }]);
@@ -240,10 +261,20 @@ describe("the two clocks", () => {
 
   test("executionTimeout ends a run that hangs, and cancels it", async () => {
     const { client, drive, endpoint, pass } = await stage({ worker: () => new Promise(() => {}) });
-    const generating = client().generate(apple, { executionTimeout: 20_000, policy: { executionTimeout: 600_000 } });
+    const policy = { executionTimeout: 600_000 };
+    const generating = client().generate(apple, { executionTimeout: 20_000, policy });
     expect(await rejection(drive(generating))).toMatchObject({ code: "execution_timeout" });
     await pass(100);
     expect(endpoint.jobs()).toMatchObject([{ status: "CANCELLED" }]);
+  });
+
+  test("executionTimeout counts from the start of the run, also when nobody watches and a long poll shows it late", async () => {
+    const { client, drive, clock } = await stage({ coldStart: 55_000, worker: () => new Promise(() => {}) });
+    const policy = { executionTimeout: 600_000 };
+    const generating = client().generate(apple, { executionTimeout: 20_000, policy });
+    expect(await rejection(drive(generating))).toMatchObject({ code: "execution_timeout" });
+    expect(clock.now()).toBeGreaterThanOrEqual(75_000);
+    expect(clock.now()).toBeLessThan(76_000);
   });
 
   test("a result that is there when the clock rings is taken, not thrown away", async () => {
@@ -263,7 +294,15 @@ describe("the two clocks", () => {
     await pass(100_000);
     expect(endpoint.jobs()).toMatchObject([{ status: "COMPLETED" }]);
     const { jobId } = error as QueueTimeoutError;
-    expect((await drive(client().job(jobId ?? "").result())).width).toBe(8);
+    expect(
+      (
+        await drive(
+          client()
+            .job(jobId ?? "")
+            .result(),
+        )
+      ).width,
+    ).toBe(8);
   });
 });
 
@@ -279,7 +318,13 @@ describe("the caller", () => {
     await pass(1_000);
     expect(endpoint.jobs()).toMatchObject([{ status: "CANCELLED" }]);
     expect(calls().filter((call) => call === "POST cancel")).toHaveLength(1);
-    expect(await drive(client().job(endpoint.jobs()[0]?.id ?? "").status())).toMatchObject({ status: "CANCELLED" });
+    expect(
+      await drive(
+        client()
+          .job(endpoint.jobs()[0]?.id ?? "")
+          .status(),
+      ),
+    ).toMatchObject({ status: "CANCELLED" });
   });
 
   test("fails in onProgress: the call rejects with that error and the job is cancelled", async () => {

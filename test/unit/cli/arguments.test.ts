@@ -1,0 +1,68 @@
+import { describe, expect, test } from "vitest";
+import { oldNodeProblem } from "../../../src/cli/node-version.ts";
+import { VERSION } from "../../../src/version.ts";
+import { run, temporaryFolder } from "./stage.ts";
+
+async function ends(...argv: string[]) {
+  const { code, stdout, stderr } = run(argv, { cwd: await temporaryFolder() });
+  return { code: await code, stdout: stdout.text, stderr: stderr.text };
+}
+
+describe("help", () => {
+  test.each(["generate", "result", "cancel", "health", "local"])("of %s has examples", async (command) => {
+    const { code, stdout } = await ends(command, "--help");
+    expect(code).toBe(0);
+    expect(stdout).toContain(`Examples:\n  $ layerdiffuse ${command}`);
+  });
+
+  test("lists the commands, the exit codes, and where the key comes from", async () => {
+    const { code, stdout } = await ends("--help");
+    expect(code).toBe(0);
+    expect(stdout).toContain("RUNPOD_API_KEY      the API key. Never an argument");
+    expect(stdout).toMatch(/^ {3}16 {2}no worker took the job within --queue-timeout$/m);
+    expect(stdout).toMatch(/^ {2}130 {2}Ctrl-C/m);
+  });
+
+  test("comes on stderr when no command is given", async () => {
+    const { code, stdout, stderr } = await ends();
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toContain("Usage: layerdiffuse");
+  });
+
+  test("--version prints the version", async () => {
+    expect(await ends("--version")).toEqual({ code: 0, stdout: `${VERSION}\n`, stderr: "" });
+  });
+});
+
+describe("wrong arguments", () => {
+  test.each([
+    ["an unknown option", ["generate", "x", "--stpes", "3"], "(Did you mean --steps?)"],
+    ["an unknown command", ["generat", "x"], "(Did you mean generate?)"],
+    ["a prompt without a command", ["a red apple"], '(Did you mean: layerdiffuse generate "a red apple"?)'],
+    ["a word where a number belongs", ["generate", "x", "--steps", "many"], "It must be a number."],
+    ["an unknown mode", ["generate", "x", "--mode", "fast"], "Allowed choices are async, sync."],
+    ["no time at all", ["generate", "x", "--timeout", "0"], "seconds above 0"],
+    ["no prompt", ["generate"], 'layerdiffuse generate "a red apple"'],
+    ["a prompt without quotes", ["generate", "a", "red", "apple"], 'in quotes: layerdiffuse generate "a red apple"'],
+    ["concurrency without a batch", ["generate", "x", "--concurrency", "3"], "goes with --batch"],
+    ["an impossible port", ["local", "--port", "70000"], "from 0 to 65535"],
+  ])("%s: exit 2, and what is right", async (_, argv, message) => {
+    const { code, stdout, stderr } = await ends(...argv);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toContain("error: ");
+    expect(stderr).toContain(message);
+  });
+
+  test("a key as an argument is refused, and not repeated", async () => {
+    const { code, stderr } = await ends("generate", "x", "--api-key", "rpa_SECRET");
+    expect(code).toBe(2);
+    expect(stderr).toContain("RUNPOD_API_KEY only");
+    expect(stderr).not.toContain("SECRET");
+  });
+});
+
+test("an old Node is told which one is needed", () => {
+  expect(oldNodeProblem("20.19.0")).toContain("layerdiffuse needs Node 22 or newer; this is 20.19.0");
+  expect(oldNodeProblem("22.0.0")).toBeUndefined();
+  expect(oldNodeProblem("100.0.0")).toBeUndefined();
+});
