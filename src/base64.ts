@@ -21,8 +21,9 @@ export function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
 
 function decode(text: string): Uint8Array<ArrayBuffer> | undefined {
   if (typeof Buffer === "function") {
-    // Buffer also reads the URL-safe alphabet, which the other decoders refuse.
-    return text.includes("-") || text.includes("_") ? undefined : Buffer.from(text, "base64");
+    // Buffer reads the URL-safe alphabet too, and of a character beyond Latin-1 the low byte alone.
+    const isForeign = text.includes("-") || text.includes("_") || Buffer.byteLength(text) !== text.length;
+    return isForeign ? undefined : Buffer.from(text, "base64");
   }
   try {
     if ("fromBase64" in Uint8Array && typeof Uint8Array.fromBase64 === "function") return Uint8Array.fromBase64(text);

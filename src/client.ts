@@ -13,7 +13,7 @@ import {
   type WaitForJobOptions,
   waitOptionNames,
 } from "./endpoint.ts";
-import { ConfigurationError, isLayerDiffuseError } from "./errors.ts";
+import { ConfigurationError, InvalidInputError, isLayerDiffuseError } from "./errors.ts";
 import type { GeneratedImage, ImageContext } from "./image.ts";
 import { Job } from "./job.ts";
 import { runMany } from "./many.ts";
@@ -134,6 +134,10 @@ export class LayerDiffuse {
     options: GenerateManyOptions = {},
   ): AsyncGenerator<ManyResult<Input>, void, undefined> {
     refuseUnknown("option", options, [...generateOptionNames, "concurrency"]);
+    if (typeof inputs === "string") {
+      // A string is iterable too: one paid image for each letter.
+      throw new InvalidInputError([{ path: [], message: "must be a list of inputs; for one image call generate()" }]);
+    }
     const { concurrency = this.endpoint.connection.concurrency, signal, ...each } = options;
     const settled = runMany(inputs, wholeNumber("concurrency", concurrency, 1), signal, (input, stop) =>
       this.generate(input, { ...each, signal: stop }),

@@ -117,6 +117,7 @@ export function resolveConnection(options: ConnectionOptions, more: readonly str
   }
   const given = options.apiKey ?? readEnv("RUNPOD_API_KEY");
   const key = typeof given === "string" ? given.trim() : given;
+  if (typeof (options.endpointId ?? "") !== "string") throw new ConfigurationError("endpointId is a string.");
   const endpointId = options.endpointId?.trim() || readEnv("RUNPOD_ENDPOINT_ID");
   if (!endpointId) {
     throw new ConfigurationError(

@@ -159,7 +159,8 @@ export class RunpodEndpoint<Output = unknown> {
           (answer) => parseStream(answer.body),
           { ...options, kind: "submission" },
         );
-      const end = yield* streamJob(read, this.#internals.clock, options.signal);
+      const readStatus = async () => (await this.#status(id, options)).status;
+      const end = yield* streamJob(read, readStatus, this.#internals.clock, options.signal);
       if (end !== "COMPLETED") throwJobError(await this.#status(id, options));
     } finally {
       this.#streaming.delete(id);
@@ -403,15 +404,15 @@ function jobOf({ body, text }: HttpAnswer): JobState | undefined {
   return parseJob(body, text);
 }
 
-function wrongAnswer({ method, path, jobId }: HttpRequest, { status, body, text }: HttpAnswer): never {
+function wrongAnswer({ method, path, jobId }: HttpRequest, { status, body, text, redact }: HttpAnswer): never {
   const what = `${method} /${path} answered ${status}`;
   if (bareError(body) !== undefined) {
-    throw new ServerError(`${what} with an error: ${errorText(text)}.`, { status, jobId, retryable: true });
+    throw new ServerError(`${what} with an error: ${errorText(redact(text))}.`, { status, jobId, retryable: true });
   }
   throw new InvalidResponseError(`${what} with something else than the service's contract says. Check baseUrl.`, {
     status,
     jobId,
-    excerpt: excerpt(text),
+    excerpt: excerpt(redact(text)),
   });
 }
 

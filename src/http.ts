@@ -33,6 +33,8 @@ export interface HttpAnswer {
   body: unknown;
   /** The answer as it came: JavaScript numbers lose digits beyond 2⁵³. */
   text: string;
+  /** Takes the key out of what an error will show. */
+  redact: (text: string) => string;
 }
 
 export interface HttpOptions {
@@ -59,24 +61,34 @@ export class HttpClient {
     const { base, fetch, clock, requestTimeout } = this.#options;
     const { method, path, body, jobId, signal, wait = 0 } = request;
     const what = `${method} /${path}`;
-    const { headers, redact } = await this.#headers(body !== undefined);
     const query = Object.entries(request.query ?? {}).flatMap(([name, value]) =>
       value === undefined ? [] : [`${name}=${Math.round(value)}`],
     );
     const url = `${base}/${path}${query.length > 0 ? `?${query.join("&")}` : ""}`;
     const limit = requestTimeout + wait;
     const controller = new AbortController();
+    let isSent = false;
     const exchange = async () => {
-      // A redirect would carry the key, or turn a submission into a GET.
-      const response = await fetch(url, {
-        method,
-        headers,
-        redirect: "manual",
-        signal: controller.signal,
-        ...(body === undefined ? {} : { body }),
-      });
-      return { response, text: await response.text() };
+      const { headers, redact } = await this.#headers(body !== undefined);
+      // Given up while the key or the headers were on their way.
+      signal?.throwIfAborted();
+      controller.signal.throwIfAborted();
+      isSent = true;
+      try {
+        // A redirect would carry the key, or turn a submission into a GET.
+        const response = await fetch(url, {
+          method,
+          headers,
+          redirect: "manual",
+          signal: controller.signal,
+          ...(body === undefined ? {} : { body }),
+        });
+        return { response, text: await response.text(), redact };
+      } catch (error) {
+        throw connectionError(what, error, jobId, redact);
+      }
     };
+    signal?.throwIfAborted();
     let answer: Awaited<ReturnType<typeof exchange>>;
     try {
       answer = await pTimeout(exchange(), {
@@ -89,20 +101,18 @@ export class HttpClient {
         ...(signal ? { signal } : {}),
         fallback: () => {
           throw new ConnectionError(`${what} had no answer within ${limit} ms. Try again, or raise requestTimeout.`, {
-            arrived: "unknown",
+            arrived: isSent ? "unknown" : "no",
             jobId,
           });
         },
       });
     } catch (error) {
       controller.abort();
-      if (signal?.aborted) throw signal.reason;
-      if (error instanceof ConnectionError) throw error;
-      throw connectionError(what, error, jobId, redact);
+      throw signal?.aborted ? signal.reason : error;
     }
-    const { response, text } = answer;
+    const { response, text, redact } = answer;
     if (!response.ok) throw statusError(what, request, response, redact(text));
-    return { status: response.status, body: parseJson(what, response.status, text, jobId, redact), text };
+    return { status: response.status, body: parseJson(what, response.status, text, jobId, redact), text, redact };
   }
 
   async #headers(hasBody: boolean) {
@@ -113,14 +123,13 @@ export class HttpClient {
         "The API key is empty or holds characters that no header may carry. Pass the key as RunPod shows it, without spaces or line breaks.",
       );
     }
+    const own = typeof given === "function" ? await given() : given;
     let headers: Headers;
     try {
-      headers = new Headers(typeof given === "function" ? await given() : given);
-    } catch (error) {
-      // The runtime's own message repeats the value, which may be a secret.
-      if (error instanceof TypeError)
-        throw new ConfigurationError("`headers` holds a name or value that no header may carry.");
-      throw error;
+      headers = new Headers(own);
+    } catch {
+      // The runtime's own message repeats the value, which may be a secret: it is no cause to keep.
+      throw new ConfigurationError("`headers` holds a name or value that no header may carry.");
     }
     headers.set("accept", "application/json");
     if (hasBody) headers.set("content-type", "application/json");
@@ -130,9 +139,13 @@ export class HttpClient {
   }
 }
 
-/** How the runtimes name a connection that never came to be. Node (libuv, undici, TLS), then Bun. */
+/** How the runtimes name a connection that never came to be. Node (libuv, undici, certificates), then Bun. */
 const neverSent =
-  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|.*(CERT|TLS|SSL).*|ConnectionRefused|FailedToOpenSocket|DNSException)$/;
+  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT|.*CERT.*|ERR_SSL_WRONG_VERSION_NUMBER|ConnectionRefused|FailedToOpenSocket|DNSException)$/;
+/** Causes may go round in a circle. */
+const deepestCause = 5;
+/** These also end a connection that stood. */
+const neverSentOnConnect = /^(EHOSTUNREACH|ENETUNREACH|ENETDOWN|EADDRNOTAVAIL)$/;
 
 function connectionError(
   what: string,
@@ -144,23 +157,44 @@ function connectionError(
   return new ConnectionError(`${what} failed: ${reason}. Check the network and baseUrl, then try again.`, {
     arrived: neverArrived(error) ? "no" : "unknown",
     jobId,
-    cause: error,
+    cause: plain(error, redact),
   });
 }
 
-function neverArrived(error: unknown): boolean {
-  if (typeof error !== "object" || error === null) return false;
-  if ("code" in error && neverSent.test(String(error.code))) return true;
+/** What an error says, without what it carries: a library's own may hold the request, a parser's the answer, key and all. */
+function plain(error: unknown, redact: (text: string) => string, depth = 0): Error {
+  if (!(error instanceof Error)) return new Error(redact(String(error)));
+  const copy = new Error(redact(error.message));
+  if (error.cause !== undefined && depth < deepestCause) copy.cause = plain(error.cause, redact, depth + 1);
+  const { code, syscall, errors } = error as { code?: unknown; syscall?: unknown; errors?: unknown };
+  Object.defineProperty(copy, "name", { value: error.name });
+  if (error.stack) copy.stack = redact(error.stack);
+  if (typeof code === "string") Object.assign(copy, { code });
+  if (typeof syscall === "string") Object.assign(copy, { syscall });
+  if (Array.isArray(errors) && depth < deepestCause) {
+    Object.assign(copy, { errors: errors.map((one) => plain(one, redact, depth + 1)) });
+  }
+  return copy;
+}
+
+function neverArrived(error: unknown, depth = 0): boolean {
+  if (typeof error !== "object" || error === null || depth > deepestCause) return false;
+  if ("code" in error) {
+    if (neverSent.test(String(error.code))) return true;
+    if ("syscall" in error && error.syscall === "connect" && neverSentOnConnect.test(String(error.code))) return true;
+  }
   // Deno says it in words only.
   if (error instanceof Error && error.message.includes("client error (Connect)")) return true;
   if ("errors" in error && Array.isArray(error.errors) && error.errors.length > 0)
-    return error.errors.every(neverArrived);
-  return "cause" in error && neverArrived(error.cause);
+    return error.errors.every((one) => neverArrived(one, depth + 1));
+  return "cause" in error && neverArrived(error.cause, depth + 1);
 }
 
 function rootMessage(error: unknown): string {
   let root = error;
-  while (root instanceof Error && root.cause instanceof Error) root = root.cause;
+  for (let depth = 0; depth < deepestCause && root instanceof Error && root.cause instanceof Error; depth++) {
+    root = root.cause;
+  }
   if (!(root instanceof Error)) return String(root);
   return root.message || ("code" in root ? String(root.code) : root.name);
 }
@@ -174,14 +208,15 @@ function parseJson(
 ): unknown {
   try {
     return JSON.parse(text);
-  } catch (cause) {
-    // Python workers write NaN and Infinity for numbers that JSON does not have: asking again changes nothing.
+  } catch {
+    // The parser's own error quotes the answer, so it is no cause to keep. Python workers write NaN and
+    // Infinity for numbers that JSON does not have: asking again changes nothing.
     const notFinite = /[[:,]\s*-?(NaN|Infinity)\s*[\],}]/.test(text);
     throw new InvalidResponseError(
       notFinite
         ? `${what} answered ${status} with NaN or Infinity in it, which is not JSON. The worker returned a number that is not finite; fix it there.`
         : `${what} answered ${status} with ${text ? "something that is not JSON" : "an empty body"}. Try again; if it stays so, check baseUrl.`,
-      { status, jobId, retryable: !notFinite, excerpt: excerpt(redact(text)), cause },
+      { status, jobId, retryable: !notFinite, excerpt: excerpt(redact(text)) },
     );
   }
 }
@@ -193,6 +228,8 @@ function statusError(what: string, request: HttpRequest, response: Response, tex
   const start = `${what} answered ${status}${said ? `: ${said}` : ""}.`;
   const details = { status, jobId };
   if (response.type === "opaqueredirect" || (status >= 300 && status < 400)) {
+    // A browser hides which redirect it was.
+    const details = { status: status || 302, jobId };
     return new InvalidResponseError(
       `${start} It redirects elsewhere; set baseUrl or proxyUrl to the final address.`,
       details,
@@ -255,8 +292,8 @@ export function errorText(text: string): string {
 /** `Retry-After` in milliseconds: seconds or an HTTP date. RFC 9110, 10.2.3. */
 function parseRetryAfter(value: string | null): number | undefined {
   if (!value) return undefined;
-  const milliseconds = /^\s*[\d.]+\s*$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
-  return Number.isNaN(milliseconds) ? undefined : Math.max(0, milliseconds);
+  if (/^\s*\d+(\.\d+)?\s*$/.test(value)) return Number(value) * 1000;
+  return /GMT\s*$/.test(value) ? Math.max(0, Date.parse(value) - Date.now()) || 0 : undefined;
 }
 
 export function excerpt(text: string, length = 200): string | undefined {

@@ -88,8 +88,9 @@ export class GeneratedImage {
 export function decodeImage(state: JobState, { seed, pricePerSecond }: ImageContext): GeneratedImage {
   const { id: jobId, delayTime, executionTime, workerId } = state;
   const output = parseOutput(state.output);
-  if (output.status === "error") {
-    const failure = parseFailure(state.output);
+  // An error that is no text has been seen to leave a job COMPLETED, without output.
+  if (output.status === "error" || (state.output === undefined && state.error !== undefined)) {
+    const failure = parseFailure(state.output ?? state.error);
     throw new GenerationError(`Job ${jobId}: the worker made no image: ${failure.message}.`, {
       jobId,
       failure,
@@ -98,7 +99,7 @@ export function decodeImage(state: JobState, { seed, pricePerSecond }: ImageCont
       workerId,
     });
   }
-  const data = output.image_base64 ?? dataOf(output.url);
+  const data = output.image_base64 || dataOf(output.url);
   if (!data) throw noImage(state, output.url);
   const info = parseInfo(output.info);
   const job: ImageJob = { id: jobId };
@@ -110,7 +111,7 @@ export function decodeImage(state: JobState, { seed, pricePerSecond }: ImageCont
   try {
     return new GeneratedImage(decodeBase64(data), {
       // A name from elsewhere must not lead out of the folder it is saved in.
-      filename: output.filename?.split(/[/\\]/).pop() || `alpha_${jobId}.png`,
+      filename: output.filename?.split(/[/\\]/).pop()?.replace(/^\.+$/, "") || `alpha_${jobId}.png`,
       seed: reported ?? seed,
       info,
       job,

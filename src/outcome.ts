@@ -12,7 +12,7 @@ import type { JobState } from "./protocol/answers.ts";
 export function jobError(state: JobState): LayerDiffuseError | undefined {
   const { id, status } = state;
   const failure = state.error === undefined ? undefined : parseFailure(state.error, state.errorOutput);
-  const said = failure ? `: ${failure.message}` : "";
+  const said = failure?.message ? `: ${failure.message}` : "";
   const details: JobErrorDetails = {
     jobId: id,
     failure,
@@ -68,12 +68,13 @@ export function parseFailure(raw: unknown, output?: unknown): WorkerFailure {
   };
   const nested = fields.get("error");
   const inner = typeof nested === "object" && nested !== null ? parseFailure(nested) : undefined;
-  const failure: WorkerFailure = {
-    message: read("error_message", "message", "error", "detail") ?? inner?.message ?? JSON.stringify(raw),
-    raw,
-  };
   // Python writes `<class 'ValueError'>`.
   const type = read("error_type", "type")?.replace(/^<class '(.*)'>$/, "$1") ?? inner?.type;
+  const text = typeof raw === "string" ? raw : JSON.stringify(raw);
+  const failure: WorkerFailure = {
+    message: read("error_message", "message", "error", "detail") ?? inner?.message ?? type ?? text,
+    raw,
+  };
   const traceback = read("error_traceback", "traceback") ?? inner?.traceback;
   const code = read("code") ?? inner?.code;
   const field = read("field") ?? inner?.field;

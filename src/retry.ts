@@ -26,6 +26,8 @@ export interface RetryOptions {
 /** The first pause is at most this long, each next one twice that, up to the last. Milliseconds. */
 const firstPause = 500;
 const longestPause = 10_000;
+/** Longer than this nobody waits for whom no deadline is set. */
+const longestAsked = 60_000;
 
 /** Whether the same request may go out again after this error. */
 export function mayRetry(kind: RequestKind, error: unknown): boolean {
@@ -39,7 +41,8 @@ export function mayRetry(kind: RequestKind, error: unknown): boolean {
 export function isAmbiguous(error: unknown): error is LayerDiffuseError {
   if (error instanceof ConnectionError) return error.arrived === "unknown";
   if (error instanceof ServerError) return error.status !== 200;
-  return error instanceof InvalidResponseError;
+  // A redirect, which is refused, made none.
+  return error instanceof InvalidResponseError && error.status !== undefined && error.status < 300;
 }
 
 /** Repeats `send` while that is safe and there is time: full jitter, exponential; `Retry-After` where the service gave one. */
@@ -58,7 +61,7 @@ export async function withRetries<T>(send: () => Promise<T>, options: RetryOptio
       // Jitter on top of what the service asked for, so that a thousand callers do not all come back at once.
       const longest = asked === undefined ? Math.min(longestPause, firstPause * 2 ** pauses++) : firstPause;
       const pause = (asked ?? 0) + random() * longest;
-      if (deadline !== undefined && clock.now() + pause >= deadline) throw error;
+      if (deadline === undefined ? pause > longestAsked + firstPause : clock.now() + pause >= deadline) throw error;
       await sleep(clock, pause, signal);
     }
   }

@@ -45,7 +45,8 @@ export interface Health {
 
 /** One drained read of `GET /stream/{id}`. */
 export interface StreamPart {
-  status: string;
+  /** Absent where the body is a bare array. */
+  status?: string;
   outputs: unknown[];
 }
 
@@ -102,7 +103,7 @@ export function parsePurge(body: unknown): { removed: number } | undefined {
 
 /** A stream body; `stream` may be missing, null, or (in a documentation sample) the whole body. */
 export function parseStream(body: unknown): StreamPart | undefined {
-  if (Array.isArray(body)) return { status: "IN_PROGRESS", outputs: body.map(streamOutput) };
+  if (Array.isArray(body)) return { outputs: body.map(streamOutput) };
   const { status, stream } = fieldsOf(body);
   if (typeof status !== "string") return undefined;
   return { status, outputs: Array.isArray(stream) ? stream.map(streamOutput) : [] };

@@ -60,12 +60,14 @@ type Check = (value: unknown) => string | undefined;
 const text: Check = (value) =>
   typeof value !== "string" ? "must be a string" : value.trim() === "" ? "must not be blank" : undefined;
 
+const show = (value: unknown) => (typeof value === "object" && value ? "an object" : String(value).slice(0, 80));
+
 const between =
   (least: number, most: number): Check =>
   (value) =>
     typeof value === "number" && value >= least && value <= most
       ? undefined
-      : `must be a number from ${least} to ${most}, got ${String(value).slice(0, 80)}`;
+      : `must be a number from ${least} to ${most}, got ${show(value)}`;
 
 const whole =
   (least: number, most: number): Check =>
@@ -73,11 +75,10 @@ const whole =
     between(least, most)(value) ?? (Number.isInteger(value) ? undefined : "must be a whole number");
 
 const side: Check = (value) => {
+  const message = whole(sideStep, 4096)(value);
+  if (message) return message;
   const below = Math.floor(Number(value) / sideStep) * sideStep;
-  return (
-    whole(sideStep, 4096)(value) ??
-    (below === value ? undefined : `must be a multiple of ${sideStep} (nearest: ${below}, ${below + sideStep})`)
-  );
+  return below === value ? undefined : `must be a multiple of ${sideStep} (nearest: ${below}, ${below + sideStep})`;
 };
 
 const checks: Record<Exclude<keyof GenerateInput, "loras" | "extra">, Check> = {
@@ -107,7 +108,7 @@ function checkFields(
   }
   const issues: InputIssue[] = [];
   const names = [...Object.keys(checks), ...known];
-  if (!(required in value)) issues.push({ path: [required], message: "is required" });
+  if (!Object.hasOwn(value, required)) issues.push({ path: [required], message: "is required" });
   for (const [name, given] of Object.entries(value)) {
     const message = !names.includes(name)
       ? `is unknown; ${suggestion(name, names)}`
@@ -136,7 +137,7 @@ function inputIssues(input: GenerateInput): InputIssue[] {
       message: `${width} × ${height} is ${width * height} pixels, at most ${mostPixels}`,
     });
   }
-  if (extra !== undefined && (typeof extra !== "object" || extra === null)) {
+  if (extra !== undefined && (typeof extra !== "object" || extra === null || Array.isArray(extra))) {
     issues.push({ path: ["extra"], message: "must be an object" });
   } else {
     for (const [name, wireName] of Object.entries(wireNames)) {

@@ -34,5 +34,6 @@ export function parseInfo(info: unknown): Record<string, unknown> {
       return { text: info };
     }
   }
-  return typeof value === "object" && value !== null ? { ...value } : {};
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return { ...value };
+  return typeof info === "string" ? { text: info } : {};
 }

@@ -1,4 +1,5 @@
 import { type InputIssue, InvalidInputError } from "../errors.ts";
+import { suggestion } from "../nearest.ts";
 import type { WireRunRequest } from "./job.ts";
 import { limits } from "./limits.ts";
 
@@ -66,17 +67,22 @@ function inputIssues(input: unknown): InputIssue[] {
 
 function fieldIssues({ webhook, policy }: RunFields): InputIssue[] {
   const issues: InputIssue[] = [];
-  if (webhook !== undefined && !(URL.canParse(webhook) && /^https?:/.test(webhook))) {
+  if (webhook !== undefined && !(URL.canParse(webhook) && /^https?:/i.test(webhook))) {
     issues.push({ path: ["webhook"], message: "must be an http(s) address" });
   }
   const range = (name: "executionTimeout" | "ttl", least: number, most: number) => {
     const value = policy?.[name];
-    if (value !== undefined && !(value >= least && value <= most)) {
+    if (value !== undefined && !(typeof value === "number" && value >= least && value <= most)) {
       issues.push({ path: ["policy", name], message: `from ${least} to ${most} ms, got ${value}` });
     }
   };
   range("executionTimeout", limits.minExecutionTimeout, limits.maxExecutionTimeout);
   range("ttl", limits.minTtl, limits.maxTtl);
+  const names = ["executionTimeout", "ttl", "lowPriority"];
+  for (const name of Object.keys(policy ?? {})) {
+    if (!names.includes(name))
+      issues.push({ path: ["policy", name], message: `is unknown; ${suggestion(name, names)}` });
+  }
   return issues;
 }
 
@@ -84,7 +90,12 @@ function fieldIssues({ webhook, policy }: RunFields): InputIssue[] {
 export function checkJobId(id: string): string {
   if (typeof id === "string" && /^[\w-]+$/.test(id)) return id;
   throw new InvalidInputError(
-    [{ path: ["id"], message: `is no job id: ${JSON.stringify(id)?.slice(0, 80)}` }],
+    [
+      {
+        path: ["id"],
+        message: `is no job id: ${typeof id === "string" ? JSON.stringify(id.slice(0, 80)) : `a ${typeof id}`}`,
+      },
+    ],
     "job id",
   );
 }

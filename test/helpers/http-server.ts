@@ -14,7 +14,9 @@ export interface TestServer extends AsyncDisposable {
 }
 
 /** A server on a random loopback port that answers with `answer` and remembers what it was asked. */
-export async function startHttpServer(answer: (request: SeenRequest, response: ServerResponse) => void): Promise<TestServer> {
+export async function startHttpServer(
+  answer: (request: SeenRequest, response: ServerResponse) => void,
+): Promise<TestServer> {
   const requests: SeenRequest[] = [];
   const server = createServer(async (incoming, response) => {
     let body = "";
