@@ -17,10 +17,23 @@ export default defineConfig({
       { resolve: { alias }, test: { name: "contract", include: ["test/contract/**/*.test.ts"], testTimeout: 30_000 } },
       {
         resolve: { alias },
-        test: { name: "runtime", include: ["test/runtime/**/*.test.ts"], testTimeout: 120_000, hookTimeout: 300_000 },
+        test: {
+          name: "runtime",
+          include: ["test/runtime/**/*.test.ts"],
+          globalSetup: "test/helpers/packed-package.ts",
+          testTimeout: 120_000,
+          hookTimeout: 300_000,
+        },
       },
       {
-        test: { name: "package", include: ["test/package/**/*.test.ts"], testTimeout: 120_000, hookTimeout: 300_000 },
+        resolve: { alias },
+        test: {
+          name: "package",
+          include: ["test/package/**/*.test.ts"],
+          globalSetup: "test/helpers/packed-package.ts",
+          testTimeout: 120_000,
+          hookTimeout: 300_000,
+        },
       },
     ],
   },

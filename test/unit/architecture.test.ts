@@ -36,7 +36,12 @@ const isIn = (folder: string, path: string) => path.startsWith(`${folder}/`);
 describe("the imports under src", () => {
   it("are all found", () => {
     expect(imports.get("http.ts")).toEqual(["p-timeout", "clock.ts", "errors.ts"]);
-    expect(imports.get("protocol/request.ts")).toEqual(["errors.ts", "protocol/job.ts", "protocol/limits.ts"]);
+    expect(imports.get("protocol/request.ts")).toEqual([
+      "errors.ts",
+      "nearest.ts",
+      "protocol/job.ts",
+      "protocol/limits.ts",
+    ]);
     expect(imports.size).toBeGreaterThan(25);
   });
 

@@ -123,8 +123,8 @@ describe("parseStream", () => {
       "IN_PROGRESS",
       ["bare", { other: 1 }, 5, null],
     ],
-    [[{ output: "a" }, { output: "b" }], "IN_PROGRESS", ["a", "b"]],
-    [[], "IN_PROGRESS", []],
+    [[{ output: "a" }, { output: "b" }], undefined, ["a", "b"]],
+    [[], undefined, []],
   ])("reads %j", (body, status, outputs) => {
     expect(parseStream(body)).toEqual({ status, outputs });
   });
