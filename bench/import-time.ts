@@ -12,7 +12,13 @@ export interface ImportTime {
 }
 
 export function measureImports(runs = 15): ImportTime {
-  const modules = { none: "", ours: "layerdiffuse", runpodSdk: "runpod-sdk", fal: "@fal-ai/client", replicate: "replicate" };
+  const modules = {
+    none: "",
+    ours: "layerdiffuse",
+    runpodSdk: "runpod-sdk",
+    fal: "@fal-ai/client",
+    replicate: "replicate",
+  };
   const names = Object.keys(modules) as (keyof typeof modules)[];
   const times: Record<keyof typeof modules, number[]> = { none: [], ours: [], runpodSdk: [], fal: [], replicate: [] };
   for (let run = -2; run < runs; run++) {

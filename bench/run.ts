@@ -7,7 +7,8 @@ import type { Flood } from "./flood.ts";
 import { measureImports } from "./import-time.ts";
 import { measureLatency } from "./latency.ts";
 
-const run = (...args: string[]) => execFileSync(process.execPath, args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+const run = (...args: string[]) =>
+  execFileSync(process.execPath, args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
 const note = (text: string) => console.error(text);
 const round = (value: number, digits = 1) => value.toFixed(digits);
 

@@ -13,7 +13,7 @@ import {
   type WaitForJobOptions,
   waitOptionNames,
 } from "./endpoint.ts";
-import { ConfigurationError, InvalidInputError, isLayerDiffuseError } from "./errors.ts";
+import { ConfigurationError, forbidRetry, InvalidInputError, isLayerDiffuseError } from "./errors.ts";
 import type { GeneratedImage, ImageContext } from "./image.ts";
 import { Job } from "./job.ts";
 import { runMany } from "./many.ts";
@@ -119,6 +119,9 @@ export class LayerDiffuse {
           ? await this.endpoint.submitHeld(wire.fields, runOptions, { wait, deadline })
           : undefined) ?? (await this.endpoint.submit("run", wire.fields, runOptions, { deadline }));
       return await this.#job(state.id, wire).receive(call, options, state);
+    } catch (error) {
+      if (mayStillRun(error, options)) forbidRetry(error);
+      throw error;
     } finally {
       call.end();
     }
@@ -220,4 +223,11 @@ export class LayerDiffuse {
     const { signal, webhook, cancelOnAbort } = options;
     return { policy, signal, webhook, cancelOnAbort };
   }
+}
+
+/** Whether an error leaves a job on the endpoint that nobody stopped. */
+function mayStillRun(error: unknown, { cancelOnAbort }: GenerateOptions): boolean {
+  if (!isLayerDiffuseError(error) || error.jobId === undefined) return false;
+  if (error.code === "queue_timeout") return cancelOnAbort === false;
+  return /^(connection|server|rate_limited|invalid_response)$/.test(error.code);
 }

@@ -168,7 +168,11 @@ export class RunpodEndpoint<Output = unknown> {
   }
 
   /** `POST /cancel/{id}`. Safe to repeat; a finished job is left as it is and its state answered. */
-  async cancel(id: string, options: RequestOptions = {}): Promise<JobState> {
+  cancel(id: string, options: RequestOptions = {}): Promise<JobState> {
+    return this.#cancel(id, options);
+  }
+
+  async #cancel(id: string, options: Limits): Promise<JobState> {
     const path = `cancel/${checkJobId(id)}`;
     try {
       return await this.#cancels.run(() =>
@@ -378,7 +382,7 @@ export class RunpodEndpoint<Output = unknown> {
 
   /** Best effort: nobody waits for it, and it must not mask the reason for giving up. */
   #cancelQuietly(id: string): void {
-    this.cancel(id).catch(() => {});
+    this.#cancel(id, { retries: quietRetries }).catch(() => {});
   }
 
   #refuseByProxy(operation: string): void {
@@ -389,6 +393,9 @@ export class RunpodEndpoint<Output = unknown> {
     }
   }
 }
+
+/** A cancel that nobody waits for must not keep a process alive for long. */
+const quietRetries = 2;
 
 /** All names of {@link WaitForJobOptions}. */
 export const waitOptionNames = [

@@ -43,7 +43,7 @@ export abstract class LayerDiffuseError extends Error {
   declare readonly name: string;
   /** Stable; made for a `switch`. */
   declare readonly code: ErrorCode;
-  /** Whether the same call may succeed later. Never true where a second call could pay twice. */
+  /** Whether the same call may succeed later. Never true where a second call could pay twice: a job that may still run is taken up by `jobId`. */
   readonly retryable: boolean;
   /** The job, when there is one. `client.job(jobId)` takes it up again. */
   declare readonly jobId?: string;
@@ -62,6 +62,11 @@ export abstract class LayerDiffuseError extends Error {
     const { name, code, message, ...rest } = this;
     return { name, code, message, ...rest };
   }
+}
+
+/** For a call that submits: repeating it while its job may still run would pay twice. */
+export function forbidRetry(error: unknown): void {
+  if (error instanceof LayerDiffuseError) Object.defineProperty(error, "retryable", { value: false });
 }
 
 /** On the prototype, so that a stack trace begins with the name, minified or not. */

@@ -21,6 +21,7 @@ import { type LocalEndpointOptions, resolveOptions } from "./options.ts";
 import type { RecordedRequest } from "./recorder.ts";
 import { Listener } from "./serve.ts";
 
+export type { Clock } from "../clock.ts";
 export type { Operation } from "../protocol/job.ts";
 export type { Fault, FaultEffect } from "./faults.ts";
 export { type WorkerContext, type WorkerFunction, type WorkerJob, WorkerLostError } from "./function-worker.ts";

@@ -30,7 +30,8 @@ describe("reading the job's state", () => {
     });
     const error = await rejection(drive(client().generate(apple)));
     const [job] = endpoint.jobs();
-    expect(error).toMatchObject({ code: "server", status: 503, retryable: true, jobId: job?.id });
+    // Not retryable: a second generate() would pay for a second job.
+    expect(error).toMatchObject({ code: "server", status: 503, retryable: false, jobId: job?.id });
     expect(calls().filter((call) => call === "GET status-sync")).toHaveLength(6);
     // Nothing is lost: the id takes it up again.
     expect(

@@ -1,0 +1,30 @@
+// Express: GET /picture?prompt=… answers with the PNG.
+// Each picture costs money: put your own sign-in and limits before it.
+import express, { type ErrorRequestHandler } from "express";
+import { isLayerDiffuseError, LayerDiffuse } from "layerdiffuse";
+
+const client = new LayerDiffuse();
+const app = express();
+
+app.get("/picture", async (request, response) => {
+  // Whoever leaves before the picture is done cancels the job.
+  const left = new AbortController();
+  response.once("close", () => left.abort());
+  const prompt = String(request.query["prompt"] ?? "");
+  const image = await client.generate(prompt, { signal: left.signal });
+  response.type(image.type).send(image.bytes);
+});
+
+const answerError: ErrorRequestHandler = (error, _request, response, _next) => {
+  if (isLayerDiffuseError(error, "invalid_input")) {
+    response.status(400).json({ error: error.message });
+  } else if (isLayerDiffuseError(error, "queue_timeout")) {
+    response.status(503).json({ error: "No GPU is free. Try later." });
+  } else {
+    console.error(error);
+    response.status(502).json({ error: "No picture could be made." });
+  }
+};
+app.use(answerError);
+
+const server = app.listen(Number(process.env["PORT"] ?? 3000), () => console.log("Listening on", server.address()));

@@ -1,0 +1,38 @@
+// Next.js, as app/api/picture/route.ts: GET ?prompt=… and POST {"prompt": "…"} answer with the PNG.
+// Each picture costs money: put your own sign-in and limits before it.
+import { isLayerDiffuseError, LayerDiffuse } from "layerdiffuse";
+
+/** Seconds the host may let this run; a cold start takes minutes. */
+export const maxDuration = 300;
+
+// Made by the first request: while Next builds, there is no key.
+let client: LayerDiffuse | undefined;
+
+export async function GET(request: Request): Promise<Response> {
+  return await answer(new URL(request.url).searchParams.get("prompt"), request.signal);
+}
+
+export async function POST(request: Request): Promise<Response> {
+  const body = await request.json().catch(() => undefined);
+  return await answer(body?.prompt, request.signal);
+}
+
+async function answer(prompt: unknown, signal: AbortSignal): Promise<Response> {
+  try {
+    client ??= new LayerDiffuse();
+    // Whoever leaves before the picture is done cancels the job.
+    const image = await client.generate(String(prompt ?? ""), {
+      signal,
+      queueTimeout: 200_000,
+      executionTimeout: 60_000,
+    });
+    return new Response(image.bytes, { headers: { "content-type": image.type } });
+  } catch (error) {
+    if (isLayerDiffuseError(error, "invalid_input")) return Response.json({ error: error.message }, { status: 400 });
+    if (isLayerDiffuseError(error, "queue_timeout")) {
+      return Response.json({ error: "No GPU is free. Try later." }, { status: 503 });
+    }
+    console.error(error);
+    return Response.json({ error: "No picture could be made." }, { status: 502 });
+  }
+}

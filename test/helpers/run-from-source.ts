@@ -1,0 +1,30 @@
+// Preloaded by `node --import`: the package's own names lead to the sources, whatever folder the program
+// lies in, and no host but this computer can be looked up.
+import dns from "node:dns";
+import { registerHooks } from "node:module";
+
+const root = new URL("../../", import.meta.url);
+const sources: Readonly<Record<string, string>> = {
+  layerdiffuse: "src/index.ts",
+  "layerdiffuse/local": "src/local/index.ts",
+};
+
+registerHooks({
+  resolve(specifier, context, nextResolve) {
+    const source = sources[specifier];
+    if (source !== undefined) return nextResolve(new URL(source, root).href, context);
+    // A snippet lies in a temporary folder, and finds what the repository has installed.
+    const isOutside = context.parentURL !== undefined && !context.parentURL.startsWith(root.href);
+    const isBare = /^[\w@]/.test(specifier) && !URL.canParse(specifier);
+    return nextResolve(
+      specifier,
+      isBare && isOutside ? { ...context, parentURL: new URL("package.json", root).href } : context,
+    );
+  },
+});
+
+const { lookup } = dns;
+dns.lookup = ((host: string, ...rest: never[]) => {
+  if (!/^(localhost|127\..*|::1)$/.test(host)) throw new Error(`The network is out of bounds here: ${host}`);
+  return (lookup as (...values: unknown[]) => void)(host, ...rest);
+}) as unknown as typeof lookup;
