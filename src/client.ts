@@ -6,13 +6,8 @@ import {
   refuseUnknown,
   wholeNumber,
 } from "./config.ts";
-import {
-  type RequestOptions,
-  type RunOptions,
-  RunpodEndpoint,
-  type WaitForJobOptions,
-  waitOptionNames,
-} from "./endpoint.ts";
+import { RunpodEndpoint } from "./endpoint.ts";
+import { type RequestOptions, type RunOptions, type WaitForJobOptions, waitOptionNames } from "./endpoint-options.ts";
 import { ConfigurationError, forbidRetry, InvalidInputError, isLayerDiffuseError } from "./errors.ts";
 import type { GeneratedImage, ImageContext } from "./image.ts";
 import { Job } from "./job.ts";

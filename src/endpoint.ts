@@ -1,82 +1,28 @@
+import { type Connection, type Internals, realInternals, refuseUnknown, resolveConnection } from "./config.ts";
 import {
-  type Connection,
-  type ConnectionOptions,
-  type Internals,
-  realInternals,
-  refuseUnknown,
-  resolveConnection,
-} from "./config.ts";
-import {
-  ConfigurationError,
-  InvalidInputError,
-  InvalidResponseError,
-  isLayerDiffuseError,
-  type LayerDiffuseError,
-  ServerError,
-  SubmissionUnknownError,
-} from "./errors.ts";
-import { errorText, excerpt, type HttpAnswer, HttpClient, type HttpRequest } from "./http.ts";
+  type RequestOptions,
+  type RunOptions,
+  type RunpodEndpointOptions,
+  type RunSyncOptions,
+  type WaitForJobOptions,
+  waitOptionNames,
+} from "./endpoint-options.ts";
+import { ConfigurationError, InvalidInputError, InvalidResponseError, isLayerDiffuseError } from "./errors.ts";
+import type { HttpAnswer } from "./http.ts";
 import { Limiter } from "./limiter.ts";
 import { jobError } from "./outcome.ts";
-import { Call, type OnProgress } from "./progress.ts";
-import {
-  bareError,
-  type Health,
-  type JobState,
-  parseHealth,
-  parseJob,
-  parsePurge,
-  parseStream,
-} from "./protocol/answers.ts";
+import { Call } from "./progress.ts";
+import { type Health, type JobState, parseHealth, parseJob, parsePurge, parseStream } from "./protocol/answers.ts";
 import { isTerminal } from "./protocol/job.ts";
 import { limits } from "./protocol/limits.ts";
-import { checkJobId, type Policy, runRequestBody } from "./protocol/request.ts";
-import { isAmbiguous, type RetryOptions, withRetries } from "./retry.ts";
-import { isBrowser } from "./runtime.ts";
+import { checkJobId, runRequestBody } from "./protocol/request.ts";
+import { type RequestLimits, Requests } from "./requests.ts";
+import { isAmbiguous } from "./retry.ts";
 import type { StandardSchema } from "./standard-schema.ts";
+import { excerpt } from "./status-error.ts";
 import { streamJob } from "./stream.ts";
-import { VERSION } from "./version.ts";
+import { submissionUnknown, unlessAborted } from "./submission.ts";
 import { pace, type WaitTransport, waitForJob } from "./wait.ts";
-
-export interface RunpodEndpointOptions<Output = unknown> extends ConnectionOptions {
-  /** What the worker's output must be: checked on each completed job, and its type. Any Standard Schema (zod, valibot, …). */
-  output?: StandardSchema<Output> | undefined;
-}
-
-export interface RequestOptions {
-  /** Aborting rejects with the signal's reason. */
-  signal?: AbortSignal | undefined;
-}
-
-export interface RunOptions extends RequestOptions {
-  /** The service calls this address when the job ends; see `parseWebhook`. */
-  webhook?: string | undefined;
-  policy?: Policy | undefined;
-  /** Handed to the worker as it is, for workers that upload their result. */
-  s3Config?: Record<string, unknown> | undefined;
-  /** Whether an abort while the submission is on its way cancels the job it makes. Default: `true`. */
-  cancelOnAbort?: boolean | undefined;
-}
-
-export interface RunSyncOptions extends RunOptions {
-  /** Milliseconds the service may hold the request, 1 000 to 300 000. Default: 60 000; the edge cuts near 100 000. */
-  wait?: number | undefined;
-}
-
-export interface WaitForJobOptions extends RequestOptions {
-  onProgress?: OnProgress | undefined;
-  /** Milliseconds until a worker takes the job. Default: the endpoint's option. */
-  queueTimeout?: number | undefined;
-  /** Milliseconds from then on. Default: the endpoint's option. */
-  executionTimeout?: number | undefined;
-  /** Whether an abort or a time-out cancels the job, so that nobody pays for it. Default: `true`. */
-  cancelOnAbort?: boolean | undefined;
-  /** Reject as soon as the endpoint's health says that no worker will come (crash loop, no workers). Default: `false`. */
-  failEarly?: boolean | undefined;
-}
-
-/** Limits on the tries of one request. */
-type Limits = Partial<Pick<RetryOptions, "kind" | "retries" | "deadline">> & RequestOptions;
 
 /**
  * Any RunPod Serverless queue endpoint, whatever its worker does: one method per operation, each
@@ -89,8 +35,7 @@ type Limits = Partial<Pick<RetryOptions, "kind" | "retries" | "deadline">> & Req
  */
 export class RunpodEndpoint<Output = unknown> {
   readonly #connection: Connection;
-  readonly #http: HttpClient;
-  readonly #limiter: Limiter;
+  readonly #requests: Requests;
   /** The service allows 20 cancellations at once. */
   readonly #cancels: Limiter;
   readonly #output: StandardSchema<Output> | undefined;
@@ -106,13 +51,8 @@ export class RunpodEndpoint<Output = unknown> {
     this.#connection = connection;
     this.#internals = internals;
     this.#output = options.output;
-    this.#limiter = new Limiter(connection.concurrency);
     this.#cancels = new Limiter(Math.min(connection.concurrency, limits.cancelsAtOnce));
-    this.#http = new HttpClient({
-      ...connection,
-      clock: internals.clock,
-      userAgent: isBrowser() ? undefined : `layerdiffuse/${VERSION}`,
-    });
+    this.#requests = new Requests(connection, internals);
   }
 
   /** `POST /run`: queues a job and answers its id at once. A dropped connection later loses nothing. */
@@ -154,7 +94,7 @@ export class RunpodEndpoint<Output = unknown> {
     try {
       const read = (wait: number) =>
         // A repeated read would skip the chunks of the answer that was lost.
-        this.#request(
+        this.#requests.send(
           { method: "GET", path: `stream/${id}`, query: { wait }, wait, jobId: id },
           (answer) => parseStream(answer.body),
           { ...options, kind: "submission" },
@@ -172,11 +112,11 @@ export class RunpodEndpoint<Output = unknown> {
     return this.#cancel(id, options);
   }
 
-  async #cancel(id: string, options: Limits): Promise<JobState> {
+  async #cancel(id: string, options: RequestLimits): Promise<JobState> {
     const path = `cancel/${checkJobId(id)}`;
     try {
       return await this.#cancels.run(() =>
-        this.#request({ method: "POST", path, body: "{}", jobId: id }, jobOf, {
+        this.#requests.send({ method: "POST", path, body: "{}", jobId: id }, jobOf, {
           ...options,
           deadline: this.#internals.clock.now() + pace.longPoll,
         }),
@@ -194,14 +134,14 @@ export class RunpodEndpoint<Output = unknown> {
   async retry(id: string, options: RequestOptions = {}): Promise<JobState> {
     const path = `retry/${checkJobId(id)}`;
     this.#refuseByProxy("retry");
-    return await this.#request({ method: "POST", path, jobId: id }, jobOf, { ...options, kind: "submission" });
+    return await this.#requests.send({ method: "POST", path, jobId: id }, jobOf, { ...options, kind: "submission" });
   }
 
   /** `POST /purge-queue`: removes the jobs that wait; running ones go on. */
   async purgeQueue(options: RequestOptions = {}): Promise<{ removed: number }> {
     this.#refuseByProxy("purgeQueue");
     const request = { method: "POST", path: "purge-queue", body: "{}" } as const;
-    return await this.#request(request, ({ body }) => parsePurge(body), { ...options, kind: "submission" });
+    return await this.#requests.send(request, ({ body }) => parsePurge(body), { ...options, kind: "submission" });
   }
 
   /** `GET /health`: how many jobs and workers are in which state. */
@@ -234,7 +174,7 @@ export class RunpodEndpoint<Output = unknown> {
   ): Promise<JobState<Output>> {
     checkJobId(id);
     const { queueTimeout, executionTimeout } = this.#connection;
-    this.#limiter.waiting++;
+    this.#requests.limiter.waiting++;
     try {
       const end = await waitForJob({
         id,
@@ -257,7 +197,7 @@ export class RunpodEndpoint<Output = unknown> {
       if (isGivenUp && options.cancelOnAbort !== false) this.#cancelQuietly(id);
       throw error;
     } finally {
-      this.#limiter.waiting--;
+      this.#requests.limiter.waiting--;
     }
   }
 
@@ -273,7 +213,7 @@ export class RunpodEndpoint<Output = unknown> {
     const body = runRequestBody(operation, input, fields);
     const request = { method: "POST", path: operation, body, ...(wait ? { query: { wait }, wait } : {}) } as const;
     const kind = this.#connection.retrySubmissions ? "read" : "submission";
-    const sending = this.#request(request, jobOf, { kind, deadline }, signal).catch((error: unknown) => {
+    const sending = this.#requests.send(request, jobOf, { kind, deadline }, signal).catch((error: unknown) => {
       throw isAmbiguous(error) ? submissionUnknown(error) : error;
     });
     const abandon = (state: JobState) => {
@@ -288,7 +228,7 @@ export class RunpodEndpoint<Output = unknown> {
     options: RunOptions,
     limits: { wait: number; deadline: number },
   ): Promise<JobState<Output>> | undefined {
-    return this.#limiter.hold(() => this.submit("runsync", input, options, limits));
+    return this.#requests.limiter.hold(() => this.submit("runsync", input, options, limits));
   }
 
   /** @internal */
@@ -302,7 +242,7 @@ export class RunpodEndpoint<Output = unknown> {
   }
 
   #transport(): WaitTransport {
-    const limiter = this.#limiter;
+    const limiter = this.#requests.limiter;
     return {
       status: (id, options) => this.#status(id, options),
       statusSync: (id, wait, options) => limiter.hold(() => this.#statusSync(id, wait, options)),
@@ -313,8 +253,8 @@ export class RunpodEndpoint<Output = unknown> {
     };
   }
 
-  async #status(id: string, options: Limits, ttl?: number): Promise<JobState> {
-    return await this.#request(
+  async #status(id: string, options: RequestLimits, ttl?: number): Promise<JobState> {
+    return await this.#requests.send(
       { method: "GET", path: `status/${checkJobId(id)}`, query: { ttl }, jobId: id },
       jobOf,
       options,
@@ -322,8 +262,8 @@ export class RunpodEndpoint<Output = unknown> {
     );
   }
 
-  async #statusSync(id: string, wait: number, options: Limits): Promise<JobState> {
-    return await this.#request(
+  async #statusSync(id: string, wait: number, options: RequestLimits): Promise<JobState> {
+    return await this.#requests.send(
       { method: "GET", path: `status-sync/${checkJobId(id)}`, query: { wait }, wait, jobId: id },
       jobOf,
       options,
@@ -331,38 +271,13 @@ export class RunpodEndpoint<Output = unknown> {
     );
   }
 
-  async #health(options: Limits): Promise<Health> {
-    return await this.#request(
+  async #health(options: RequestLimits): Promise<Health> {
+    return await this.#requests.send(
       { method: "GET", path: "health" },
       ({ body }) => parseHealth(body),
       options,
       options.signal,
     );
-  }
-
-  /**
-   * One request, repeated where that is safe. `options.signal` also cuts the request itself short;
-   * `waitSignal` alone only ends the waiting for a slot or for the next try.
-   */
-  async #request<Answer>(
-    request: Omit<HttpRequest, "signal">,
-    read: (answer: HttpAnswer) => Answer | undefined,
-    { kind = "read", retries, deadline, signal }: Limits,
-    waitSignal = signal,
-  ): Promise<Answer> {
-    const send = async () => {
-      const answer = await this.#limiter.run(() => this.#http.send({ ...request, signal }), waitSignal);
-      return read(answer) ?? wrongAnswer(request, answer);
-    };
-    const { clock, random } = this.#internals;
-    return await withRetries(send, {
-      kind,
-      retries: retries ?? this.#connection.retries,
-      clock,
-      random,
-      deadline,
-      signal: waitSignal,
-    });
   }
 
   /** The state with its output checked by the caller's schema. */
@@ -397,37 +312,8 @@ export class RunpodEndpoint<Output = unknown> {
 /** A cancel that nobody waits for must not keep a process alive for long. */
 const quietRetries = 2;
 
-/** All names of {@link WaitForJobOptions}. */
-export const waitOptionNames = [
-  "signal",
-  "onProgress",
-  "queueTimeout",
-  "executionTimeout",
-  "cancelOnAbort",
-  "failEarly",
-] as const satisfies (keyof WaitForJobOptions)[];
-
 function jobOf({ body, text }: HttpAnswer): JobState | undefined {
   return parseJob(body, text);
-}
-
-function wrongAnswer({ method, path, jobId }: HttpRequest, { status, body, text, redact }: HttpAnswer): never {
-  const what = `${method} /${path} answered ${status}`;
-  if (bareError(body) !== undefined) {
-    throw new ServerError(`${what} with an error: ${errorText(redact(text))}.`, { status, jobId, retryable: true });
-  }
-  throw new InvalidResponseError(`${what} with something else than the service's contract says. Check baseUrl.`, {
-    status,
-    jobId,
-    excerpt: excerpt(redact(text)),
-  });
-}
-
-function submissionUnknown(cause: LayerDiffuseError): SubmissionUnknownError {
-  return new SubmissionUnknownError(
-    `A job may exist: ${cause.message} It was not sent again, so nothing is paid twice. Look in the RunPod console, or set retrySubmissions if a second job does no harm.`,
-    { status: cause.status, cause },
-  );
 }
 
 function throwJobError(state: JobState): void {
@@ -442,20 +328,4 @@ function checkWait(wait: number): number {
     [{ path: ["wait"], message: `from ${minWait} to ${maxWait} ms, got ${wait}` }],
     "options",
   );
-}
-
-/** `sending`, or the abort reason at once; a job that comes out of it afterwards is handed to `abandon`. */
-function unlessAborted<T>(
-  sending: Promise<T>,
-  signal: AbortSignal | undefined,
-  abandon: (value: T) => void,
-): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => {
-      reject(signal?.reason);
-      sending.then(abandon, () => {});
-    };
-    signal?.addEventListener("abort", onAbort, { once: true });
-    sending.then(resolve, reject).finally(() => signal?.removeEventListener("abort", onAbort));
-  });
 }

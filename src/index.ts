@@ -12,14 +12,14 @@ export {
   type SubmitOptions,
 } from "./client.ts";
 export type { ConnectionOptions } from "./config.ts";
-export {
-  type RequestOptions,
-  type RunOptions,
-  RunpodEndpoint,
-  type RunpodEndpointOptions,
-  type RunSyncOptions,
-  type WaitForJobOptions,
-} from "./endpoint.ts";
+export { RunpodEndpoint } from "./endpoint.ts";
+export type {
+  RequestOptions,
+  RunOptions,
+  RunpodEndpointOptions,
+  RunSyncOptions,
+  WaitForJobOptions,
+} from "./endpoint-options.ts";
 export {
   AuthenticationError,
   BadRequestError,

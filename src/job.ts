@@ -1,5 +1,6 @@
 import { refuseUnknown } from "./config.ts";
-import { type RequestOptions, type RunpodEndpoint, type WaitForJobOptions, waitOptionNames } from "./endpoint.ts";
+import type { RunpodEndpoint } from "./endpoint.ts";
+import { type RequestOptions, type WaitForJobOptions, waitOptionNames } from "./endpoint-options.ts";
 import { decodeImage, type GeneratedImage, type ImageContext } from "./image.ts";
 import { Call, type Progress } from "./progress.ts";
 import type { JobState } from "./protocol/answers.ts";

@@ -1,8 +1,8 @@
 import { AuthenticationError, ConfigurationError, InvalidResponseError, type LayerDiffuseError } from "./errors.ts";
-import { excerpt } from "./http.ts";
 import { decodeImage, type GeneratedImage } from "./image.ts";
 import { jobError } from "./outcome.ts";
 import { type JobState, parseJob } from "./protocol/answers.ts";
+import { excerpt } from "./status-error.ts";
 
 export interface ParseWebhookOptions {
   /** What the webhook's address carries as `?secret=…`. The service signs nothing, so this is what tells its call from others. */

@@ -1,6 +1,7 @@
 import { onTestFinished } from "vitest";
 import { LayerDiffuse, type LayerDiffuseOptions } from "../../src/client.ts";
-import { RunpodEndpoint, type RunpodEndpointOptions } from "../../src/endpoint.ts";
+import { RunpodEndpoint } from "../../src/endpoint.ts";
+import type { RunpodEndpointOptions } from "../../src/endpoint-options.ts";
 import { createLocalEndpoint, type LocalEndpoint, type LocalEndpointOptions } from "../../src/local/index.ts";
 import { ManualClock } from "./manual-clock.ts";
 import { makePng } from "./png.ts";

@@ -35,7 +35,13 @@ const isIn = (folder: string, path: string) => path.startsWith(`${folder}/`);
 
 describe("the imports under src", () => {
   it("are all found", () => {
-    expect(imports.get("http.ts")).toEqual(["p-timeout", "clock.ts", "errors.ts"]);
+    expect(imports.get("http.ts")).toEqual([
+      "p-timeout",
+      "clock.ts",
+      "connection-error.ts",
+      "errors.ts",
+      "status-error.ts",
+    ]);
     expect(imports.get("protocol/request.ts")).toEqual([
       "errors.ts",
       "nearest.ts",

@@ -12,7 +12,8 @@ import {
   RateLimitError,
   ServerError,
 } from "../../src/errors.ts";
-import { errorText, excerpt, HttpClient, type HttpOptions, type HttpRequest } from "../../src/http.ts";
+import { HttpClient, type HttpOptions, type HttpRequest } from "../../src/http.ts";
+import { errorText, excerpt } from "../../src/status-error.ts";
 import { expectClass, rejectionOf } from "../helpers/failures.ts";
 import { closedUrl, startHttpServer, startTcpServer } from "../helpers/http-server.ts";
 import { ManualClock, turns } from "../helpers/manual-clock.ts";
