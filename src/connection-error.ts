@@ -2,7 +2,7 @@ import { ConnectionError } from "./errors.ts";
 
 /** How the runtimes name a connection that never came to be. Node (libuv, undici, certificates), then Bun. */
 const neverSent =
-  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT|.*CERT.*|ERR_SSL_WRONG_VERSION_NUMBER|ConnectionRefused|FailedToOpenSocket|DNSException)$/;
+  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT|.*CERT.*|UNABLE_TO_.*|ERR_SSL_WRONG_VERSION_NUMBER|ConnectionRefused|FailedToOpenSocket|DNSException)$/;
 /** Causes may go round in a circle. */
 const deepestCause = 5;
 /** These also end a connection that stood. */
@@ -15,7 +15,7 @@ export function connectionError(
   jobId: string | undefined,
   redact: (text: string) => string,
 ): ConnectionError {
-  const reason = redact(rootMessage(error));
+  const reason = redact(rootMessage(error)).replace(/\.$/, "");
   return new ConnectionError(`${what} failed: ${reason}. Check the network and baseUrl, then try again.`, {
     arrived: neverArrived(error) ? "no" : "unknown",
     jobId,
@@ -45,8 +45,8 @@ function neverArrived(error: unknown, depth = 0): boolean {
     if (neverSent.test(String(error.code))) return true;
     if ("syscall" in error && error.syscall === "connect" && neverSentOnConnect.test(String(error.code))) return true;
   }
-  // Deno says it in words only.
-  if (error instanceof Error && error.message.includes("client error (Connect)")) return true;
+  // Deno and Bun say it in words only.
+  if (error instanceof Error && /client error \(Connect\)|TLS handshake failed/.test(error.message)) return true;
   if ("errors" in error && Array.isArray(error.errors) && error.errors.length > 0)
     return error.errors.every((one) => neverArrived(one, depth + 1));
   return "cause" in error && neverArrived(error.cause, depth + 1);

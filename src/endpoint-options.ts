@@ -49,3 +49,12 @@ export const waitOptionNames = [
   "cancelOnAbort",
   "failEarly",
 ] as const satisfies (keyof WaitForJobOptions)[];
+
+/** All names of {@link RunOptions}. */
+export const runOptionNames = [
+  "signal",
+  "webhook",
+  "policy",
+  "s3Config",
+  "cancelOnAbort",
+] as const satisfies (keyof RunOptions)[];

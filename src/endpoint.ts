@@ -4,6 +4,7 @@ import {
   type RunOptions,
   type RunpodEndpointOptions,
   type RunSyncOptions,
+  runOptionNames,
   type WaitForJobOptions,
   waitOptionNames,
 } from "./endpoint-options.ts";
@@ -56,17 +57,19 @@ export class RunpodEndpoint<Output = unknown> {
   }
 
   /** `POST /run`: queues a job and answers its id at once. A dropped connection later loses nothing. */
-  run(input: Record<string, unknown>, options: RunOptions = {}): Promise<JobState<Output>> {
-    return this.submit("run", input, options);
+  async run(input: Record<string, unknown>, options: RunOptions = {}): Promise<JobState<Output>> {
+    refuseUnknown("option", options, runOptionNames);
+    return await this.submit("run", input, options);
   }
 
   /**
    * `POST /runsync`: queues a job and waits for it, `wait` at the longest; the answer may be a job that
    * is not done yet, to go on with by `wait(id)`. If the connection drops meanwhile, the id is lost: prefer `run`.
    */
-  runSync(input: Record<string, unknown>, options: RunSyncOptions = {}): Promise<JobState<Output>> {
+  async runSync(input: Record<string, unknown>, options: RunSyncOptions = {}): Promise<JobState<Output>> {
     const { wait = pace.longPoll, ...rest } = options;
-    return this.submit("runsync", input, rest, { wait: checkWait(wait) });
+    refuseUnknown("option", rest, runOptionNames);
+    return await this.submit("runsync", input, rest, { wait: checkWait(wait) });
   }
 
   /** `GET /status/{id}`. `ttl` re-sets the result's time to live, in milliseconds. */

@@ -2,6 +2,7 @@ import pTimeout from "p-timeout";
 import type { Clock } from "./clock.ts";
 import { connectionError } from "./connection-error.ts";
 import { ConfigurationError, ConnectionError, InvalidResponseError } from "./errors.ts";
+import { sentOnce } from "./runtime.ts";
 import { excerpt, statusError } from "./status-error.ts";
 
 /** One request under the endpoint's address. */
@@ -38,7 +39,9 @@ export interface HttpOptions {
   clock: Clock;
 }
 
-export type HeadersOption = HeadersInit | (() => HeadersInit | Promise<HeadersInit>);
+/** By way of `RequestInit`: where only Node's types are, there is no `HeadersInit`. */
+type HeadersInput = NonNullable<RequestInit["headers"]>;
+export type HeadersOption = HeadersInput | (() => HeadersInput | Promise<HeadersInput>);
 
 /** Sends one request, once, and gives its JSON, or throws the error class that fits. */
 export class HttpClient {
@@ -72,7 +75,7 @@ export class HttpClient {
           headers,
           redirect: "manual",
           signal: controller.signal,
-          ...(body === undefined ? {} : { body }),
+          ...(body === undefined ? {} : { body: sentOnce(body) }),
         });
         return { response, text: await response.text(), redact };
       } catch (error) {

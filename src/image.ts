@@ -26,7 +26,7 @@ export interface ImageContext {
 
 /** A PNG with transparency, checked to be whole. */
 export class GeneratedImage {
-  /** The PNG file: a `Buffer` on Node and Bun. Straight (not premultiplied) alpha. */
+  /** The PNG file: a `Buffer` where there is that class, as on Node. Straight (not premultiplied) alpha. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly type = "image/png";
   /** The worker's name for it, without folders. */
@@ -75,7 +75,9 @@ export class GeneratedImage {
    */
   async save(path: string | URL): Promise<void> {
     if (!(await writeFile(path, this.bytes))) {
-      throw new ConfigurationError("There is no file system here. Use bytes, blob(), file() or dataUrl().");
+      throw new ConfigurationError(
+        "There is no file system here: save() needs Node 22.3 or later, Bun or Deno. Use bytes, blob(), file() or dataUrl().",
+      );
     }
   }
 }

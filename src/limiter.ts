@@ -19,7 +19,11 @@ export class Limiter {
   async run<T>(task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     signal?.throwIfAborted();
     if (this.#inFlight < this.#capacity) this.#inFlight++;
-    else await this.#turn(signal);
+    else {
+      // A Worker's request that waits for nothing of its own counts as hung, and is ended: a timer is its own.
+      const pulse = setInterval(() => {}, 10_000);
+      await this.#turn(signal).finally(() => clearInterval(pulse));
+    }
     try {
       return await task();
     } finally {

@@ -15,6 +15,14 @@ export function readEnv(name: string): string | undefined {
   }
 }
 
+/**
+ * A request's body in the form that the runtime sends at most once. Deno sends a text again by itself when a
+ * reused connection breaks (denoland/deno#32566), which would submit a job twice; a Blob it does not.
+ */
+export function sentOnce(body: string): string | Blob {
+  return "Deno" in globalThis ? new Blob([body]) : body;
+}
+
 /** Writes a file where there is a file system, else returns false. */
 export async function writeFile(path: string | URL, bytes: Uint8Array): Promise<boolean> {
   // getBuiltinModule keeps `node:` out of what bundlers see. Node ≥ 22.3, Bun, Deno 2.

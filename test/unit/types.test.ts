@@ -1,3 +1,4 @@
+import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { describe, expectTypeOf, it } from "vitest";
 import {
   type ConnectionOptions,
@@ -150,5 +151,11 @@ describe("a webhook's type", () => {
       if (event.image) expectTypeOf(event.error).toEqualTypeOf<undefined>();
       else expectTypeOf(event.error).toEqualTypeOf<LayerDiffuseError>();
     });
+  });
+});
+
+describe("StandardSchema", () => {
+  it("takes what the specification's own type describes", () => {
+    expectTypeOf<StandardSchemaV1<unknown, { text: string }>>().toExtend<StandardSchema<{ text: string }>>();
   });
 });
