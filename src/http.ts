@@ -39,9 +39,10 @@ export interface HttpOptions {
   clock: Clock;
 }
 
-/** By way of `RequestInit`: where only Node's types are, there is no `HeadersInit`. */
-type HeadersInput = NonNullable<RequestInit["headers"]>;
-export type HeadersOption = HeadersInput | (() => HeadersInput | Promise<HeadersInput>);
+/** What `new Headers()` takes, or a function that gives it. By way of `RequestInit`: Node's types know no `HeadersInit`. */
+export type HeadersOption =
+  | NonNullable<RequestInit["headers"]>
+  | (() => NonNullable<RequestInit["headers"]> | Promise<NonNullable<RequestInit["headers"]>>);
 
 /** Sends one request, once, and gives its JSON, or throws the error class that fits. */
 export class HttpClient {

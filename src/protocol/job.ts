@@ -1,13 +1,14 @@
 /** The job envelope of a RunPod Serverless queue endpoint, as it stands on the wire. */
 
-export const terminalStatuses = ["COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"] as const;
-export type TerminalStatus = (typeof terminalStatuses)[number];
+/** The states in which a job has ended. */
+export type TerminalStatus = "COMPLETED" | "FAILED" | "CANCELLED" | "TIMED_OUT";
+export const terminalStatuses: readonly TerminalStatus[] = ["COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"];
 
 /** The known states of a job. The service may add to them: a status never seen before counts as running. */
 export type JobStatus = "IN_QUEUE" | "IN_PROGRESS" | TerminalStatus;
 
 export function isTerminal(status: string): status is TerminalStatus {
-  return (terminalStatuses as readonly string[]).includes(status);
+  return terminalStatuses.some((terminal) => terminal === status);
 }
 
 /** The body of `GET /status/{id}` and its kin. Which fields are there depends on the state. */
