@@ -1,7 +1,7 @@
-import pTimeout from "p-timeout";
 import type { Clock } from "./clock.ts";
 import { connectionError } from "./connection-error.ts";
 import { ConfigurationError, ConnectionError, InvalidResponseError } from "./errors.ts";
+import { parseLargeJson } from "./large-json.ts";
 import { sentOnce } from "./runtime.ts";
 import { excerpt, statusError } from "./status-error.ts";
 
@@ -66,7 +66,6 @@ export class HttpClient {
     const exchange = async () => {
       const { headers, redact } = await this.#headers(body !== undefined);
       // Given up while the key or the headers were on their way.
-      signal?.throwIfAborted();
       controller.signal.throwIfAborted();
       isSent = true;
       try {
@@ -84,26 +83,23 @@ export class HttpClient {
       }
     };
     signal?.throwIfAborted();
+    const onAbort = () => controller.abort(signal?.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    const giveUp = () => {
+      const message = `${what} had no answer within ${limit} ms. Try again, or raise requestTimeout.`;
+      controller.abort(new ConnectionError(message, { arrived: isSent ? "unknown" : "no", jobId }));
+    };
+    const timer = Number.isFinite(limit) ? clock.setTimeout(giveUp, limit) : undefined;
+    // Beside the exchange, for a fetch, a key or headers function that does not heed the signal.
+    const stopped = new Promise<never>((_, reject) => {
+      controller.signal.addEventListener("abort", () => reject(controller.signal.reason));
+    });
     let answer: Awaited<ReturnType<typeof exchange>>;
     try {
-      answer = await pTimeout(exchange(), {
-        milliseconds: limit,
-        customTimers: {
-          setTimeout: ((callback: () => void, milliseconds: number) =>
-            clock.setTimeout(callback, milliseconds)) as typeof setTimeout,
-          clearTimeout: (timer: unknown) => clock.clearTimeout(timer),
-        },
-        ...(signal ? { signal } : {}),
-        fallback: () => {
-          throw new ConnectionError(`${what} had no answer within ${limit} ms. Try again, or raise requestTimeout.`, {
-            arrived: isSent ? "unknown" : "no",
-            jobId,
-          });
-        },
-      });
-    } catch (error) {
-      controller.abort();
-      throw signal?.aborted ? signal.reason : error;
+      answer = await Promise.race([stopped, exchange()]);
+    } finally {
+      clock.clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
     }
     const { response, text, redact } = answer;
     if (!response.ok) throw statusError(what, jobId, response, redact(text));
@@ -142,7 +138,7 @@ function parseJson(
   redact: (text: string) => string,
 ): unknown {
   try {
-    return JSON.parse(text);
+    return parseLargeJson(text);
   } catch {
     // The parser's own error quotes the answer, so it is no cause to keep. Python workers write NaN and
     // Infinity for numbers that JSON does not have: asking again changes nothing.
