@@ -12,7 +12,8 @@ interface Running {
   child: ChildProcessWithoutNullStreams;
   stdout: () => Buffer;
   stderr: () => string;
-  until(pattern: RegExp): Promise<void>;
+  /** Waits for the words on one of the two streams: nothing says which of them arrives first. */
+  until(pattern: RegExp, stream?: "stdout" | "stderr"): Promise<void>;
   exit: Promise<number | null>;
 }
 
@@ -30,8 +31,9 @@ function launch(argv: string[], cwd: string, env: Record<string, string> = {}): 
     child,
     stdout: () => Buffer.concat(out),
     stderr: () => err,
-    until: async (pattern) => {
-      while (!pattern.test(err)) await once(child.stderr, "data");
+    until: async (pattern, stream = "stderr") => {
+      const said = () => (stream === "stderr" ? err : Buffer.concat(out).toString());
+      while (!pattern.test(said())) await once(child[stream], "data");
     },
     exit: once(child, "close").then(([code]) => code as number | null),
   };
@@ -86,6 +88,7 @@ test("`local` serves another process, and ends well on Ctrl-C", async () => {
   const folder = await temporaryFolder();
   const server = launch(["local", "--port", "0"], folder);
   await server.until(/Ctrl-C stops it/);
+  await server.until(/RUNPOD_API_KEY=.*\n/, "stdout");
   const env = Object.fromEntries(
     [
       ...server
