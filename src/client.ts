@@ -1,5 +1,6 @@
 import {
   type ConnectionOptions,
+  connectionOptionNames,
   type Internals,
   milliseconds,
   realInternals,
@@ -8,14 +9,15 @@ import {
 } from "./config.ts";
 import { RunpodEndpoint } from "./endpoint.ts";
 import { type RequestOptions, type RunOptions, type WaitForJobOptions, waitOptionNames } from "./endpoint-options.ts";
-import { ConfigurationError, forbidRetry, InvalidInputError, isLayerDiffuseError } from "./errors.ts";
-import type { GeneratedImage, ImageContext } from "./image.ts";
+import { ConfigurationError, forbidRetry, InvalidInputError, isLayerDiffuseError, JobError } from "./errors.ts";
+import { type GeneratedImage, generationError, type ImageContext } from "./image.ts";
 import { Job } from "./job.ts";
 import { runMany } from "./many.ts";
 import { Call } from "./progress.ts";
 import type { Health } from "./protocol/answers.ts";
 import { type GenerateInput, randomSeed, type WireInput, wireInput } from "./protocol/input.ts";
 import { limits } from "./protocol/limits.ts";
+import { parseOutput } from "./protocol/output.ts";
 import type { Policy } from "./protocol/request.ts";
 import { pace } from "./wait.ts";
 
@@ -84,6 +86,7 @@ export class LayerDiffuse {
   constructor(options: LayerDiffuseOptions | undefined, internals: Internals);
   constructor(options: LayerDiffuseOptions = {}, internals: Internals = realInternals) {
     const { pricePerSecond, ...connection } = options;
+    refuseUnknown("option", connection, [...connectionOptionNames, "pricePerSecond"]);
     if (pricePerSecond !== undefined && !(pricePerSecond >= 0)) {
       throw new ConfigurationError(`pricePerSecond is a price in USD, got ${String(pricePerSecond)}.`);
     }
@@ -100,20 +103,16 @@ export class LayerDiffuse {
    */
   async generate(input: string | GenerateInput, options: GenerateOptions = {}): Promise<GeneratedImage> {
     refuseUnknown("option", options, generateOptionNames);
+    if (options.mode !== undefined && options.mode !== "async" && options.mode !== "sync") {
+      throw new ConfigurationError(`mode is "async" or "sync", got ${String(options.mode)}.`);
+    }
     const wire = wireInput(input, randomSeed);
     const call = new Call(this.#internals.clock, options.signal, options.onProgress);
     try {
       call.signal.throwIfAborted();
       call.report("submitting");
-      const { queueTimeout, executionTimeout } = this.#clocks(options);
-      const deadline = call.startedAt + queueTimeout;
-      const runOptions = { ...this.#runOptions(options), signal: call.signal };
-      const wait = Math.max(limits.minWait, Math.min(pace.longPoll, queueTimeout + executionTimeout));
-      const state =
-        (options.mode === "sync"
-          ? await this.endpoint.submitHeld(wire.fields, runOptions, { wait, deadline })
-          : undefined) ?? (await this.endpoint.submit("run", wire.fields, runOptions, { deadline }));
-      return await this.#job(state.id, wire).receive(call, options, state);
+      const queued = await this.#submit(wire.fields, call, options, options.mode);
+      return await this.#job(queued.state.id, wire).receive(call, options, queued);
     } catch (error) {
       if (mayStillRun(error, options)) forbidRetry(error);
       throw error;
@@ -132,8 +131,9 @@ export class LayerDiffuse {
     options: GenerateManyOptions = {},
   ): AsyncGenerator<ManyResult<Input>, void, undefined> {
     refuseUnknown("option", options, [...generateOptionNames, "concurrency"]);
-    if (typeof inputs === "string") {
-      // A string is iterable too: one paid image for each letter.
+    // A string is iterable too: one paid image for each letter.
+    const isList = typeof inputs === "object" && inputs !== null;
+    if (!isList || !(Symbol.iterator in inputs || Symbol.asyncIterator in inputs)) {
       throw new InvalidInputError([{ path: [], message: "must be a list of inputs; for one image call generate()" }]);
     }
     const { concurrency = this.endpoint.connection.concurrency, signal, ...each } = options;
@@ -169,14 +169,20 @@ export class LayerDiffuse {
     const call = new Call(this.#internals.clock, options.signal, options.onProgress);
     try {
       call.report("submitting");
-      const runOptions = { ...this.#runOptions(options), signal: call.signal };
-      const deadline = call.startedAt + this.#clocks(options).queueTimeout;
-      const state = await this.endpoint.submit("run", { warm_up: true }, runOptions, { deadline });
-      await this.endpoint.waitFor(state.id, call, options, state);
-      call.report("done", { jobId: state.id });
+      const queued = await this.#submit({ warm_up: true }, call, options);
+      const { id } = queued.state;
+      try {
+        const { output } = await this.endpoint.waitFor(id, call, options, queued);
+        if (parseOutput(output).status === "error") throw generationError(id, output);
+      } catch (error) {
+        // A worker that does not know the field asks for a prompt: it is up all the same.
+        const failure = error instanceof JobError ? error.failure : undefined;
+        if (!/prompt|required|missing/i.test(failure?.message ?? "")) throw error;
+      }
+      call.report("done", { jobId: id });
     } catch (error) {
-      // A worker that does not know the field refuses it: it is up all the same.
-      if (!isLayerDiffuseError(error, "job_failed") || error.retryable) throw error;
+      if (mayStillRun(error, options)) forbidRetry(error);
+      throw error;
     } finally {
       call.end();
     }
@@ -190,6 +196,23 @@ export class LayerDiffuse {
   /** Removes all jobs that wait for a worker, whoever submitted them. */
   purgeQueue(options: RequestOptions = {}): Promise<{ removed: number }> {
     return this.endpoint.purgeQueue(options);
+  }
+
+  /** Queues one job on behalf of a call that will wait for it. */
+  async #submit(fields: Record<string, unknown>, call: Call, options: GenerateOptions, mode?: "async" | "sync") {
+    const { clock } = this.#internals;
+    const { queueTimeout, executionTimeout } = this.#clocks(options);
+    const runOptions = { ...this.#runOptions(options), signal: call.signal };
+    const deadline = call.startedAt + queueTimeout;
+    const begun = clock.now();
+    if (mode === "sync") {
+      // Held no longer than the shorter clock, which could otherwise ring unheard.
+      const wait = Math.max(limits.minWait, Math.min(pace.longPoll, queueTimeout, executionTimeout));
+      const state = await this.endpoint.submitHeld(fields, runOptions, { wait, deadline });
+      if (state) return { state, queuedAt: begun };
+    }
+    const state = await this.endpoint.submit("run", fields, runOptions, { deadline });
+    return { state, queuedAt: clock.now() };
   }
 
   #job(id: string, { seed }: Partial<WireInput>): Job {
@@ -213,7 +236,7 @@ export class LayerDiffuse {
     const policy: Policy = {
       executionTimeout: clamp(executionTimeout, minExecutionTimeout, maxExecutionTimeout),
       ttl: clamp(queueTimeout + executionTimeout + 60_000, minTtl, maxTtl),
-      ...options.policy,
+      ...Object.fromEntries(Object.entries(options.policy ?? {}).filter(([, value]) => value !== undefined)),
     };
     const { signal, webhook, cancelOnAbort } = options;
     return { policy, signal, webhook, cancelOnAbort };

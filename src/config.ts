@@ -22,13 +22,16 @@ export interface ConnectionOptions {
   headers?: HeadersOption | undefined;
   /** Longest wait for a worker, cold start included. `Infinity` is allowed. Default: 600 000 ms. */
   queueTimeout?: number | undefined;
-  /** Longest run once a worker has the job. Default: 300 000 ms. */
+  /** Longest run once a worker has the job. `Infinity` is allowed. Default: 300 000 ms. */
   executionTimeout?: number | undefined;
-  /** One HTTP request, on top of the time the server was asked to hold it. Default: 30 000 ms. */
+  /** One HTTP request, on top of the time the server was asked to hold it. `Infinity` is allowed. Default: 30 000 ms. */
   requestTimeout?: number | undefined;
-  /** Tries after the first, for a request that may be repeated safely. Default: 5. */
+  /** Tries after the first, from 0 up, for a request that may be repeated safely. Default: 5. */
   retries?: number | undefined;
-  /** Requests in flight at once. RunPod allows 200 submissions and 400 reads. Default: 100. */
+  /**
+   * Requests in flight at once, from 1 up; at most three quarters of them long polls, so below 2 there are none.
+   * RunPod allows 200 submissions and 400 reads. Also how many jobs `generateMany` has at once. Default: 100.
+   */
   concurrency?: number | undefined;
   /**
    * Send a submission again even when a job may exist already, which may pay twice. Default: `false`,
@@ -69,7 +72,7 @@ const defaults = {
   concurrency: 100,
 };
 
-/** All names of {@link ConnectionOptions}; a missing or extra one is a type error. */
+/** A missing or extra name is a type error. */
 const connectionOptions: Record<keyof ConnectionOptions, true> = {
   endpointId: true,
   apiKey: true,
@@ -86,6 +89,9 @@ const connectionOptions: Record<keyof ConnectionOptions, true> = {
   retrySubmissions: true,
 };
 
+/** All names of {@link ConnectionOptions}. */
+export const connectionOptionNames = Object.keys(connectionOptions);
+
 /**
  * Checks the options, fills in the environment and the defaults. Nothing is kept of the caller's object.
  *
@@ -93,7 +99,7 @@ const connectionOptions: Record<keyof ConnectionOptions, true> = {
  * @throws ConfigurationError
  */
 export function resolveConnection(options: ConnectionOptions, more: readonly string[] = []): Connection {
-  refuseUnknown("option", options, [...Object.keys(connectionOptions), ...more]);
+  refuseUnknown("option", options, [...connectionOptionNames, ...more]);
   const { proxyUrl, headers } = options;
   const fetch = options.fetch ?? globalThis.fetch;
   if (typeof fetch !== "function")
@@ -136,7 +142,7 @@ export function resolveConnection(options: ConnectionOptions, more: readonly str
   }
   if (isBrowser() && !options.dangerouslyAllowBrowser) {
     throw new ConfigurationError(
-      "An API key in a browser can be read by every visitor. Use proxyUrl; or, if you know what you do, set dangerouslyAllowBrowser.",
+      "An API key in a browser can be read by every visitor. Use proxyUrl, or set dangerouslyAllowBrowser.",
     );
   }
   const baseUrl = address("baseUrl", options.baseUrl ?? readEnv("RUNPOD_BASE_URL") ?? defaults.baseUrl);
@@ -171,8 +177,10 @@ function address(name: string, value: string): string {
   // A path is relative to the page, so it needs one.
   const page = isBrowser() ? globalThis.location?.href : undefined;
   if (typeof value === "string" && URL.canParse(value, page)) {
-    const { protocol, origin, pathname } = new URL(value, page);
-    if (/^https?:$/.test(protocol)) return origin + pathname.replace(/\/+$/, "");
+    const { protocol, origin, pathname, search, username, password } = new URL(value, page);
+    if (/^https?:$/.test(protocol) && !(search || username || password)) return origin + pathname.replace(/\/+$/, "");
   }
-  throw new ConfigurationError(`${name} is not an http(s) address${page ? " or a path" : ""}.`);
+  throw new ConfigurationError(
+    `${name} is not an http(s) address${page ? " or a path" : ""}. It has neither query nor credentials.`,
+  );
 }

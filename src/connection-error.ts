@@ -28,14 +28,10 @@ function plain(error: unknown, redact: (text: string) => string, depth = 0): Err
   if (!(error instanceof Error)) return new Error(redact(String(error)));
   const copy = new Error(redact(error.message));
   if (error.cause !== undefined && depth < deepestCause) copy.cause = plain(error.cause, redact, depth + 1);
-  const { code, syscall, errors } = error as { code?: unknown; syscall?: unknown; errors?: unknown };
+  const { code } = error as { code?: unknown };
   Object.defineProperty(copy, "name", { value: error.name });
   if (error.stack) copy.stack = redact(error.stack);
   if (typeof code === "string") Object.assign(copy, { code });
-  if (typeof syscall === "string") Object.assign(copy, { syscall });
-  if (Array.isArray(errors) && depth < deepestCause) {
-    Object.assign(copy, { errors: errors.map((one) => plain(one, redact, depth + 1)) });
-  }
   return copy;
 }
 
@@ -45,14 +41,15 @@ function neverArrived(error: unknown, depth = 0): boolean {
     if (neverSent.test(String(error.code))) return true;
     if ("syscall" in error && error.syscall === "connect" && neverSentOnConnect.test(String(error.code))) return true;
   }
-  // Deno and Bun say it in words only.
-  if (error instanceof Error && /client error \(Connect\)|TLS handshake failed/.test(error.message)) return true;
+  // Deno and Bun say it in words only, and so does a port that fetch refuses.
+  if (error instanceof Error && /client error \(Connect\)|TLS handshake failed|^bad port$/.test(error.message))
+    return true;
   if ("errors" in error && Array.isArray(error.errors) && error.errors.length > 0)
     return error.errors.every((one) => neverArrived(one, depth + 1));
   return "cause" in error && neverArrived(error.cause, depth + 1);
 }
 
-function rootMessage(error: unknown): string {
+export function rootMessage(error: unknown): string {
   let root = error;
   for (let depth = 0; depth < deepestCause && root instanceof Error && root.cause instanceof Error; depth++) {
     root = root.cause;

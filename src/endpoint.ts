@@ -1,4 +1,12 @@
-import { type Connection, type Internals, realInternals, refuseUnknown, resolveConnection } from "./config.ts";
+import {
+  type Connection,
+  type Internals,
+  milliseconds,
+  realInternals,
+  refuseUnknown,
+  resolveConnection,
+} from "./config.ts";
+import { limitTo } from "./deadline.ts";
 import {
   type RequestOptions,
   type RunOptions,
@@ -8,7 +16,15 @@ import {
   type WaitForJobOptions,
   waitOptionNames,
 } from "./endpoint-options.ts";
-import { ConfigurationError, InvalidInputError, InvalidResponseError, isLayerDiffuseError } from "./errors.ts";
+import {
+  ConfigurationError,
+  forbidRetry,
+  InvalidInputError,
+  InvalidResponseError,
+  isLayerDiffuseError,
+  type LayerDiffuseError,
+  QueueTimeoutError,
+} from "./errors.ts";
 import type { HttpAnswer } from "./http.ts";
 import { Limiter } from "./limiter.ts";
 import { jobError } from "./outcome.ts";
@@ -19,8 +35,7 @@ import { limits } from "./protocol/limits.ts";
 import { checkJobId, runRequestBody } from "./protocol/request.ts";
 import { type RequestLimits, Requests } from "./requests.ts";
 import { isAmbiguous } from "./retry.ts";
-import type { StandardSchema } from "./standard-schema.ts";
-import { excerpt } from "./status-error.ts";
+import type { StandardResult, StandardSchema } from "./standard-schema.ts";
 import { streamJob } from "./stream.ts";
 import { submissionUnknown, unlessAborted } from "./submission.ts";
 import { pace, type WaitTransport, waitForJob } from "./wait.ts";
@@ -88,10 +103,9 @@ export class RunpodEndpoint<Output = unknown> {
    */
   async *stream(id: string, options: RequestOptions = {}): AsyncGenerator<unknown, void, undefined> {
     checkJobId(id);
+    this.#refuseByProxy("stream");
     if (this.#streaming.has(id)) {
-      throw new ConfigurationError(
-        `Job ${id} is being streamed already. The service gives each chunk to one reader only; share that one.`,
-      );
+      throw new ConfigurationError(`Job ${id} is being streamed already; share that reader.`);
     }
     this.#streaming.add(id);
     try {
@@ -118,11 +132,11 @@ export class RunpodEndpoint<Output = unknown> {
   async #cancel(id: string, options: RequestLimits): Promise<JobState> {
     const path = `cancel/${checkJobId(id)}`;
     try {
-      return await this.#cancels.run(() =>
-        this.#requests.send({ method: "POST", path, body: "{}", jobId: id }, jobOf, {
-          ...options,
-          deadline: this.#internals.clock.now() + pace.longPoll,
-        }),
+      const deadline = this.#internals.clock.now() + pace.longPoll;
+      const request = { method: "POST", path, body: "{}", jobId: id } as const;
+      return await this.#cancels.run(
+        () => this.#requests.send(request, jobOf, { ...options, deadline }),
+        options.signal,
       );
     } catch (error) {
       // Some versions of the service may refuse to cancel what has ended.
@@ -137,7 +151,14 @@ export class RunpodEndpoint<Output = unknown> {
   async retry(id: string, options: RequestOptions = {}): Promise<JobState> {
     const path = `retry/${checkJobId(id)}`;
     this.#refuseByProxy("retry");
-    return await this.#requests.send({ method: "POST", path, jobId: id }, jobOf, { ...options, kind: "submission" });
+    const request = { method: "POST", path, jobId: id } as const;
+    try {
+      return await this.#requests.send(request, jobOf, { ...options, kind: "submission" });
+    } catch (error) {
+      // It may have been queued, and a second time would be paid again.
+      if (isAmbiguous(error)) forbidRetry(error);
+      throw error;
+    }
   }
 
   /** `POST /purge-queue`: removes the jobs that wait; running ones go on. */
@@ -173,21 +194,25 @@ export class RunpodEndpoint<Output = unknown> {
     id: string,
     call: Call,
     options: Omit<WaitForJobOptions, "signal" | "onProgress">,
-    state?: JobState,
+    queued: { state?: JobState; queuedAt?: number } = {},
   ): Promise<JobState<Output>> {
     checkJobId(id);
     const { queueTimeout, executionTimeout } = this.#connection;
+    // A wrong clock must be refused before anything is waited for, or it would cancel the job.
+    const clocks = {
+      queueTimeout: milliseconds("queueTimeout", options.queueTimeout, queueTimeout),
+      executionTimeout: milliseconds("executionTimeout", options.executionTimeout, executionTimeout),
+    };
     this.#requests.limiter.waiting++;
     try {
       const end = await waitForJob({
         id,
         call,
-        state,
+        ...queued,
         transport: this.#transport(),
         clock: this.#internals.clock,
         random: this.#internals.random,
-        queueTimeout: options.queueTimeout ?? queueTimeout,
-        executionTimeout: options.executionTimeout ?? executionTimeout,
+        ...clocks,
         failEarly: options.failEarly ?? false,
       });
       throwJobError(end);
@@ -209,20 +234,32 @@ export class RunpodEndpoint<Output = unknown> {
     operation: "run" | "runsync",
     input: Record<string, unknown>,
     options: RunOptions,
-    { wait, deadline }: { wait?: number; deadline?: number } = {},
+    { wait, deadline = Number.POSITIVE_INFINITY }: { wait?: number; deadline?: number } = {},
   ): Promise<JobState<Output>> {
     const { signal, cancelOnAbort = true, ...fields } = options;
     signal?.throwIfAborted();
     const body = runRequestBody(operation, input, fields);
     const request = { method: "POST", path: operation, body, ...(wait ? { query: { wait }, wait } : {}) } as const;
-    const kind = this.#connection.retrySubmissions ? "read" : "submission";
-    const sending = this.#requests.send(request, jobOf, { kind, deadline }, signal).catch((error: unknown) => {
-      throw isAmbiguous(error) ? submissionUnknown(error) : error;
+    const { retrySubmissions } = this.#connection;
+    // Past its deadline a submission is given up like an aborted one: what comes of it is cancelled.
+    const giveUp = () =>
+      new QueueTimeoutError(
+        "queueTimeout passed before the endpoint took the submission. Raise it, or concurrency.",
+        {},
+      );
+    const limit = limitTo(this.#internals.clock, deadline, signal, giveUp);
+    let doubt: LayerDiffuseError | undefined;
+    const onFailure = (error: unknown) => {
+      if (isAmbiguous(error)) doubt = error;
+    };
+    const kind = retrySubmissions ? "read" : "submission";
+    const sending = this.#requests.send(request, jobOf, { kind, deadline, onFailure }, limit.signal).catch((error) => {
+      throw doubt ? submissionUnknown(doubt, retrySubmissions) : error;
     });
     const abandon = (state: JobState) => {
       if (cancelOnAbort && !isTerminal(state.status)) this.#cancelQuietly(state.id);
     };
-    return await this.#checked(await unlessAborted(sending, signal, abandon));
+    return await this.#checked(await unlessAborted(sending, limit.signal, abandon).finally(() => limit.end()));
   }
 
   /** @internal `/runsync`, when one more request may be held open just now; else `undefined`. */
@@ -289,13 +326,18 @@ export class RunpodEndpoint<Output = unknown> {
     if (state.status !== "COMPLETED") return rest;
     // Without a schema, Output is unknown, which anything is.
     if (!this.#output) return state as JobState<Output>;
-    const result = await this.#output["~standard"].validate(output);
-    if (!result.issues) return { ...rest, output: result.value };
-    const [issue] = result.issues;
-    throw new InvalidResponseError(
-      `Job ${state.id} completed, but its output is not what the schema says: ${issue?.message ?? "unknown issue"}. Correct the schema or the worker.`,
-      { jobId: state.id, excerpt: excerpt(state.raw), cause: result.issues },
-    );
+    const refuse = (why: string, cause: unknown) => {
+      const message = `Job ${state.id} completed, but its output does not fit the schema: ${why}.`;
+      return new InvalidResponseError(message, { jobId: state.id, cause });
+    };
+    let result: StandardResult<Output>;
+    try {
+      result = await this.#output["~standard"].validate(output);
+    } catch (cause) {
+      throw refuse("the schema itself failed", cause);
+    }
+    if (result.issues) throw refuse(result.issues[0]?.message ?? "unknown issue", result.issues);
+    return { ...rest, output: result.value };
   }
 
   /** Best effort: nobody waits for it, and it must not mask the reason for giving up. */
@@ -315,8 +357,11 @@ export class RunpodEndpoint<Output = unknown> {
 /** A cancel that nobody waits for must not keep a process alive for long. */
 const quietRetries = 2;
 
-function jobOf({ body, text }: HttpAnswer): JobState | undefined {
-  return parseJob(body, text);
+function jobOf({ body, text, redact }: HttpAnswer): JobState | undefined {
+  const state = parseJob(body, text);
+  // A worker's error may hold the key it was called with, or any text of ours.
+  const clean = state && state.status !== "COMPLETED" ? redact(text) : text;
+  return clean === text ? state : parseJob(JSON.parse(clean), clean);
 }
 
 function throwJobError(state: JobState): void {

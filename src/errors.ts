@@ -72,6 +72,8 @@ export function forbidRetry(error: unknown): void {
 /** On the prototype, so that a stack trace begins with the name, minified or not. */
 function identify(errorClass: { prototype: LayerDiffuseError }, name: string, code: ErrorCode): void {
   Object.defineProperty(errorClass.prototype, "name", { value: name });
+  // What is printed is the class's own name, which a bundler may have changed.
+  Object.defineProperty(errorClass, "name", { value: name });
   Object.defineProperty(errorClass.prototype, "code", { value: code });
 }
 

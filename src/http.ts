@@ -1,5 +1,5 @@
 import type { Clock } from "./clock.ts";
-import { connectionError } from "./connection-error.ts";
+import { connectionError, rootMessage } from "./connection-error.ts";
 import { ConfigurationError, ConnectionError, InvalidResponseError } from "./errors.ts";
 import { parseLargeJson } from "./large-json.ts";
 import { sentOnce } from "./runtime.ts";
@@ -64,7 +64,7 @@ export class HttpClient {
     const controller = new AbortController();
     let isSent = false;
     const exchange = async () => {
-      const { headers, redact } = await this.#headers(body !== undefined);
+      const { headers, redact } = await this.#headers(what, body !== undefined, jobId);
       // Given up while the key or the headers were on their way.
       controller.signal.throwIfAborted();
       isSent = true;
@@ -106,27 +106,41 @@ export class HttpClient {
     return { status: response.status, body: parseJson(what, response.status, text, jobId, redact), text, redact };
   }
 
-  async #headers(hasBody: boolean) {
+  async #headers(what: string, hasBody: boolean, jobId: string | undefined) {
     const { apiKey, headers: given, userAgent } = this.#options;
-    const key = await apiKey?.();
+    let key: string | undefined;
+    let own: Exclude<HeadersOption, () => unknown> | undefined;
+    try {
+      key = await apiKey?.();
+      own = typeof given === "function" ? await given() : given;
+    } catch (error) {
+      // Nothing was sent: like a name server that does not answer, it may work the next time.
+      throw new ConnectionError(`${what} was not sent: the apiKey or headers function failed: ${rootMessage(error)}.`, {
+        arrived: "no",
+        jobId,
+        cause: error,
+      });
+    }
     if (apiKey && !(typeof key === "string" && /^[!-~]+$/.test(key))) {
       throw new ConfigurationError(
-        "The API key is empty or holds characters that no header may carry. Pass the key as RunPod shows it, without spaces or line breaks.",
+        "The API key is empty or holds characters that no header may carry. Pass it as RunPod shows it.",
+        { jobId },
       );
     }
-    const own = typeof given === "function" ? await given() : given;
     let headers: Headers;
     try {
       headers = new Headers(own);
     } catch {
       // The runtime's own message repeats the value, which may be a secret: it is no cause to keep.
-      throw new ConfigurationError("`headers` holds a name or value that no header may carry.");
+      throw new ConfigurationError("`headers` holds a name or value that no header may carry.", { jobId });
     }
     headers.set("accept", "application/json");
     if (hasBody) headers.set("content-type", "application/json");
     if (key !== undefined) headers.set("authorization", `Bearer ${key}`);
     if (userAgent) headers.set("user-agent", userAgent);
-    return { headers, redact: (text: string) => (key ? text.replaceAll(key, "[API key]") : text) };
+    // Short ones, such as the local endpoint's, are no secret, and are part of ordinary words.
+    const secret = key && key.length >= 8 ? key : undefined;
+    return { headers, redact: (text: string) => (secret ? text.replaceAll(secret, "[API key]") : text) };
   }
 }
 
@@ -145,7 +159,7 @@ function parseJson(
     const notFinite = /[[:,]\s*-?(NaN|Infinity)\s*[\],}]/.test(text);
     throw new InvalidResponseError(
       notFinite
-        ? `${what} answered ${status} with NaN or Infinity in it, which is not JSON. The worker returned a number that is not finite; fix it there.`
+        ? `${what} answered ${status} with NaN or Infinity in it, which is not JSON. Fix the worker.`
         : `${what} answered ${status} with ${text ? "something that is not JSON" : "an empty body"}. Try again; if it stays so, check baseUrl.`,
       { status, jobId, retryable: !notFinite, excerpt: excerpt(redact(text)) },
     );

@@ -1,5 +1,5 @@
 import { decodeBase64, encodeBase64 } from "./base64.ts";
-import { ConfigurationError, GenerationError, InvalidImageError } from "./errors.ts";
+import { ConfigurationError, GenerationError, InvalidImageError, type JobErrorDetails } from "./errors.ts";
 import { parseFailure } from "./outcome.ts";
 import { readPng } from "./png.ts";
 import type { JobState } from "./protocol/answers.ts";
@@ -76,7 +76,7 @@ export class GeneratedImage {
   async save(path: string | URL): Promise<void> {
     if (!(await writeFile(path, this.bytes))) {
       throw new ConfigurationError(
-        "There is no file system here: save() needs Node 22.3 or later, Bun or Deno. Use bytes, blob(), file() or dataUrl().",
+        "There is no file system: save() needs Node 22.3, Bun or Deno. Use bytes, blob(), file() or dataUrl().",
       );
     }
   }
@@ -92,16 +92,9 @@ export function decodeImage(state: JobState, { seed, pricePerSecond }: ImageCont
   const output = parseOutput(state.output);
   // An error that is no text has been seen to leave a job COMPLETED, without output.
   if (output.status === "error" || (state.output === undefined && state.error !== undefined)) {
-    const failure = parseFailure(state.output ?? state.error);
-    throw new GenerationError(`Job ${jobId}: the worker made no image: ${failure.message}.`, {
-      jobId,
-      failure,
-      delayTime,
-      executionTime,
-      workerId,
-    });
+    throw generationError(jobId, state.output ?? state.error, { delayTime, executionTime, workerId });
   }
-  const data = output.image_base64 || dataOf(output.url);
+  const data = dataOf(output.image_base64) || output.image_base64 || dataOf(output.url);
   if (!data) throw noImage(state, output.url);
   const info = parseInfo(output.info);
   const job: ImageJob = { id: jobId };
@@ -123,6 +116,16 @@ export function decodeImage(state: JobState, { seed, pricePerSecond }: ImageCont
       ? new InvalidImageError(error.message, { jobId, cause: error.cause })
       : error;
   }
+}
+
+/** The error of a job that completed, but says it failed. */
+export function generationError(jobId: string, raw: unknown, times: Partial<JobErrorDetails> = {}): GenerationError {
+  const failure = parseFailure(raw);
+  return new GenerationError(`Job ${jobId}: the worker made no image: ${failure.message}.`, {
+    ...times,
+    jobId,
+    failure,
+  });
 }
 
 function dataOf(url: string | undefined): string | undefined {

@@ -51,8 +51,8 @@ export {
   type WorkerFailure,
 } from "./errors.ts";
 export type { HeadersOption } from "./http.ts";
-export type { GeneratedImage, ImageJob } from "./image.ts";
-export type { Job } from "./job.ts";
+export { GeneratedImage, type ImageJob } from "./image.ts";
+export { Job } from "./job.ts";
 export type { OnProgress, Phase, Progress } from "./progress.ts";
 export type { Health, JobState } from "./protocol/answers.ts";
 export type { GenerateInput, Lora } from "./protocol/input.ts";

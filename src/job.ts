@@ -36,10 +36,12 @@ export class Job {
   }
 
   /**
-   * How it goes, as it goes; ends when the image is ready, throws what `result()` would throw. Leaving
-   * the loop does not cancel the job.
+   * How it goes, as it goes; ends when the image is ready, throws what `result()` would throw. Neither
+   * leaving the loop nor its end, whichever it is, cancels the job.
    */
-  async *progress(options: RequestOptions = {}): AsyncGenerator<Progress, void, undefined> {
+  async *progress(
+    options: Omit<WaitForJobOptions, "onProgress" | "cancelOnAbort"> = {},
+  ): AsyncGenerator<Progress, void, undefined> {
     const left = new AbortController();
     const signal = options.signal ? AbortSignal.any([options.signal, left.signal]) : left.signal;
     const events: Progress[] = [];
@@ -49,7 +51,7 @@ export class Job {
       wake();
     };
     let isOver = false;
-    const end = this.#endpoint.wait(this.id, { signal, onProgress, cancelOnAbort: false }).finally(() => {
+    const end = this.result({ ...options, signal, onProgress, cancelOnAbort: false }).finally(() => {
       isOver = true;
       wake();
     });
@@ -81,8 +83,12 @@ export class Job {
   }
 
   /** @internal */
-  async receive(call: Call, options: WaitForJobOptions, state?: JobState): Promise<GeneratedImage> {
-    const end = await this.#endpoint.waitFor(this.id, call, options, state);
+  async receive(
+    call: Call,
+    options: WaitForJobOptions,
+    queued?: { state: JobState; queuedAt: number },
+  ): Promise<GeneratedImage> {
+    const end = await this.#endpoint.waitFor(this.id, call, options, queued);
     call.report("decoding", { jobId: this.id });
     const image = decodeImage(end, this.#context);
     call.report("done", { jobId: this.id });

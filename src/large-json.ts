@@ -21,7 +21,8 @@ export function parseLargeJson(text: string): unknown {
     while (end >= 0 && isEscaped(text, end)) end = text.indexOf('"', end + 1);
     if (end < 0) break;
     const value = end - at > large ? text.slice(at + 1, end) : "\\";
-    if (!value.includes("\\")) {
+    // A name stays where it is: only values are put back.
+    if (!value.includes("\\") && !/^\s*:/.test(text.slice(end + 1, end + 100))) {
       rest += `${text.slice(from, at)}"\\u0000${cut.push(value) - 1}"`;
       from = end + 1;
     }

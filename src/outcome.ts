@@ -38,7 +38,7 @@ export function jobError(state: JobState): LayerDiffuseError | undefined {
       return undefined;
   }
   return new JobTimedOutError(
-    `Job ${id} was stopped by the service because it ran too long${said}. Raise executionTimeout, or ask for less.`,
+    `Job ${id} was stopped by the service after too long a run${said}. Raise executionTimeout, or ask for less.`,
     { ...details, retryable: true },
   );
 }

@@ -1,4 +1,5 @@
 import type { Clock } from "./clock.ts";
+import { ConfigurationError } from "./errors.ts";
 import type { Health } from "./protocol/answers.ts";
 
 /**
@@ -57,6 +58,7 @@ export class Call {
   #ended = false;
 
   constructor(clock: Clock, signal?: AbortSignal, onProgress?: OnProgress) {
+    if (onProgress && typeof onProgress !== "function") throw new ConfigurationError("onProgress is a function.");
     this.#clock = clock;
     this.startedAt = clock.now();
     this.#onProgress = onProgress;

@@ -9,7 +9,7 @@ import { errorText, excerpt } from "./status-error.ts";
 import { VERSION } from "./version.ts";
 
 /** Limits on the tries of one request. */
-export type RequestLimits = Partial<Pick<RetryOptions, "kind" | "retries" | "deadline">> & {
+export type RequestLimits = Partial<Pick<RetryOptions, "kind" | "retries" | "deadline" | "onFailure">> & {
   signal?: AbortSignal | undefined;
 };
 
@@ -39,7 +39,7 @@ export class Requests {
   async send<Answer>(
     request: Omit<HttpRequest, "signal">,
     read: (answer: HttpAnswer) => Answer | undefined,
-    { kind = "read", retries, deadline, signal }: RequestLimits,
+    { kind = "read", retries, deadline, onFailure, signal }: RequestLimits,
     waitSignal = signal,
   ): Promise<Answer> {
     const send = async () => {
@@ -53,6 +53,7 @@ export class Requests {
       clock,
       random,
       deadline,
+      onFailure,
       signal: waitSignal,
     });
   }

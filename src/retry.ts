@@ -7,7 +7,10 @@ import {
   ServerError,
 } from "./errors.ts";
 
-/** A read may be repeated at will; a submission only where the service cannot have accepted a job. */
+/**
+ * A `read` may be repeated at will. A `submission`, or anything else that does or takes something each time, only
+ * where it cannot have arrived.
+ */
 export type RequestKind = "read" | "submission";
 
 export interface RetryOptions {
@@ -19,8 +22,10 @@ export interface RetryOptions {
   random: () => number;
   /** Ends the pauses between tries; a try itself is not cut short by it. */
   signal?: AbortSignal | undefined;
-  /** No try starts after this moment of the clock. */
+  /** No pause goes beyond this moment of the clock; while there is one, 429 is tried again until then. */
   deadline?: number | undefined;
+  /** Told of each try that failed. */
+  onFailure?: ((error: unknown) => void) | undefined;
 }
 
 /** The first pause is at most this long, each next one twice that, up to the last. Milliseconds. */
@@ -47,17 +52,19 @@ export function isAmbiguous(error: unknown): error is LayerDiffuseError {
 
 /** Repeats `send` while that is safe and there is time: full jitter, exponential; `Retry-After` where the service gave one. */
 export async function withRetries<T>(send: () => Promise<T>, options: RetryOptions): Promise<T> {
-  const { kind, retries, clock, random, signal, deadline } = options;
+  const { kind, retries, clock, random, signal, deadline, onFailure } = options;
   for (let pauses = 0, counted = 0; ; ) {
     try {
       return await send();
     } catch (error) {
+      onFailure?.(error);
       signal?.throwIfAborted();
       if (!mayRetry(kind, error)) throw error;
       const isRateLimit = error instanceof RateLimitError;
       // Refused for being too many, callers take turns until their deadline: tries do not count.
       if (!(isRateLimit && deadline !== undefined) && counted++ >= retries) throw error;
-      const asked = isRateLimit ? error.retryAfter : undefined;
+      // A service that asks for no pause at all gives no advice.
+      const asked = (isRateLimit && error.retryAfter) || undefined;
       // Jitter on top of what the service asked for, so that a thousand callers do not all come back at once.
       const longest = asked === undefined ? Math.min(longestPause, firstPause * 2 ** pauses++) : firstPause;
       const pause = (asked ?? 0) + random() * longest;

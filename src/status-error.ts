@@ -30,25 +30,19 @@ export function statusError(
   }
   switch (status) {
     case 401:
-      return new AuthenticationError(
-        `${start} The API key is missing or wrong; make one in the RunPod console.`,
-        details,
-      );
+      return new AuthenticationError(`${start} The API key is missing or wrong.`, details);
     case 403:
-      return new AuthenticationError(
-        `${start} The API key has no access to this endpoint; allow it in the RunPod console.`,
-        details,
-      );
+      return new AuthenticationError(`${start} The API key has no access to this endpoint.`, details);
     case 402:
       return new BadRequestError(`${start} The account has no credit; add some in the RunPod console.`, details);
     case 404:
-      if (jobId !== undefined && !/endpoint/i.test(said)) {
+      if (jobId !== undefined && !/^endpoint not found/i.test(said)) {
         return new JobExpiredError(
-          `${start} Job ${jobId} is gone: its result is kept 30 minutes after run and 1 minute after runsync, or its time to live passed, or the id is not of this endpoint.`,
+          `${start} Job ${jobId} is gone: results are kept 30 minutes after run, 1 after runsync, never past their ttl; or the id is of another endpoint.`,
           details,
         );
       }
-      return new EndpointNotFoundError(`${start} Check endpointId (RunPod console, Serverless).`, details);
+      return new EndpointNotFoundError(`${start} Check endpointId and baseUrl.`, details);
     case 413:
       return new BadRequestError(`${start} The request is too large; send less.`, details);
     case 429: {

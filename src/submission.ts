@@ -1,11 +1,11 @@
 import { type LayerDiffuseError, SubmissionUnknownError } from "./errors.ts";
 
 /** The submission went out and no usable answer came back. */
-export function submissionUnknown(cause: LayerDiffuseError): SubmissionUnknownError {
-  return new SubmissionUnknownError(
-    `A job may exist: ${cause.message} It was not sent again, so nothing is paid twice. Look in the RunPod console, or set retrySubmissions if a second job does no harm.`,
-    { status: cause.status, cause },
-  );
+export function submissionUnknown(cause: LayerDiffuseError, wasRepeated: boolean): SubmissionUnknownError {
+  const what = wasRepeated
+    ? `A job or more may exist: ${cause.message} It was sent again, as retrySubmissions says. Look in the RunPod console.`
+    : `A job may exist: ${cause.message} It was not sent again. Look in the RunPod console; set retrySubmissions if a second job does no harm.`;
+  return new SubmissionUnknownError(what, { status: cause.status, cause });
 }
 
 /** `sending`, or the abort reason at once; a job that comes out of it afterwards is handed to `abandon`. */

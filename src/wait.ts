@@ -1,4 +1,5 @@
 import { type Clock, sleep } from "./clock.ts";
+import { limitTo } from "./deadline.ts";
 import {
   ExecutionTimeoutError,
   isLayerDiffuseError,
@@ -11,18 +12,14 @@ import type { Health, JobState } from "./protocol/answers.ts";
 import { isTerminal } from "./protocol/job.ts";
 import { limits } from "./protocol/limits.ts";
 
-/** What the loop may ask of the endpoint. Each repeats itself where that is safe, until `signal` or `deadline`. */
+/** What the loop may ask of the endpoint. Each repeats itself where that is safe, until `signal`. */
 export interface WaitTransport {
-  status(id: string, limits: { signal: AbortSignal; deadline?: number; retries?: number }): Promise<JobState>;
+  status(id: string, limits: { signal: AbortSignal; retries?: number }): Promise<JobState>;
   /**
    * Answers when the job has ended, after `wait` at the latest. `undefined` at once when no more
    * requests may be held open just now.
    */
-  statusSync(
-    id: string,
-    wait: number,
-    limits: { signal: AbortSignal; deadline: number },
-  ): Promise<JobState> | undefined;
+  statusSync(id: string, wait: number, limits: { signal: AbortSignal }): Promise<JobState> | undefined;
   health(limits: { signal: AbortSignal; retries: number }): Promise<Health>;
   /** How many jobs this client waits for: short polls share one budget of requests. */
   readonly waiting: number;
@@ -41,8 +38,9 @@ export interface WaitOptions {
   executionTimeout: number;
   /** Give up as soon as the endpoint's health says that no worker will come. */
   failEarly: boolean;
-  /** What the submission just answered; nothing for a job taken up again. */
+  /** What the submission answered, and when the job was queued; nothing for a job taken up again. */
   state?: JobState | undefined;
+  queuedAt?: number | undefined;
 }
 
 /** All in milliseconds. */
@@ -64,20 +62,21 @@ export const pace = {
   firstHealth: 2_000,
   nextHealth: 5_000,
   longestHealth: 30_000,
-  /** A request that may fail: the last look when a clock has run out, and each question for health. */
+  /** A request that may fail: the last look when a clock has run out. */
   brief: 5_000,
+  /** A question for health, which the look at the job waits for. */
+  briefHealth: 2_000,
 } as const;
 
 /** Waits for a job and gives its terminal state, whichever it is. Rejects with the call's abort reason, a time-out, or the error of a read that stayed impossible. */
 export async function waitForJob(options: WaitOptions): Promise<JobState> {
-  const { id, transport, clock, call, queueTimeout, executionTimeout } = options;
+  const { id, transport, clock, call, queueTimeout, executionTimeout, queuedAt } = options;
   const { signal } = call;
   const look = new Looks(options);
   const health = new HealthCheck(options);
   let { state } = options;
   let isRunning = false;
   let deadline = call.startedAt + queueTimeout;
-  const queuedAt = state && clock.now();
 
   for (;;) {
     signal.throwIfAborted();
@@ -99,7 +98,7 @@ export async function waitForJob(options: WaitOptions): Promise<JobState> {
     }
     // The clock has run out. The job may have moved on while nobody looked: ask once more before giving it up.
     const [last, why] = await Promise.all([
-      briefly(options, (limit) => transport.status(id, { signal: limit, retries: 0 })),
+      briefly(options, pace.brief, (limit) => transport.status(id, { signal: limit, retries: 0 })),
       isRunning ? undefined : health.explain(),
     ]);
     if (last && (isTerminal(last.status) || (!isRunning && last.status !== "IN_QUEUE"))) {
@@ -137,28 +136,30 @@ class Looks {
     try {
       // Of a job taken up again nothing is known yet, not even which clock is its: look before waiting.
       const held = state && this.#hasLongPoll ? await this.#held(isRunning, deadline, signal) : undefined;
-      return held ?? (await this.#short(state ? this.#nextPause() : 0, deadline, signal));
+      return held ?? (await this.#short(state ? this.#nextPause() : 0, signal));
     } catch (error) {
       // 405: the service has no long poll. 404: it has none, or no such job, or is wrong for a moment.
-      const isGone = isLayerDiffuseError(error, "job_expired");
+      const isGone = isLayerDiffuseError(error) && error.status === 404;
       const isRefused = this.#hasLongPoll && isLayerDiffuseError(error) && error.status === 405;
       if (!isGone && !isRefused) throw error;
       if (isGone) this.#missed++;
       if (isRefused || this.#missed === 2) this.#hasLongPoll = false;
-      return await this.#confirm(state, deadline, signal);
+      return await this.#confirm(state, signal);
     }
   }
 
   /** A long poll; `undefined` when none can be had just now. */
   async #held(isRunning: boolean, deadline: number, signal: AbortSignal): Promise<JobState | undefined> {
-    const { id, transport, clock, call, executionTimeout } = this.#options;
+    const { id, transport, clock, call, executionTimeout, failEarly } = this.#options;
     const asked = clock.now();
     // Unwatched, the start of the run must still be seen before its own clock could ring.
     const unwatched = isRunning ? pace.longPoll : Math.min(pace.longPoll, executionTimeout);
+    // Whoever wants to fail early watches health, if nothing else.
+    const isWatched = call.isWatched || failEarly;
     const watched = isRunning || !this.#hasLooked ? pace.watchedRunning : pace.watchedInQueue;
-    const wait = Math.max(limits.minWait, Math.min(call.isWatched ? watched : unwatched, deadline - asked));
+    const wait = Math.max(limits.minWait, Math.min(isWatched ? watched : unwatched, deadline - asked));
     this.#hasLooked = true;
-    const state = await transport.statusSync(id, wait, { signal, deadline });
+    const state = await transport.statusSync(id, wait, { signal });
     if (!state) return undefined;
     this.#missed = 0;
     if (isTerminal(state.status)) return state;
@@ -169,17 +170,17 @@ class Looks {
     return state;
   }
 
-  async #short(pause: number, deadline: number, signal: AbortSignal): Promise<JobState> {
+  async #short(pause: number, signal: AbortSignal): Promise<JobState> {
     const { id, transport, clock } = this.#options;
     if (pause > 0) await sleep(clock, pause, signal);
-    return await transport.status(id, { signal, deadline });
+    return await transport.status(id, { signal });
   }
 
   /** A 404 may pass, or mean that only `/status-sync` is missing: `/status` decides. */
-  async #confirm(state: JobState | undefined, deadline: number, signal: AbortSignal): Promise<JobState> {
+  async #confirm(state: JobState | undefined, signal: AbortSignal): Promise<JobState> {
     const { id } = this.#options;
     try {
-      return await this.#short(pace.confirm, deadline, signal);
+      return await this.#short(pace.confirm, signal);
     } catch (error) {
       if (!isLayerDiffuseError(error, "job_expired")) throw error;
       throw new JobExpiredError(error.message, { jobId: id, status: 404, lastStatus: state?.status, cause: error });
@@ -200,6 +201,7 @@ class HealthCheck {
   readonly #options: WaitOptions;
   #nextAt: number;
   #step: number = pace.nextHealth;
+  #hopeless = 0;
   last: Health | undefined;
 
   constructor(options: WaitOptions) {
@@ -219,7 +221,10 @@ class HealthCheck {
     this.#nextAt = clock.now() + this.#step;
     this.#step = Math.min(pace.longestHealth, this.#step * 2);
     const reason = this.last && reasonOf(this.last);
-    if (failEarly && (reason === "crash_loop" || reason === "disabled")) {
+    const isHopeless = reason === "crash_loop" || reason === "disabled";
+    // One reading may catch the endpoint between two states.
+    this.#hopeless = isHopeless ? this.#hopeless + 1 : 0;
+    if (failEarly && reason && this.#hopeless >= 2) {
       throw queueTimeoutError(id, "failEarly is set and no worker will come", reason);
     }
   }
@@ -231,7 +236,8 @@ class HealthCheck {
 
   /** Health only explains: it is asked once, briefly, and may fail. */
   #read(): Promise<Health | undefined> {
-    return briefly(this.#options, (signal) => this.#options.transport.health({ signal, retries: 0 }));
+    const { transport } = this.#options;
+    return briefly(this.#options, pace.briefHealth, (signal) => transport.health({ signal, retries: 0 }));
   }
 }
 
@@ -247,13 +253,13 @@ export function reasonOf({ workers, jobs }: Health): QueueReason {
 }
 
 const advice: Record<QueueReason, string> = {
-  starting: "a worker is still starting; raise queueTimeout, or keep one worker active",
-  throttled: "no GPU of the chosen kinds is free; allow more GPU kinds or data centres",
-  busy: "all workers are busy; raise max workers, or raise queueTimeout",
-  crash_loop: "its workers crash on start; look at their logs in the RunPod console",
-  disabled: "the endpoint has no workers; raise max workers in the RunPod console",
-  not_taking: "workers count as ready but take no job; the image may be broken or still booting, look at its logs",
-  unknown: "the endpoint's health tells no reason; look at it in the RunPod console",
+  starting: "a worker is still starting; raise queueTimeout",
+  throttled: "no GPU is free; allow more GPU kinds or data centres",
+  busy: "all workers are busy; raise max workers or queueTimeout",
+  crash_loop: "its workers crash on start; read their logs",
+  disabled: "the endpoint has no workers; raise max workers",
+  not_taking: "workers are ready but take no job; read their logs",
+  unknown: "its health tells no reason; look in the RunPod console",
 };
 
 function queueTimeoutError(id: string, what: string, reason: QueueReason): QueueTimeoutError {
@@ -282,29 +288,25 @@ async function before<T>(
   { clock, call }: Pick<WaitOptions, "clock" | "call">,
   task: (signal: AbortSignal) => Promise<T>,
 ): Promise<T | undefined> {
-  const limit = new AbortController();
-  const forward = () => limit.abort(call.signal.reason);
-  call.signal.addEventListener("abort", forward, { once: true });
-  let isLate = false;
-  const timer = clock.setTimeout(() => {
-    isLate = true;
-    limit.abort(new Error("The clock ran out."));
-  }, deadline - clock.now());
+  const limit = limitTo(clock, deadline, call.signal);
   try {
     return await task(limit.signal);
   } catch (error) {
-    if (call.signal.aborted || !isLate) throw error;
+    if (call.signal.aborted || !limit.isLate) throw error;
     return undefined;
   } finally {
-    clock.clearTimeout(timer);
-    call.signal.removeEventListener("abort", forward);
+    limit.end();
   }
 }
 
 /** One short request that may fail: whoever makes it can go on without the answer. */
-async function briefly<T>(options: WaitOptions, request: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {
+async function briefly<T>(
+  options: WaitOptions,
+  limit: number,
+  request: (signal: AbortSignal) => Promise<T>,
+): Promise<T | undefined> {
   try {
-    return await before(options.clock.now() + pace.brief, options, request);
+    return await before(options.clock.now() + limit, options, request);
   } catch {
     options.call.signal.throwIfAborted();
     return undefined;

@@ -2,6 +2,7 @@ import { AuthenticationError, ConfigurationError, InvalidResponseError, type Lay
 import { decodeImage, type GeneratedImage } from "./image.ts";
 import { jobError } from "./outcome.ts";
 import { type JobState, parseJob } from "./protocol/answers.ts";
+import { isTerminal } from "./protocol/job.ts";
 import { excerpt } from "./status-error.ts";
 
 export interface ParseWebhookOptions {
@@ -28,7 +29,7 @@ export type WebhookEvent = { id: string; state: JobState } & (
  * ConfigurationError when no secret is given
  */
 export async function parseWebhook(request: Request, options: ParseWebhookOptions): Promise<WebhookEvent> {
-  if (!options.secret) {
+  if (!options?.secret) {
     throw new ConfigurationError("parseWebhook needs the secret that the webhook's address carries as ?secret=….");
   }
   const given = new URL(request.url).searchParams.get("secret") ?? "";
@@ -37,8 +38,8 @@ export async function parseWebhook(request: Request, options: ParseWebhookOption
   }
   const text = await request.text();
   const state = parseJob(readJson(text), text);
-  if (!state) {
-    throw new InvalidResponseError("The webhook's body is not a job. Answer 400 and do nothing.", {
+  if (!state || !isTerminal(state.status)) {
+    throw new InvalidResponseError("The webhook's body is not a job that has ended. Answer 400 and do nothing.", {
       excerpt: excerpt(text),
     });
   }

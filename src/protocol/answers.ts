@@ -1,4 +1,4 @@
-import { isTerminal, type JobStatus } from "./job.ts";
+import { isJobId, isTerminal, type JobStatus } from "./job.ts";
 
 /**
  * What the service answers, read loosely: unknown fields pass, a missing or odd detail never costs a
@@ -64,7 +64,7 @@ export function bareError(body: unknown): unknown {
 /** A job body, or `undefined` when it is none. */
 export function parseJob(body: unknown, raw: string): JobState | undefined {
   const { id, status, output, error, ...fields } = fieldsOf(body);
-  if (typeof id !== "string" || typeof status !== "string" || !id || !status) return undefined;
+  if (!isJobId(id) || typeof status !== "string" || !status) return undefined;
   const state: JobState = { id, status, raw };
   if (output !== undefined) {
     if (status === "COMPLETED") state.output = output;

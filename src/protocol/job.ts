@@ -4,6 +4,11 @@
 export type TerminalStatus = "COMPLETED" | "FAILED" | "CANCELLED" | "TIMED_OUT";
 export const terminalStatuses: readonly TerminalStatus[] = ["COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"];
 
+/** Letters, digits and what else needs no escaping in a path; never a path's own dots. Ids are opaque otherwise. */
+export function isJobId(id: unknown): id is string {
+  return typeof id === "string" && /^[\w.~:-]+$/.test(id) && !/^\.+$/.test(id);
+}
+
 /** The known states of a job. The service may add to them: a status never seen before counts as running. */
 export type JobStatus = "IN_QUEUE" | "IN_PROGRESS" | TerminalStatus;
 

@@ -1,6 +1,6 @@
 import { type InputIssue, InvalidInputError } from "../errors.ts";
 import { suggestion } from "../nearest.ts";
-import type { WireRunRequest } from "./job.ts";
+import { isJobId, type WireRunRequest } from "./job.ts";
 import { limits } from "./limits.ts";
 
 /** The service's own rules for one job. Milliseconds. */
@@ -88,7 +88,8 @@ function fieldIssues({ webhook, policy }: RunFields): InputIssue[] {
 
 /** @throws InvalidInputError for what cannot be a job's id, before it gets into a path */
 export function checkJobId(id: string): string {
-  if (typeof id === "string" && /^[\w-]+$/.test(id)) return id;
+  const given: unknown = id;
+  if (isJobId(given)) return given;
   throw new InvalidInputError(
     [
       {

@@ -114,7 +114,7 @@ test("job.progress tells how it goes, and leaving it does not cancel the job", a
     for await (const { phase } of job.progress()) phases.push(phase);
   };
   await drive(all());
-  expect(phases.at(-1)).toMatch(/starting|running/);
+  expect(phases.at(-1)).toBe("done");
   expect(endpoint.jobs()[0]?.status).toBe("COMPLETED");
 });
 
