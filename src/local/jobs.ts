@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Clock } from "../clock.ts";
 import { isTerminal, type TerminalStatus } from "../protocol/job.ts";
-import { service } from "../protocol/limits.ts";
+import { service } from "../protocol/service.ts";
 import type { Agenda } from "./agenda.ts";
 import { Attempt, type Job, type Report, type Waiter } from "./job.ts";
 import { LinkedList } from "./linked-list.ts";

@@ -1,6 +1,7 @@
 import type { Clock } from "../clock.ts";
 import { isTerminal, type Operation } from "../protocol/job.ts";
-import { limits, service } from "../protocol/limits.ts";
+import { limits } from "../protocol/limits.ts";
+import { service } from "../protocol/service.ts";
 import { type Answer, type Call, errorAnswer, jsonAnswer } from "./exchange.ts";
 import type { Holds, Wake } from "./holds.ts";
 import type { Job } from "./job.ts";

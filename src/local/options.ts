@@ -1,5 +1,6 @@
 import { type Clock, realClock } from "../clock.ts";
-import { limits, service } from "../protocol/limits.ts";
+import { limits } from "../protocol/limits.ts";
+import { service } from "../protocol/service.ts";
 import { bool, type Check, count, duration, fields, func, isRecord, literalOr, oneOf, text } from "./checks.ts";
 import type { Fault } from "./faults.ts";
 import type { WorkerFunction } from "./function-worker.ts";

@@ -1,4 +1,5 @@
-import { limits, service } from "../protocol/limits.ts";
+import { limits } from "../protocol/limits.ts";
+import { service } from "../protocol/service.ts";
 import { isRecord } from "./checks.ts";
 import type { Variants } from "./variants.ts";
 
