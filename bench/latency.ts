@@ -24,7 +24,7 @@ export interface Latency {
   oursToOfficial: number;
 }
 
-export async function measureLatency(rounds = 60, pngBytes = 2_000_000): Promise<Latency> {
+export async function measureLatency(rounds = 120, pngBytes = 2_000_000): Promise<Latency> {
   const server = await startServer(pngBytes, 120);
   const { baseUrl } = server;
   const client = new LayerDiffuse({ endpointId: "local", apiKey: "local", baseUrl });
@@ -63,10 +63,18 @@ export async function measureLatency(rounds = 60, pngBytes = 2_000_000): Promise
   try {
     const runs = { ours, theirs, bare };
     const times: Record<keyof typeof runs, number[]> = { ours: [], theirs: [], bare: [] };
-    const names = Object.keys(runs) as (keyof typeof runs)[];
+    const orders = [
+      ["ours", "theirs", "bare"],
+      ["theirs", "bare", "ours"],
+      ["bare", "ours", "theirs"],
+      ["ours", "bare", "theirs"],
+      ["bare", "theirs", "ours"],
+      ["theirs", "ours", "bare"],
+    ] as const;
     for (let round = -5; round < rounds; round++) {
-      // Each is first, second and third equally often.
-      const order = names.map((_, index) => names[(index + round + 30) % 3] ?? "ours");
+      // All six orders in turn, so that nobody always follows the same other.
+      const [first, second, third] = orders[(round + 30) % orders.length] ?? orders[0];
+      const order = [first, second, third];
       for (const name of order) {
         const time = await runs[name]();
         if (round >= 0) times[name].push(time);

@@ -29,7 +29,7 @@ Measured on Node ${process.versions.node}, ${cpus().length} cores (${cpus()[0]?.
 **From a job's end to its image in hand**, a PNG of ${latency.pngBytes / 1e6} MB over loopback, the same local endpoint for all, in turn,
 ${latency.rounds} rounds; medians.
 
-| client | ms | against bare fetch |
+| client | ms | against bare fetch, round by round |
 | --- | --- | --- |
 | bare \`fetch\`, \`JSON.parse\`, \`Buffer.from\` | ${round(latency.bare)} | 1 |
 | layerdiffuse, image checked | ${round(latency.ours)} | ${round(latency.oursToBare, 3)} |

@@ -2,14 +2,14 @@
 import { createLocalEndpoint } from "layerdiffuse/local";
 
 const { env } = process;
-const hasEndpoint = Boolean(env["RUNPOD_ENDPOINT_ID"] && env["RUNPOD_API_KEY"]);
-const local = hasEndpoint ? undefined : createLocalEndpoint();
+const missing = ["RUNPOD_ENDPOINT_ID", "RUNPOD_API_KEY"].filter((name) => !env[name]);
+const local = missing.length > 0 ? createLocalEndpoint() : undefined;
 
 if (local) {
   env["RUNPOD_BASE_URL"] = await local.listen();
   env["RUNPOD_ENDPOINT_ID"] = "local";
   env["RUNPOD_API_KEY"] = "local";
-  console.log("No RUNPOD_ENDPOINT_ID and RUNPOD_API_KEY: a local endpoint with a stand-in artist draws the picture.");
+  console.log(`No ${missing.join(", no ")}: a local endpoint with a stand-in artist draws the picture.`);
 }
 try {
   await import("../examples/01-generate.ts");

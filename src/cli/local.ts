@@ -13,6 +13,7 @@ export interface LocalFlags {
 export async function local(session: Session, flags: LocalFlags): Promise<void> {
   // Loaded here alone: no other command needs it, nor what it depends on.
   const { createLocalEndpoint } = await import("../local/index.ts");
+  const { loadRenderer } = await import("../local/artist/draw.ts");
   const { port, coldStart, idleTimeout, workers: maxWorkers } = flags;
   const endpoint = createLocalEndpoint({
     onLog: (line) => void session.note(line),
@@ -25,6 +26,8 @@ export async function local(session: Session, flags: LocalFlags): Promise<void> 
       throw cannotListen(port, cause);
     });
     await announce(session, url);
+    // Better told now than by the first job that fails.
+    await loadRenderer().catch(({ message }: Error) => session.note(`\n${message}`));
     await interruption(session.signal);
   } finally {
     await endpoint.close();

@@ -25,6 +25,8 @@ export class OpenJobs {
   /** To be given to the client. */
   readonly fetch: typeof fetch;
   readonly #open = new Set<string>();
+  /** Completed in the answer to their own submission. */
+  readonly #completed = new Set<string>();
   /** Under way; true for those that the service holds until the job ends. */
   readonly #submissions = new Map<Promise<unknown>, boolean>();
 
@@ -41,7 +43,9 @@ export class OpenJobs {
 
   /** The job ended, or is to be left alone. */
   close(id: string | undefined): void {
-    if (id !== undefined) this.#open.delete(id);
+    if (id === undefined) return;
+    this.#open.delete(id);
+    this.#completed.delete(id);
   }
 
   /** Whether a submission is under way whose answer, and with it the job's id, may take long. */
@@ -54,7 +58,12 @@ export class OpenJobs {
     const answers = Promise.all(this.#submissions.keys());
     await Promise.race([answers, aborted(AbortSignal.timeout(this.hasHeld ? heldPatience : patience))]);
     const limit = AbortSignal.timeout(patience);
-    const outcome: CancelOutcome = { cancelled: [], completed: [], uncertain: [], unanswered: this.#submissions.size };
+    const outcome: CancelOutcome = {
+      cancelled: [],
+      completed: [...this.#completed],
+      uncertain: [],
+      unanswered: this.#submissions.size,
+    };
     await Promise.all([...this.#open].map(async (id) => outcome[await this.#cancel(endpoint, id, limit)].push(id)));
     return outcome;
   }
@@ -80,6 +89,7 @@ export class OpenJobs {
     const text = await response.text();
     const job = parseJob(jsonOf(text), text);
     if (job && !isTerminal(job.status)) this.#open.add(job.id);
+    else if (job?.status === "COMPLETED") this.#completed.add(job.id);
     const { status, statusText, headers } = response;
     return new Response(text, { status, statusText, headers });
   }

@@ -44,7 +44,7 @@ const ourWords: readonly [RegExp, string][] = [
   [/\bbaseUrl\b/g, "--base-url"],
   [/\bendpointId\b/g, "--endpoint"],
   [/\bpricePerSecond\b/g, "--price-per-second"],
-  [/, or set retrySubmissions if a second job does no harm/, ""],
+  [/; set retrySubmissions if a second job does no harm/, ""],
   // A worker's message may hold a whole traceback.
   [/\s*\n\s*/g, " "],
 ];

@@ -72,7 +72,7 @@ export const scenarios = {
     const onProgress = (progress) => {
       id = progress.jobId;
     };
-    const error = await failure(client.generate("a red apple", { queueTimeout: 300, onProgress }));
+    const error = await failure(client.generate("a red apple", { queueTimeout: 2_000, onProgress }));
     const isCancelled = await until(async () => (await client.job(id).status()).status === "CANCELLED");
     return { error, isCancelled };
   },

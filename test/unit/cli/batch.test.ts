@@ -170,7 +170,7 @@ describe("layerdiffuse generate --batch", () => {
 
   test("jobs that no worker takes in time are cancelled before the program ends", async () => {
     const here = await stage({ coldStart: 600_000 });
-    const argv = ["generate", "--batch", "-", "-o", "pictures", "--queue-timeout", "0.1"];
+    const argv = ["generate", "--batch", "-", "-o", "pictures", "--queue-timeout", "1.5"];
     const { code, stderr } = await here.finish(argv, { stdin: "one\ntwo\n" });
     expect(code).toBe(20);
     expect(here.endpoint.jobs().map(({ status }) => status)).toEqual(["CANCELLED", "CANCELLED"]);

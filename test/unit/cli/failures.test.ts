@@ -52,7 +52,7 @@ describe("a failure", () => {
 
   test("speaks of the program's options, not of the client's", async () => {
     const { finish, endpoint } = await stage({ coldStart: 600_000 });
-    const late = await finish(["generate", "an apple", "--queue-timeout", "0.05"]);
+    const late = await finish(["generate", "an apple", "--queue-timeout", "1"]);
     expect(late.stderr).toMatch(/within --queue-timeout \(50 ms\)/);
     endpoint.faults.add({ operation: "run", respond: { status: 502 } });
     const unknown = await finish(["generate", "an apple"]);
