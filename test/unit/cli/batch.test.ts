@@ -174,7 +174,7 @@ describe("layerdiffuse generate --batch", () => {
     const { code, stderr } = await here.finish(argv, { stdin: "one\ntwo\n" });
     expect(code).toBe(20);
     expect(here.endpoint.jobs().map(({ status }) => status)).toEqual(["CANCELLED", "CANCELLED"]);
-    expect(stderr).toMatch(/failed: prompt 1: .*--queue-timeout \(100 ms\)/);
+    expect(stderr).toMatch(/failed: prompt 1: .*--queue-timeout \(1500 ms\)/);
   });
 
   test("--json gives the manifest's lines on stdout", async () => {
