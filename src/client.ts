@@ -125,6 +125,8 @@ export class LayerDiffuse {
    * Makes many images, `concurrency` at once, and yields each as it ends. `inputs` may be of any
    * length, or asynchronous: an input is taken when its job can start. One that fails is yielded with its
    * error and does not stop the others; leaving the loop, or the signal, cancels what still runs.
+   *
+   * @throws InvalidInputError when `inputs` is no list; ConfigurationError; the signal's reason; what `inputs` throws
    */
   async *generateMany<Input extends string | GenerateInput>(
     inputs: Iterable<Input> | AsyncIterable<Input>,
@@ -145,7 +147,11 @@ export class LayerDiffuse {
     }
   }
 
-  /** Queues a job and answers as soon as the endpoint has it. Keep `job.id`: with it any process can take the job up. */
+  /**
+   * Queues a job and answers as soon as the endpoint has it. Keep `job.id`: with it any process can take the job up.
+   *
+   * @throws InvalidInputError before anything is sent; SubmissionUnknownError when a job may exist all the same
+   */
   async submit(input: string | GenerateInput, options: SubmitOptions = {}): Promise<Job> {
     refuseUnknown("option", options, submitOptionNames);
     const wire = wireInput(input, randomSeed);
@@ -155,7 +161,11 @@ export class LayerDiffuse {
     return this.#job(id, wire);
   }
 
-  /** A job submitted before, by this process or another. Nothing is asked until its methods are called. */
+  /**
+   * A job submitted before, by this process or another. Nothing is asked until its methods are called.
+   *
+   * @throws InvalidInputError for what cannot be a job's id
+   */
   job(id: string): Job {
     return this.#job(id, {});
   }
@@ -163,6 +173,8 @@ export class LayerDiffuse {
   /**
    * Resolves when a worker is up and has its model loaded, or is about to (the published image loads it with the
    * first picture). Sends a job that draws nothing and takes a moment.
+   *
+   * @throws the job's error when the worker is broken; the time-outs; the signal's reason
    */
   async warmUp(options: WaitForJobOptions = {}): Promise<void> {
     refuseUnknown("option", options, waitOptionNames);

@@ -16,6 +16,7 @@ export interface RequestOptions {
 export interface RunOptions extends RequestOptions {
   /** The service calls this address when the job ends; see `parseWebhook`. */
   webhook?: string | undefined;
+  /** The service's own limits for this job. Default: the service's. */
   policy?: Policy | undefined;
   /** Handed to the worker as it is, for workers that upload their result. */
   s3Config?: Record<string, unknown> | undefined;
@@ -29,6 +30,7 @@ export interface RunSyncOptions extends RunOptions {
 }
 
 export interface WaitForJobOptions extends RequestOptions {
+  /** Told of each change while the job is waited for. */
   onProgress?: OnProgress | undefined;
   /** Milliseconds until a worker takes the job. Default: the endpoint's option. */
   queueTimeout?: number | undefined;
@@ -36,7 +38,7 @@ export interface WaitForJobOptions extends RequestOptions {
   executionTimeout?: number | undefined;
   /** Whether an abort or a time-out cancels the job, so that nobody pays for it. Default: `true`. */
   cancelOnAbort?: boolean | undefined;
-  /** Reject as soon as the endpoint's health says that no worker will come (crash loop, no workers). Default: `false`. */
+  /** Reject as soon as the endpoint's health says twice in a row that no worker will come (crash loop, no workers). Default: `false`. */
   failEarly?: boolean | undefined;
 }
 
