@@ -234,7 +234,7 @@ export class RunpodEndpoint<Output = unknown> {
     operation: "run" | "runsync",
     input: Record<string, unknown>,
     options: RunOptions,
-    { wait, deadline = Number.POSITIVE_INFINITY }: { wait?: number; deadline?: number } = {},
+    { wait, deadline }: { wait?: number; deadline?: number } = {},
   ): Promise<JobState<Output>> {
     const { signal, cancelOnAbort = true, ...fields } = options;
     signal?.throwIfAborted();
@@ -247,7 +247,7 @@ export class RunpodEndpoint<Output = unknown> {
         "queueTimeout passed before the endpoint took the submission. Raise it, or concurrency.",
         {},
       );
-    const limit = limitTo(this.#internals.clock, deadline, signal, giveUp);
+    const limit = limitTo(this.#internals.clock, deadline ?? Number.POSITIVE_INFINITY, signal, giveUp);
     let doubt: LayerDiffuseError | undefined;
     const onFailure = (error: unknown) => {
       if (isAmbiguous(error)) doubt = error;
@@ -283,9 +283,11 @@ export class RunpodEndpoint<Output = unknown> {
 
   #transport(): WaitTransport {
     const limiter = this.#requests.limiter;
+    // The loop's own clocks end these by the signal: until then a 429 is waited out, however often it comes.
+    const deadline = Number.POSITIVE_INFINITY;
     return {
-      status: (id, options) => this.#status(id, options),
-      statusSync: (id, wait, options) => limiter.hold(() => this.#statusSync(id, wait, options)),
+      status: (id, options) => this.#status(id, { ...options, deadline }),
+      statusSync: (id, wait, options) => limiter.hold(() => this.#statusSync(id, wait, { ...options, deadline })),
       health: (options) => this.#health(options),
       get waiting() {
         return limiter.waiting;

@@ -14,7 +14,7 @@ export interface Variants {
   executionTimeout: "FAILED" | "TIMED_OUT";
   /**
    * What becomes of an unfinished job when its `ttl` is over: deleted, so that its status is a 404, or
-   * `TIMED_OUT` and kept as any result. Documented, for both. Default `"gone"`.
+   * `TIMED_OUT` and kept like every result. Documented, for both. Default `"gone"`.
    */
   ttlExpiry: "gone" | "TIMED_OUT";
   /**

@@ -52,9 +52,26 @@ describe("near a deadline", () => {
         await new Promise<void>((resolve) => clock.setTimeout(resolve, 20_000));
         return picture;
       },
-      faults: [{ operation: "status-sync", respond: { status: 429, headers: { "retry-after": "60" }, body: "" } }],
+      faults: [{ operation: "status-sync", respond: { status: 429, headers: { "retry-after": "600" }, body: "" } }],
     });
     expect((await drive(client().generate(apple, { executionTimeout: 50_000, queueTimeout: 50_000 }))).width).toBe(8);
+  });
+
+  test("429s while a job is waited for are waited out, however many", async () => {
+    const respond = { status: 429, body: "" };
+    const { client, drive } = await stage({ faults: [{ operation: ["status", "status-sync"], times: 15, respond }] });
+    expect((await drive(client().generate(apple))).width).toBe(8);
+  });
+
+  test("without a deadline 429s end: run() gives up after its retries, and does not wait for hours", async () => {
+    const times = Number.POSITIVE_INFINITY;
+    const plain = await stage({ faults: [{ operation: "run", times, respond: { status: 429, body: "" } }] });
+    expect(await rejection(plain.drive(plain.runpod().run({ a: 1 })))).toMatchObject({ code: "rate_limited" });
+    expect(plain.calls()).toHaveLength(6);
+    const respond = { status: 429, headers: { "retry-after": "7200" }, body: "" };
+    const long = await stage({ faults: [{ operation: "run", times, respond }] });
+    expect(await rejection(long.drive(long.runpod().run({ a: 1 })))).toMatchObject({ retryAfter: 7_200_000 });
+    expect(long.calls()).toHaveLength(1);
   });
 
   test("a submission that waits for a slot is not sent once queueTimeout has passed", async () => {
