@@ -4,14 +4,16 @@ import { VERSION } from "../version.ts";
 import { type ArtSet, loadArtSet, loadFullSet, type Picture } from "./artist/art-set.ts";
 import type { Tint } from "./artist/colour.ts";
 import { drawPicture } from "./artist/draw.ts";
+import type { Refusal } from "./artist/fields.ts";
 import { genericPicture } from "./artist/generic.ts";
-import { type ArtistInput, parseInput, type Refusal } from "./artist/input.ts";
+import { type ArtistInput, parseInput } from "./artist/input.ts";
+import { inputLimits } from "./artist/input-rules.ts";
 import { pickSubject } from "./artist/pick.ts";
 import { withText } from "./artist/png-text.ts";
 import { hashText } from "./artist/random.ts";
 
 export { RendererMissingError } from "./artist/draw.ts";
-export type { Refusal } from "./artist/input.ts";
+export type { Refusal } from "./artist/fields.ts";
 
 /** Two folders down, here and in the built files: the packed pictures lie beside `src` and `dist`. */
 const artFile = new URL("../../art/fluent-emoji.json.br", import.meta.url);
@@ -74,7 +76,7 @@ export function createArtist({ stepTime = 0, clock = realClock }: ArtistOptions 
     if ("warmUp" in parsed) return { status: "success", warm: true, stand_in: true };
     if ("refusal" in parsed) return parsed.refusal;
     const { input } = parsed;
-    const seed = input.seed ?? randomInt(4_294_967_295);
+    const seed = input.seed ?? randomInt(inputLimits.seed[1] + 1);
 
     for (let step = 1; step <= input.steps; step++) {
       if (stepTime > 0) await sleep(clock, stepTime, signal);

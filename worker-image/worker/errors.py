@@ -33,9 +33,9 @@ HTTP_STATUS: dict[str, int] = {
 
 
 class WorkerError(Exception):
-    """A failure with a code of `HTTP_STATUS`, a message for the caller, and the input field that is at fault.
+    """A failure with a code of `HTTP_STATUS`, a message for the caller, and the input field at fault.
 
-    `refresh_worker` asks the platform for a fresh process after this job: the GPU's state is not to be trusted.
+    `refresh_worker` asks the platform for a fresh process after this job, as the GPU cannot be trusted.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """How messages show a value that was received, and what it was probably meant to be. Standard library only.
 
-`src/local/artist/wording.ts` of the TypeScript side says the same of the same value; `test/fixtures/contract`
-holds both to it.
+`src/local/artist/wording.ts` of the TypeScript side says the same of the same value, but for integers beyond
+a double, whose digits JavaScript has lost; `test/fixtures/contract/shown-values.json` holds both to it.
 """
 
 import json

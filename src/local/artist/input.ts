@@ -1,3 +1,32 @@
+import {
+  checkPrompt,
+  type Fields,
+  isObject,
+  parseChoice,
+  parseFlag,
+  parseNumber,
+  parseText,
+  type Refusal,
+  RefusedInput,
+  refuseUnknown,
+  toNumber,
+  unknownName,
+  wrongType,
+} from "./fields.ts";
+import {
+  encodings,
+  fixedFields,
+  type Installed,
+  inputDefaults,
+  inputFields,
+  inputLimits,
+  presets,
+  samplers,
+  schedulers,
+  standInInstalled,
+} from "./input-rules.ts";
+import { oneOf, show } from "./wording.ts";
+
 /** What the worker would do with a job's input: draw, load its model, or refuse. */
 export interface ArtistInput {
   prompt: string;
@@ -13,159 +42,191 @@ export interface ArtistInput {
   encoding: Encoding;
 }
 
-export type Encoding = "both" | "base64" | "url";
+export type Encoding = (typeof encodings)[number];
 
-/** The answer to an input that is refused, as a worker returns it. */
-export interface Refusal {
-  status: "error";
-  error: string;
-  code: string;
-  field: string;
-}
-
-/** The worker's limits. */
-export const inputLimits = {
-  promptLength: 2_000,
-  steps: { least: 1, most: 100 },
-  cfgScale: { least: 1, most: 30 },
-  /** Width and height are multiples of this: the transparency decoder halves its input six times. */
-  sizeStep: 64,
-  pixels: 2_400_000,
-  seed: 4_294_967_295,
-} as const;
-
-class RefusedInput extends Error {
-  readonly refusal: Refusal;
-
-  constructor(field: string, code: string, message: string) {
-    super(message);
-    this.refusal = { status: "error", error: message, code, field };
-  }
-}
-
-/** Reads a job's input. Null counts as absent, unknown fields are ignored, "20" is taken for 20. */
-export function parseInput(input: unknown): { warmUp: true } | { refusal: Refusal } | { input: ArtistInput } {
-  if (typeof input !== "object" || input === null || Array.isArray(input)) {
-    return { refusal: new RefusedInput("input", "bad_input", "input must be an object").refusal };
-  }
-  const fields = input as Record<string, unknown>;
-  if (fields["warm_up"] === true) return { warmUp: true };
+/**
+ * Reads a job's input as the GPU worker does (`worker-image/worker/request.py`): the same is accepted, and the same
+ * refused in the same words. Checks run in a fixed order; the first error is told. Null counts as absent, "20" as 20.
+ */
+export function parseInput(
+  input: unknown,
+  installed: Installed = standInInstalled,
+): { warmUp: true } | { refusal: Refusal } | { input: ArtistInput } {
   try {
-    const seed = parseSeed(fields["seed"]);
-    const { width, height } = parseSize(fields);
-    return {
-      input: {
-        prompt: parsePrompt(fields["prompt"]),
-        negativePrompt: parseText(fields, "negative_prompt") ?? "bad, ugly",
-        ...(seed !== undefined && { seed }),
-        steps: parseNumber(fields, "steps", inputLimits.steps, true) ?? 20,
-        sampler: parseText(fields, "sampler_name") ?? "DPM++ 2M SDE",
-        scheduler: parseText(fields, "scheduler") ?? "Karras",
-        cfgScale: parseNumber(fields, "cfg_scale", inputLimits.cfgScale, false) ?? 5,
-        width,
-        height,
-        encoding: parseEncoding(fields["response"]),
-      },
-    };
+    if (!isObject(input)) throw new RefusedInput("input", "bad_input", "input must be an object");
+    refuseUnknown(input, inputFields, Object.keys(fixedFields));
+    return parseFlag(input, "warm_up") ? { warmUp: true } : { input: parseFields(input, installed) };
   } catch (error) {
     if (error instanceof RefusedInput) return { refusal: error.refusal };
     throw error;
   }
 }
 
-function parsePrompt(value: unknown): string {
-  if (value === undefined || value === null) throw new RefusedInput("prompt", "missing_field", "prompt is required");
-  if (typeof value !== "string") {
-    throw new RefusedInput("prompt", "wrong_type", `prompt must be a string (got ${show(value)})`);
-  }
-  if (value.trim() === "") throw new RefusedInput("prompt", "empty_prompt", "prompt has no text");
-  if (value.length > inputLimits.promptLength) {
-    const most = inputLimits.promptLength.toLocaleString("en");
-    throw new RefusedInput("prompt", "too_long", `prompt must have at most ${most} characters (got ${value.length})`);
-  }
-  return value;
-}
-
-function parseText(fields: Record<string, unknown>, field: string): string | undefined {
-  const value = fields[field];
-  if (value === undefined || value === null) return undefined;
-  if (typeof value !== "string") {
-    throw new RefusedInput(field, "wrong_type", `${field} must be a string (got ${show(value)})`);
-  }
-  return value;
-}
-
-function parseNumber(
-  fields: Record<string, unknown>,
-  field: string,
-  { least, most }: { least: number; most: number },
-  whole: boolean,
-): number | undefined {
-  const value = fields[field];
-  if (value === undefined || value === null) return undefined;
-  const number = toNumber(value);
-  if (!(number >= least && number <= most) || (whole && !Number.isInteger(number))) {
-    const kind = whole ? "whole number" : "number";
-    throw new RefusedInput(field, "out_of_range", `${field} must be a ${kind} ${least}..${most} (got ${show(value)})`);
-  }
-  return number;
-}
-
-function parseSize(fields: Record<string, unknown>): { width: number; height: number } {
-  const { sizeStep, pixels } = inputLimits;
-  const side = (field: "width" | "height") => {
-    const value = fields[field];
-    if (value === undefined || value === null) return 1024;
-    const number = toNumber(value);
-    if (Number.isInteger(number) && number > 0 && number % sizeStep === 0) return number;
-    const below = Math.floor(number / sizeStep) * sizeStep;
-    const nearest = number > sizeStep ? ` (nearest: ${below}, ${below + sizeStep})` : "";
-    throw new RefusedInput(
-      field,
-      "bad_size",
-      `${field} must be a multiple of ${sizeStep}${nearest} (got ${show(value)})`,
-    );
+function parseFields(fields: Fields, installed: Installed): ArtistInput {
+  const prompt = parsePrompt(fields);
+  const negativePrompt = parseText(fields, "negative_prompt");
+  if (negativePrompt !== undefined) checkPrompt(negativePrompt, "negative_prompt");
+  const seed = parseSeed(fields["seed"]);
+  const steps = parseNumber(fields, "steps", inputLimits.steps, true);
+  const { sampler, scheduler } = parseSampler(fields);
+  const cfgScale = parseNumber(fields, "cfg_scale", inputLimits.cfgScale, false);
+  const { width, height } = parseSize(fields);
+  checkFixed(fields);
+  const preset = parseChoice(fields, "generator_type", Object.keys(presets), "unknown_preset") ?? inputDefaults.preset;
+  checkCheckpoint(fields, preset, installed);
+  if (!checkLoras(fields, installed)) checkPresetLoras(preset, installed);
+  const encoding = parseEncoding(fields["response"]);
+  return {
+    prompt,
+    negativePrompt: negativePrompt ?? inputDefaults.negativePrompt,
+    ...(seed !== undefined && { seed }),
+    steps: steps ?? inputDefaults.steps,
+    sampler,
+    scheduler,
+    cfgScale: cfgScale ?? inputDefaults.cfgScale,
+    width,
+    height,
+    encoding,
   };
-  const [width, height] = [side("width"), side("height")];
-  if (width * height > pixels) {
-    const field = width >= height ? "width" : "height";
-    throw new RefusedInput(
-      field,
-      "too_large",
-      `width x height must be at most 2.4 megapixels (got ${width} x ${height})`,
-    );
+}
+
+function parsePrompt(fields: Fields): string {
+  const prompt = parseText(fields, "prompt");
+  if (prompt === undefined) throw new RefusedInput("prompt", "missing_field", "prompt is required");
+  checkPrompt(prompt, "prompt");
+  // White space, control and format characters: nothing to read.
+  if (/^[\s\p{Cc}\p{Cf}]*$/u.test(prompt)) throw new RefusedInput("prompt", "empty_prompt", "prompt has no text");
+  return prompt;
+}
+
+function parseSeed(value: unknown): number | undefined {
+  const number = toNumber(value ?? -1);
+  if (number === -1) return undefined;
+  const [least, most] = inputLimits.seed;
+  if (Number.isInteger(number) && number >= least && number <= most) return number;
+  throw new RefusedInput("seed", "bad_seed", `seed must be -1 or ${least}..${most} (got ${show(value)})`);
+}
+
+/** A schedule's name at the end of the sampler's counts as the schedule: "DPM++ 2M SDE Karras". */
+function parseSampler(fields: Fields): { sampler: string; scheduler: string } {
+  const given = parseText(fields, "sampler_name");
+  const trailing = schedulers.find((name) => given?.endsWith(` ${name}`));
+  const sampler = given?.slice(0, trailing && -trailing.length - 1) ?? inputDefaults.sampler;
+  if (given !== undefined && !samplers.some((name) => name === sampler)) {
+    throw unknownName("sampler_name", "unknown_sampler", "one of", samplers, given, sampler);
+  }
+  const scheduler = parseChoice(fields, "scheduler", schedulers, "unknown_scheduler");
+  if (trailing !== undefined && scheduler !== undefined && scheduler !== trailing) {
+    const message = `scheduler ${show(scheduler)} contradicts sampler_name ${show(given)}; send one schedule`;
+    throw new RefusedInput("scheduler", "unsupported", message);
+  }
+  return { sampler, scheduler: scheduler ?? trailing ?? inputDefaults.scheduler };
+}
+
+function parseSize(fields: Fields): { width: number; height: number } {
+  const [width, height] = [parseSide(fields, "width"), parseSide(fields, "height")];
+  const longer = width >= height ? "width" : "height";
+  if (width * height > inputLimits.pixels) {
+    const message = `width x height must be at most 2.4 megapixels (got ${show(width)} x ${show(height)})`;
+    throw new RefusedInput(longer, "too_large", message);
+  }
+  const [, most] = inputLimits.side;
+  if (Math.max(width, height) > most) {
+    const message = `${longer} must be at most ${most} (got ${Math.max(width, height)})`;
+    throw new RefusedInput(longer, "too_large", message);
   }
   return { width, height };
 }
 
-function parseSeed(value: unknown): number | undefined {
-  if (value === undefined || value === null) return undefined;
+function parseSide(fields: Fields, field: string): number {
+  const { sizeStep, side } = inputLimits;
+  const value = fields[field] ?? inputDefaults.side;
   const number = toNumber(value);
-  if (number === -1) return undefined;
-  if (!Number.isInteger(number) || number < 0 || number > inputLimits.seed) {
-    throw new RefusedInput("seed", "bad_seed", `seed must be -1 or 0..${inputLimits.seed} (got ${show(value)})`);
+  if (number > 0 && number % sizeStep === 0) return number;
+  let hint = "";
+  if (!Number.isNaN(number)) {
+    const below = Math.floor(number / sizeStep) * sizeStep;
+    const near = [below, below + sizeStep].map((at) => Math.min(Math.max(at, side[0]), side[1]));
+    hint = ` (nearest: ${[...new Set(near)].join(", ")})`;
   }
-  return number;
+  throw new RefusedInput(field, "bad_size", `${field} must be a multiple of ${sizeStep}${hint} (got ${show(value)})`);
+}
+
+function checkFixed(fields: Fields): void {
+  for (const [field, { accepted, reason }] of Object.entries(fixedFields)) {
+    const value = fields[field] ?? undefined;
+    if (value === undefined || accepted.some((one) => isSame(value, one))) continue;
+    const allowed = accepted.map(show).join(" or ") || "null";
+    throw new RefusedInput(field, "unsupported", `${field} must be ${allowed} (got ${show(value)}): ${reason}`);
+  }
+}
+
+function isSame(value: unknown, accepted: unknown): boolean {
+  if (typeof accepted === "number") return toNumber(value) === accepted;
+  return isObject(accepted) ? isObject(value) && Object.keys(value).length === 0 : value === accepted;
+}
+
+/** Refuses a checkpoint that is not there: the input's, or that of a preset it does not override. */
+function checkCheckpoint(fields: Fields, preset: string, { checkpoint, checkpointAliases }: Installed): void {
+  const withoutEnding = (name: string) => name.replace(/\.safetensors$/, "");
+  const names = [checkpoint, ...checkpointAliases].map(withoutEnding);
+  const given = parseText(fields, "checkpoint");
+  if (given !== undefined) {
+    if (names.includes(withoutEnding(given))) return;
+    throw unknownName("checkpoint", "unknown_checkpoint", "the installed", [checkpoint], given);
+  }
+  const needed = presets[preset]?.checkpoint;
+  if (needed !== undefined && !names.includes(needed)) {
+    throw presetNeeds(preset, "unknown_checkpoint", `checkpoint ${show(needed)}`, [checkpoint]);
+  }
+}
+
+/** Whether the input names LoRAs, or none, and so overrides the preset's. */
+function checkLoras(fields: Fields, installed: Installed): boolean {
+  const loras = fields["loras"] ?? undefined;
+  if (loras === undefined) return false;
+  if (!Array.isArray(loras)) throw wrongType("loras", "a list", loras);
+  const most = inputLimits.loras;
+  if (loras.length > most) {
+    throw new RefusedInput("loras", "too_many", `loras must hold at most ${most} (got ${loras.length})`);
+  }
+  const names = new Set<string>();
+  for (const [index, lora] of loras.entries()) names.add(checkLora(lora, `loras.${index}`, names, installed));
+  return true;
+}
+
+function checkLora(lora: unknown, place: string, before: ReadonlySet<string>, installed: Installed): string {
+  if (!isObject(lora)) throw wrongType(place, "an object", lora);
+  const path = `${place}.`;
+  const field = `${path}name`;
+  refuseUnknown(lora, ["name", "weight"], [], path);
+  const name = parseText(lora, "name", path);
+  if (name === undefined) throw new RefusedInput(field, "missing_field", `${field} is required`);
+  if (!installed.loras.includes(name)) {
+    throw unknownName(field, "unknown_lora", "one of the installed:", installed.loras, name);
+  }
+  if (before.has(name)) throw new RefusedInput(field, "unsupported", `${field} ${show(name)} is there twice`);
+  parseNumber(lora, "weight", inputLimits.loraWeight, false, path);
+  return name;
+}
+
+function checkPresetLoras(preset: string, { loras }: Installed): void {
+  const missing = presets[preset]?.loras.find((name) => !loras.includes(name));
+  if (missing !== undefined) throw presetNeeds(preset, "unknown_lora", `LoRA ${show(missing)}`, loras);
+}
+
+function presetNeeds(preset: string, code: string, needed: string, atHand: readonly string[]): RefusedInput {
+  const message = `generator_type ${show(preset)} needs the ${needed}; installed: ${oneOf(atHand)}`;
+  return new RefusedInput("generator_type", code, message);
 }
 
 function parseEncoding(response: unknown): Encoding {
-  if (typeof response !== "object" || response === null || Array.isArray(response)) return "both";
-  const encoding = (response as Record<string, unknown>)["encoding"] ?? "both";
-  if (encoding === "both" || encoding === "base64" || encoding === "url") return encoding;
-  throw new RefusedInput(
-    "response.encoding",
-    "unsupported",
-    `response.encoding must be "both", "base64" or "url" (got ${show(encoding)})`,
-  );
-}
-
-function toNumber(value: unknown): number {
-  if (typeof value === "number") return value;
-  return typeof value === "string" && /^-?\d+(?:\.\d+)?$/.test(value.trim()) ? Number(value) : Number.NaN;
-}
-
-/** The value received, in at most 80 characters. */
-function show(value: unknown): string {
-  const text = typeof value === "number" ? String(value) : (JSON.stringify(value) ?? String(value));
-  return text.length > 80 ? `${text.slice(0, 79)}…` : text;
+  if (response === undefined || response === null) return inputDefaults.encoding;
+  if (!isObject(response)) throw wrongType("response", "an object", response);
+  refuseUnknown(response, ["encoding"], [], "response.");
+  const value = response["encoding"] ?? inputDefaults.encoding;
+  const encoding = encodings.find((known) => known === value);
+  if (encoding !== undefined) return encoding;
+  const message = `response.encoding must be one of ${oneOf(encodings)} (got ${show(value)})`;
+  throw new RefusedInput("response.encoding", "unsupported", message);
 }

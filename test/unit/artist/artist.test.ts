@@ -197,7 +197,7 @@ describe("the input", () => {
     expect(await refuse(input)).toMatchObject({ status: "error", code: "bad_input" });
   });
 
-  it("may lie on each limit, be given as text, or hold null and fields nobody knows", async () => {
+  it("may lie on each limit, be given as text, hold null, or name what the stand-in cannot show", async () => {
     const output = await draw({
       prompt: `a cat ${"a".repeat(1994)}`,
       steps: "100",
@@ -208,11 +208,19 @@ describe("the input", () => {
       negative_prompt: null,
       scheduler: null,
       generator_type: "icon_3d",
-      loras: [{ name: "x" }],
-      checkpoint: "y",
-      hight: 3,
+      loras: [{ name: "geometric-logo" }],
+      checkpoint: "stand-in",
     });
     expect(infoOf(output)).toMatchObject({ steps: 100, width: 64, seed: 4_294_967_295, negative_prompt: "bad, ugly" });
+  });
+
+  it.each([
+    [{ hight: 3 }, "unknown_field", "hight"],
+    [{ checkpoint: "sdxl-base" }, "unknown_checkpoint", "checkpoint"],
+    [{ generator_type: "general_v6" }, "unknown_checkpoint", "generator_type"],
+    [{ loras: [{ name: "glass" }] }, "unknown_lora", "loras.0.name"],
+  ])("that asks for what is not there is refused: %j", async (fields, code, field) => {
+    expect(await refuse({ prompt: "a", ...fields })).toMatchObject({ status: "error", code, field });
   });
 
   it("names the nearest sizes and the value received", async () => {
