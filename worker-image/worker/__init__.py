@@ -1,0 +1,1 @@
+"""Text to transparent PNG: SDXL with LayerDiffuse."""

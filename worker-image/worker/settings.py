@@ -14,7 +14,7 @@ An empty variable counts as absent. Names of choices may be written in any case.
 | `DECODER_BATCH` | `auto` | auto, 8, 4, 2, 1 | decoder passes at once; auto: what free memory allows |
 | `COMPILE` | `off` | off, blocks | blocks: compile the UNet's repeated blocks at start |
 | `PNG_LEVEL` | `3` | 0..9 | effort of the PNG's compression (zlib) |
-| `MAX_RESULT_BYTES` | `10485760` | 1024..1073741824 | larger results are refused (`result_too_large`) |
+| `MAX_RESULT_BYTES` | `10000000` | 1024..1073741824 | larger results are refused (`result_too_large`) |
 | `JOB_TIMEOUT_S` | `300` | 1..86400 | seconds a job may take |
 | `CONCURRENCY` | `1` | 1..4 | jobs taken at once; they share the GPU one after the other |
 | `PROGRESS_INTERVAL_S` | `1` | 0..60 | seconds between two progress reports at least |
@@ -109,7 +109,7 @@ class Settings:
             decoder_batch=_DECODER_BATCHES[read.choice("DECODER_BATCH", tuple(_DECODER_BATCHES), "auto")],
             compile=read.choice("COMPILE", ("off", "blocks"), "off"),
             png_level=read.whole("PNG_LEVEL", 0, 9, 3),
-            max_result_bytes=read.whole("MAX_RESULT_BYTES", 1024, 1 << 30, 10 << 20),
+            max_result_bytes=read.whole("MAX_RESULT_BYTES", 1024, 1 << 30, 10_000_000),
             job_timeout_s=read.seconds("JOB_TIMEOUT_S", 1, 86_400, 300),
             concurrency=read.whole("CONCURRENCY", 1, 4, 1),
             progress_interval_s=read.seconds("PROGRESS_INTERVAL_S", 0, 60, 1),

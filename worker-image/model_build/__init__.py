@@ -1,0 +1,1 @@
+"""Build time only: from pinned downloads to a model directory that the worker loads."""
