@@ -1,6 +1,7 @@
 import ast
 import re
 import sys
+import sysconfig
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -120,7 +121,8 @@ def test_both_locks_agree() -> None:
 
 def test_these_tests_run_on_the_versions_of_the_image() -> None:
     installed: dict[str, str] = {}
-    for found in metadata.distributions():
+    # Of the environment alone: setuptools, once imported, adds packages of its own to the path.
+    for found in metadata.distributions(path=[sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]):
         installed[canonicalize_name(found.metadata["Name"])] = found.version
     locked = {name: entry for lock in reversed(LOCKS) for name, entry in read_lock(lock).items()}
     for name, entry in locked.items():
