@@ -289,7 +289,6 @@ def test_the_prediction_carries_no_gradient() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("sampler", ["DPM++ 2M SDE", "DPM++ 2M", "Euler", "Euler a"])
 def test_steps_on_cuda_do_not_wait_for_the_device(unet: UNet2DConditionModel, sampler: str) -> None:
     device = torch.device("cuda")

@@ -14,8 +14,6 @@ SHAPE = (4, 16, 24)
 SIGMAS = make_sigmas("Karras", 20)
 INTERVALS = list(itertools.pairwise(SIGMAS[:-1].tolist()))
 
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-
 
 def all_draws(kind: NoiseKind, seeds: list[int]) -> torch.Tensor:
     """Start and all 19 steps of a run: [20, B, 4, h, w]."""
@@ -152,7 +150,6 @@ def test_brownian_noise_is_accepted_where_torchsde_is_installed() -> None:
 
 
 @pytest.mark.gpu
-@needs_cuda
 def test_cuda_draws_equal_the_emulated_ones() -> None:
     shape = (4, 128, 128)
     device = torch.device("cuda")
@@ -162,7 +159,6 @@ def test_cuda_draws_equal_the_emulated_ones() -> None:
 
 
 @pytest.mark.gpu
-@needs_cuda
 @pytest.mark.parametrize("kind", ["gaussian", "brownian"])
 def test_cuda_steps_do_not_wait_for_the_device(kind: NoiseKind) -> None:
     noise = make_noise(kind, [1, 2], SHAPE, torch.device("cuda"), SIGMAS)
