@@ -251,7 +251,9 @@ describe("09-webhook", () => {
     letGo();
     await until(() => readdirSync(local.folder).length > 0);
     expect(readdirSync(local.folder)).toEqual([`${id}.png`]);
-    await until(() => local.png(`${id}.png`).hasAlpha);
+    // The file is there before all of its bytes are.
+    const saved = () => expect(local.png(`${id}.png`)).toMatchObject({ hasAlpha: true });
+    await vi.waitFor(saved, { timeout: 20_000, interval: 5 });
   });
 
   test("answers 401 without the secret and 400 to what is no job", async () => {
