@@ -9,6 +9,7 @@ import hashlib
 import http.client
 import os
 import re
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -143,7 +144,13 @@ class Transfer:
         except urllib.error.HTTPError as error:
             with error:
                 raise _refusal(url, error, partial) from error
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        except (
+            urllib.error.URLError,
+            http.client.HTTPException,
+            TimeoutError,
+            ConnectionError,
+            ssl.SSLError,
+        ) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
             raise _InterruptedTransfer(f"{type(error).__name__}: {reason}") from error
         if partial.size() < source.bytes:

@@ -1,5 +1,6 @@
 """Jobs of the RunPod SDK: the handler that it calls, and progress reports. The SDK is not imported here."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -73,6 +74,12 @@ def make_handler(
                 deliver=deliver,
                 on_progress=throttled(send, settings.progress_interval_s),
             )
+        except asyncio.CancelledError:
+            if service.failure is None:
+                raise
+            # The SDK ends the worker after a job that returns; the service discards this late answer.
+            config["refresh_worker"] = True
+            return service.failure.to_result()
         except WorkerError as error:
             if error.refresh_worker:
                 config["refresh_worker"] = True

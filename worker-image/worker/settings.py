@@ -20,7 +20,7 @@ An empty variable counts as absent. Names of choices may be written in any case.
 | `PROGRESS_INTERVAL_S` | `1` | 0..60 | seconds between two progress reports at least |
 | `WARM_UP_SIZE` | `1024` | 0..1536 | side of the picture drawn at start, pixels, a multiple of 64; 0: none |
 | `HOST` | `0.0.0.0` | an address | where the HTTP mode listens |
-| `PORT` | `8000` | 0..65535 | the HTTP mode's port; RunPod's load balancing sets it. 0: any free one |
+| `PORT` | `8000` | 0..65535 | the HTTP mode's port, `/ping` too. 0: any free one |
 | `PUBLIC_URL` | | an http(s) address | what file addresses begin with; absent: the request's own host |
 | `STORE_DIR` | `/tmp/layerdiffuse` | a path | where the HTTP mode keeps pictures |
 | `STORE_MAX_FILES` | `1000` | 1..1000000 | pictures kept |
