@@ -173,6 +173,14 @@ def test_latents_that_overflow_are_an_error_with_advice(tiny_model: Path) -> Non
     assert caught.value.code == "nan_latents"
 
 
+def test_transparency_that_overflows_is_an_error_rather_than_a_black_picture(tiny_model: Path) -> None:
+    pipeline = load(tiny_model)
+    with torch.no_grad():
+        pipeline.models.alpha_decoder.conv_out.bias.fill_(float("nan"))  # type: ignore[union-attr] # it has one
+    with pytest.raises(WorkerError, match="transparency overflowed"):
+        pipeline.render(request(pipeline), ignore_step)
+
+
 def test_warming_up_draws_and_can_be_turned_off(tiny_model: Path) -> None:
     drawn: list[object] = []
     for size in ("64", "0"):

@@ -8,6 +8,7 @@ from typing import Self
 
 import numpy as np
 import torch
+import torch._dynamo
 from numpy.typing import NDArray
 from torch import nn
 
@@ -80,6 +81,9 @@ class Pipeline:
         if settings.compile == "blocks":
             # The repeated blocks alone: most of the gain for a tenth of the compile time (diffusers'
             # documentation, "Regional compilation").
+            # All blocks share one code object: two widths, batches of 1 and 2, sizes and contexts. Beyond the
+            # limit, 8 by default, a job of another kind would fail rather than be compiled.
+            torch._dynamo.config.recompile_limit = 64
             models.unet.compile_repeated_blocks(fullgraph=True)
         return cls(models, settings, device)
 
@@ -143,6 +147,8 @@ class Pipeline:
                 self._decoder_latent(latent).to(self._dtype),
                 batch=self._decoder_batch(request.height, request.width),
             )
+            if not bool(torch.isfinite(decoded).all()):
+                raise WorkerError("nan_latents", "the picture's transparency overflowed; try another seed")
             rgba = to_rgba8(decoded)[0].cpu().numpy()
         return Rendered(rgba, self._model_name, self._model_hash, timings)
 
