@@ -8,7 +8,6 @@ from typing import Self
 
 import numpy as np
 import torch
-import torch._dynamo
 from numpy.typing import NDArray
 from torch import nn
 
@@ -83,7 +82,10 @@ class Pipeline:
             # documentation, "Regional compilation").
             # All blocks share one code object: two widths, batches of 1 and 2, sizes and contexts. Beyond the
             # limit, 8 by default, a job of another kind would fail rather than be compiled.
-            torch._dynamo.config.recompile_limit = 64
+            # Imported here: it takes time that only this setting needs.
+            from torch._dynamo import config as dynamo
+
+            dynamo.recompile_limit = 64
             models.unet.compile_repeated_blocks(fullgraph=True)
         return cls(models, settings, device)
 
