@@ -1,4 +1,5 @@
 import { type Operation, operations } from "../protocol/job.ts";
+import { limits } from "../protocol/limits.ts";
 import { Agenda } from "./agenda.ts";
 import { type Answer, type Call, errorAnswer, resetAnswer } from "./exchange.ts";
 import { Faults, spoil } from "./faults.ts";
@@ -7,12 +8,17 @@ import { Holds } from "./holds.ts";
 import type { Job } from "./job.ts";
 import { webhookText } from "./job-text.ts";
 import { Jobs } from "./jobs.ts";
+import type { LocalWorker } from "./local-worker.ts";
 import { notFoundAnswer, Operations } from "./operations.ts";
 import type { Settings } from "./options.ts";
+import { ProcessRunner } from "./process-worker.ts";
 import { RateLimits } from "./rate-limits.ts";
 import { Recorder } from "./recorder.ts";
 import { Webhooks } from "./webhooks.ts";
-import { WorkerPool } from "./workers.ts";
+import type { WorkerCommand } from "./worker-command.ts";
+import { isWorkerOperation, type WorkerOperation, workerOperations } from "./worker-operations.ts";
+import { type WorkerCall, WorkerSide } from "./worker-side.ts";
+import { WorkerPool, type WorkerRunner } from "./workers.ts";
 
 /** The endpoint without its ways in: calls in, answers out. */
 export class Endpoint {
@@ -25,12 +31,14 @@ export class Endpoint {
   readonly #webhooks: Webhooks;
   readonly #rates: RateLimits;
   readonly #operations: Operations;
+  readonly #workerSide: WorkerSide;
   readonly #recorder = new Recorder();
   readonly #inProgress = new Set<Promise<Answer>>();
   readonly faults = new Faults();
+  #url: string | undefined;
   #closed = false;
 
-  constructor(settings: Settings, worker: WorkerFunction) {
+  constructor(settings: Settings, worker: WorkerFunction | WorkerCommand | false) {
     const { clock, variants, maxWorkers, webhookFetch, onLog } = settings;
     this.#settings = settings;
     this.#agenda = new Agenda(clock);
@@ -40,14 +48,34 @@ export class Endpoint {
     this.#jobs = new Jobs(clock, this.#agenda, this.#background, settings, {
       queued: () => this.#pool.wake(),
       revoked: (attempt, stopWorker) => this.#pool.revoke(attempt, stopWorker),
+      forsaken: (attempt) => this.#pool.release(attempt),
       finished: (job) => this.#notify(job),
     });
-    const runner = new FunctionRunner(worker, settings);
-    this.#pool = new WorkerPool(clock, this.#agenda, this.#background, settings, this.#jobs, runner);
+    const createRunner = (pool: WorkerPool) => this.#createRunner(pool, worker);
+    // A process wants an address to ask for jobs.
+    const isOpen = typeof worker !== "object";
+    this.#pool = new WorkerPool(clock, this.#agenda, this.#background, settings, this.#jobs, createRunner, isOpen);
     this.#rates = new RateLimits(clock, settings.rates, () => this.#pool.running);
     this.#operations = new Operations(clock, this.#holds, this.#jobs, this.#pool, { variants, maxWorkers });
+    this.#workerSide = new WorkerSide(this.#holds, this.#pool, { mostBodyBytes: this.mostBodyBytes, onLog });
     this.faults.add(...settings.faults);
     this.#pool.wake();
+  }
+
+  /** What a socket should keep of a body: no operation takes a larger one. */
+  get mostBodyBytes(): number {
+    // A result comes with a few bytes around it.
+    return Math.max(limits.runSyncBodyBytes, this.#settings.resultLimit + 1024);
+  }
+
+  /** The endpoint can be reached, and so processes can ask it for jobs. */
+  listens(url: string): void {
+    this.#url = url;
+    this.#pool.open();
+  }
+
+  workers(): LocalWorker[] {
+    return this.#pool.workers();
   }
 
   get held(): number {
@@ -83,40 +111,58 @@ export class Endpoint {
     this.#agenda.close();
     this.#background.close();
     this.#webhooks.close();
-    this.#pool.close();
+    const workersEnded = this.#pool.close();
     this.#holds.close();
-    await Promise.allSettled(this.#inProgress);
+    await Promise.allSettled([workersEnded, ...this.#inProgress]);
+  }
+
+  #createRunner(pool: WorkerPool, worker: WorkerFunction | WorkerCommand | false): WorkerRunner | undefined {
+    if (worker === false) return undefined;
+    if (typeof worker === "function") return new FunctionRunner(pool, worker, this.#settings);
+    return new ProcessRunner(pool, worker, this.#settings, () => this.#url ?? "");
   }
 
   async #handle(call: Call): Promise<Answer> {
     const route = parsePath(call.pathname);
-    const operation = route.endpointId === undefined ? undefined : route.operation;
-    this.#record(call, operation, route.jobId);
+    const { operation } = route;
+    if (!isWorkerOperation(operation)) this.#record(call, operation, route.rest);
     const fault = this.faults.next(operation);
     if (fault === undefined) return this.#answer(call, route);
     return spoil(fault, call, this.#holds, () => this.#answer(call, route));
   }
 
-  async #answer(call: Call, { endpointId, operation, jobId }: Route): Promise<Answer> {
+  async #answer(call: Call, { endpointId, operation, rest }: Route): Promise<Answer> {
     const { variants } = this.#settings;
+    if (isWorkerOperation(operation) && endpointId === this.#settings.endpointId) {
+      return this.#answerWorker({ ...call, operation, rest });
+    }
     if (!this.#isAuthorized(call.headers["authorization"])) {
       return variants.authError === "json" ? errorAnswer(401, "unauthorized") : { status: 401, headers: {}, body: "" };
     }
     if (endpointId === undefined) return notFoundAnswer("not found", variants);
     if (endpointId !== this.#settings.endpointId) return notFoundAnswer("endpoint not found", variants);
-    if (operation === undefined) return notFoundAnswer("not found", variants);
+    if (operation === undefined || isWorkerOperation(operation)) return notFoundAnswer("not found", variants);
     const methods: readonly string[] = operations[operation];
-    if (!methods.includes(call.method)) {
-      const refusal = errorAnswer(405, "method not allowed");
-      return { ...refusal, headers: { ...refusal.headers, allow: methods.join(", ") } };
-    }
+    if (!methods.includes(call.method)) return wrongMethod(methods);
     const retryAfter = this.#rates.enter(operation);
     if (retryAfter > 0) return this.#tooMany(retryAfter);
     try {
-      return await this.#operations.perform(operation, { ...call, jobId });
+      return await this.#operations.perform(operation, { ...call, jobId: rest });
     } finally {
       this.#rates.leave(operation);
     }
+  }
+
+  #answerWorker(call: WorkerCall): Answer | Promise<Answer> {
+    const methods: readonly string[] = workerOperations[call.operation];
+    if (!methods.includes(call.method)) return wrongMethod(methods);
+    // A key in the user's own ~/.runpod/config.toml goes before the one a worker is given; its id is as hard to guess.
+    const [workerId = ""] = call.rest?.split("/") ?? [];
+    if (this.#pool.isOurs(workerId) || this.#isAuthorized(call.headers["authorization"])) {
+      return this.#workerSide.perform(call);
+    }
+    this.#settings.onLog(`worker ${workerId} is refused: its RUNPOD_AI_API_KEY is not this endpoint's key`);
+    return this.#workerSide.refuse(call, errorAnswer(401, "unauthorized"));
   }
 
   #isAuthorized(header: string | undefined): boolean {
@@ -151,20 +197,22 @@ export class Endpoint {
   }
 }
 
-interface Route {
-  readonly endpointId?: string;
-  readonly operation?: Operation;
-  readonly jobId?: string;
+function wrongMethod(methods: readonly string[]): Answer {
+  const refusal = errorAnswer(405, "method not allowed");
+  return { ...refusal, headers: { ...refusal.headers, allow: methods.join(", ") } };
 }
 
-/** Takes `/v2/{endpointId}/{operation}[/{jobId}]` apart. Everything behind the operation is the job's id, as clients do not encode it. */
+interface Route {
+  readonly endpointId: string | undefined;
+  readonly operation: Operation | WorkerOperation | undefined;
+  /** Everything behind the operation: for a client the job's id, as clients do not encode it. */
+  readonly rest: string | undefined;
+}
+
+/** Takes `/v2/{endpointId}/{operation}[/{rest}]` apart. */
 function parsePath(pathname: string): Route {
-  const [, endpointId, name, jobId] = /^\/v2\/([^/]+)(?:\/([^/]+)(?:\/(.+))?)?$/.exec(pathname) ?? [];
-  return {
-    ...(endpointId !== undefined && { endpointId }),
-    ...(isOperation(name) && { operation: name }),
-    ...(jobId !== undefined && { jobId }),
-  };
+  const [, endpointId, name, rest] = /^\/v2\/([^/]+)(?:\/([^/]+)(?:\/(.+))?)?$/.exec(pathname) ?? [];
+  return { endpointId, operation: isOperation(name) || isWorkerOperation(name) ? name : undefined, rest };
 }
 
 function isOperation(name: string | undefined): name is Operation {

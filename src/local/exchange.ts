@@ -11,6 +11,8 @@ export interface Call {
   readonly body: string;
   /** Size of the body as sent; `body` is empty where it went over {@link mostBodyBytes}. */
   readonly bodyBytes: number;
+  /** Whether the caller is on this computer. */
+  readonly isLocal: boolean;
   /** Aborts when the caller has gone. */
   readonly signal: AbortSignal;
 }
@@ -18,9 +20,11 @@ export interface Call {
 export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body: string;
+  readonly body: string | Uint8Array;
   /** How the connection breaks: before anything is sent, or half way through the body. */
   readonly broken?: "reset" | "cut";
+  /** Called where the caller had gone before the answer was written. */
+  readonly undelivered?: () => void;
 }
 
 export const resetAnswer: Answer = { status: 500, headers: {}, body: "", broken: "reset" };

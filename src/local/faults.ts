@@ -2,6 +2,7 @@ import { type Operation, operations } from "../protocol/job.ts";
 import { type Check, count, duration, fields, func, isRecord, nearest, oneOf } from "./checks.ts";
 import { type Answer, type Call, jsonAnswer, resetAnswer } from "./exchange.ts";
 import type { Holds } from "./holds.ts";
+import { isWorkerOperation, type WorkerOperation, workerOperations } from "./worker-operations.ts";
 
 /** What goes wrong. Exactly one of these is in each fault. */
 export type FaultEffect =
@@ -20,8 +21,8 @@ export type FaultEffect =
 
 /** A trouble to come, for the requests it fits. */
 export type Fault = FaultEffect & {
-  /** The operations it is for. Default: any request, known or not. */
-  operation?: Operation | Operation[];
+  /** The operations it is for, workers' among them. Default: any request of a client, known or not. */
+  operation?: Operation | WorkerOperation | (Operation | WorkerOperation)[];
   /** Fitting requests it lets through first. Default 0. */
   skip?: number;
   /** Requests it spoils, then it is used up. Default 1; `Infinity` for all. */
@@ -51,7 +52,8 @@ const checkFault = fields({
   when: oneOf(["before", "after"]),
 });
 
-interface ActiveFault {
+/** A fault that is not used up, with what is left of its counts. */
+export interface ActiveFault {
   readonly fault: Fault;
   skip: number;
   times: number;
@@ -75,8 +77,12 @@ export class Faults {
     this.#active = [];
   }
 
+  get active(): readonly ActiveFault[] {
+    return this.#active;
+  }
+
   /** The fault for a request; counts the request. */
-  next(operation: Operation | undefined): Fault | undefined {
+  next(operation: Operation | WorkerOperation | undefined): Fault | undefined {
     for (const active of this.#active) {
       if (!fits(active.fault, operation)) continue;
       if (active.skip > 0) {
@@ -106,8 +112,8 @@ export async function spoil(fault: Fault, call: Call, holds: Holds, perform: () 
   return resetAnswer;
 }
 
-function fits({ operation }: Fault, actual: Operation | undefined): boolean {
-  if (operation === undefined) return true;
+function fits({ operation }: Fault, actual: Operation | WorkerOperation | undefined): boolean {
+  if (operation === undefined) return !isWorkerOperation(actual);
   if (actual === undefined) return false;
   return Array.isArray(operation) ? operation.includes(actual) : operation === actual;
 }
@@ -122,7 +128,8 @@ function givenAnswer({ status, headers, body = "" }: Extract<FaultEffect, { resp
 
 function editedAnswer(truth: Answer, edit: (body: unknown) => unknown): Answer {
   const isJson = truth.headers["content-type"] === "application/json";
-  const changed = edit(isJson ? JSON.parse(truth.body) : truth.body);
+  const text = truth.body.toString();
+  const changed = edit(isJson ? JSON.parse(text) : text);
   return { ...truth, body: typeof changed === "string" ? changed : (JSON.stringify(changed) ?? "") };
 }
 
@@ -140,7 +147,8 @@ function checkEffect(fault: unknown): void {
 function checkOperation(value: unknown, name: string): void {
   for (const operation of Array.isArray(value) ? value : [value]) {
     if (typeof operation === "string" && Object.hasOwn(operations, operation)) continue;
-    const near = nearest(String(operation), Object.keys(operations));
+    if (isWorkerOperation(operation)) continue;
+    const near = nearest(String(operation), [...Object.keys(operations), ...Object.keys(workerOperations)]);
     throw new RangeError(`${name} has no "${String(operation)}"; did you mean "${near}"?`);
   }
 }

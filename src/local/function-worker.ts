@@ -1,7 +1,7 @@
 import { isRecord } from "./checks.ts";
 import type { Attempt, Report } from "./job.ts";
 import { UnserializableError, wireText } from "./wire-text.ts";
-import type { Ending, WorkerRunner } from "./workers.ts";
+import type { WorkerPool, WorkerRunner } from "./workers.ts";
 
 /** What a worker is handed: the job as `/job-take` gives it. */
 export interface WorkerJob {
@@ -49,18 +49,64 @@ export class WorkerLostError extends Error {
 /** The version of the Python library whose reports these are. */
 const runpodVersion = "1.12.0";
 
+/** How a worker comes out of a job: ready for the next, to be replaced, or dead. */
+type Ending = "free" | "replace" | "lost";
+
+/** Workers that are calls of a function, one job at a time each. */
 export class FunctionRunner implements WorkerRunner {
+  /** A function that does not obey its signal cannot be ended, only given up. */
+  readonly overrun = 0;
+  readonly #pool: WorkerPool;
   readonly #worker: WorkerFunction;
   readonly #aggregateStream: boolean;
   readonly #onLog: (line: string) => void;
 
-  constructor(worker: WorkerFunction, options: { aggregateStream: boolean; onLog: (line: string) => void }) {
+  constructor(
+    pool: WorkerPool,
+    worker: WorkerFunction,
+    options: { aggregateStream: boolean; onLog: (line: string) => void },
+  ) {
+    this.#pool = pool;
     this.#worker = worker;
     this.#aggregateStream = options.aggregateStream;
     this.#onLog = options.onLog;
   }
 
-  async run(attempt: Attempt): Promise<Ending> {
+  start(workerId: string): void {
+    const [attempt] = this.#pool.take(workerId, 1);
+    if (attempt === undefined) {
+      this.#pool.offer(workerId, 1, ([offered]) => {
+        if (offered !== undefined) this.#begin(offered);
+      });
+    } else {
+      this.#begin(attempt);
+    }
+  }
+
+  stop(workerId: string): void {
+    this.#pool.gone(workerId);
+  }
+
+  describe(): { log: readonly string[] } {
+    return { log: [] };
+  }
+
+  async close(): Promise<void> {}
+
+  #begin(attempt: Attempt): void {
+    // In a task of its own: whoever submits the job must not wait for what the worker does first.
+    queueMicrotask(async () => {
+      const { workerId } = attempt;
+      const ending = await this.#run(attempt);
+      if (ending === "lost") this.#pool.gone(workerId);
+      if (ending === "replace") this.#pool.replace(workerId, "refresh_worker");
+      this.#pool.release(attempt);
+      if (this.#pool.isOurs(workerId)) this.start(workerId);
+    });
+  }
+
+  /** Runs one job, reporting through the attempt. Never rejects. */
+  async #run(attempt: Attempt): Promise<Ending> {
     const { job } = attempt;
     if (job.input === "{}") {
       // The service drops an empty input from what it sends, and a worker drops a job without one, unreported.

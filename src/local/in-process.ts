@@ -14,19 +14,22 @@ export async function answerRequest(handle: Handle, request: Request): Promise<R
     headers: Object.fromEntries(request.headers),
     body: text,
     bodyBytes: Buffer.byteLength(text),
+    isLocal: true,
     signal: request.signal,
   });
+  if (request.signal.aborted) answer.undelivered?.();
   request.signal.throwIfAborted();
   if (answer.broken === "reset") throw brokenConnection("fetch failed", "ECONNRESET");
   const { status } = answer;
-  const hasBody = answer.body !== "" && status !== 204 && status !== 205 && status !== 304;
-  const body = !hasBody ? null : answer.broken === "cut" ? cutBody(answer.body) : answer.body;
+  const hasBody = answer.body.length > 0 && status !== 204 && status !== 205 && status !== 304;
+  const whole = typeof answer.body === "string" ? answer.body : new Blob([Uint8Array.from(answer.body)]);
+  const body = !hasBody ? null : answer.broken === "cut" ? cutBody(answer.body) : whole;
   return new Response(body, { status, headers: answer.headers });
 }
 
 /** Half of the text, then the error of a connection that ended too early. */
-function cutBody(text: string): ReadableStream<Uint8Array> {
-  const bytes = new TextEncoder().encode(text);
+function cutBody(body: string | Uint8Array): ReadableStream<Uint8Array> {
+  const bytes = Buffer.from(body);
   let sent = false;
   return new ReadableStream({
     pull(controller) {

@@ -17,6 +17,7 @@ import type { Fault } from "./faults.ts";
 import type { WorkerFunction } from "./function-worker.ts";
 import { answerRequest } from "./in-process.ts";
 import type { Job } from "./job.ts";
+import type { LocalWorker } from "./local-worker.ts";
 import { type LocalEndpointOptions, resolveOptions } from "./options.ts";
 import type { RecordedRequest } from "./recorder.ts";
 import { Listener } from "./serve.ts";
@@ -25,10 +26,13 @@ export type { Clock } from "../clock.ts";
 export type { Operation } from "../protocol/job.ts";
 export type { Fault, FaultEffect } from "./faults.ts";
 export { type WorkerContext, type WorkerFunction, type WorkerJob, WorkerLostError } from "./function-worker.ts";
+export type { LocalWorker } from "./local-worker.ts";
 export type { LocalEndpointOptions } from "./options.ts";
 export type { Rate, RateBucket } from "./rate-limits.ts";
 export type { RecordedRequest } from "./recorder.ts";
 export type { Variants } from "./variants.ts";
+export { type WorkerCommand, type WorkerEnvironmentOptions, workerEnvironment } from "./worker-command.ts";
+export type { WorkerOperation } from "./worker-operations.ts";
 
 /** A job as it stands. Times are the clock's. */
 export interface LocalJob {
@@ -52,14 +56,15 @@ export interface LocalEndpoint {
   fetch(input: Request | URL | string, init?: RequestInit): Promise<Response>;
   /**
    * Opens a socket, on a free port of `127.0.0.1` unless told otherwise, and answers the base URL for a
-   * client, `http://127.0.0.1:PORT/v2`. One socket at a time.
+   * client, `http://127.0.0.1:PORT/v2`. One socket at a time. Workers that are processes start from then on.
    */
   listen(port?: number, host?: string): Promise<string>;
   /** What {@link listen} answered; undefined while there is no socket. */
   readonly url: string | undefined;
   /**
-   * Answers what is held, aborts the workers' signals, ends all connections and timers. Afterwards every
-   * request finds the connection refused or broken. Calling it again does nothing more.
+   * Answers what is held, aborts the workers' signals, stops their processes, ends all connections and timers.
+   * Afterwards no process is left, and every request finds the connection refused or broken. Calling it again
+   * does nothing more.
    */
   close(): Promise<void>;
   /**
@@ -69,10 +74,12 @@ export interface LocalEndpoint {
   readonly held: number;
   /** The script of troubles. `add` puts faults behind those already there. */
   readonly faults: { add(...faults: Fault[]): void; clear(): void };
-  /** What arrived, the oldest first: the last 10 000 requests, or fewer where their bodies are large. */
+  /** What clients sent, the oldest first: the last 10 000 requests, or fewer where their bodies are large. */
   readonly requests: readonly RecordedRequest[];
   /** The jobs that are kept, in the order of their arrival. */
   jobs(): LocalJob[];
+  /** The workers there are, and the last few that have gone. */
+  workers(): LocalWorker[];
 }
 
 /**
@@ -92,7 +99,7 @@ export function createLocalEndpoint(options: LocalEndpointOptions = {}): LocalEn
   async function listen(port = 0, host = "127.0.0.1"): Promise<string> {
     if (closing !== undefined) throw new Error("the local endpoint is closed; create another one");
     if (listener !== undefined) throw new Error(`the local endpoint listens already${url ? `, at ${url}` : ""}`);
-    const opening = new Listener(handle);
+    const opening = new Listener(handle, endpoint.mostBodyBytes);
     listener = opening;
     let origin: string;
     try {
@@ -106,6 +113,7 @@ export function createLocalEndpoint(options: LocalEndpointOptions = {}): LocalEn
       throw new Error("the local endpoint was closed while it began to listen");
     }
     url = `${origin}/v2`;
+    endpoint.listens(url);
     return url;
   }
 
@@ -135,6 +143,7 @@ export function createLocalEndpoint(options: LocalEndpointOptions = {}): LocalEn
       return endpoint.requests;
     },
     jobs: () => Array.from(endpoint.jobs(), snapshot),
+    workers: () => endpoint.workers(),
   };
 }
 

@@ -11,6 +11,8 @@ export interface Job extends Submission {
   /** Place in the order of arrival. */
   readonly order: number;
   readonly createdAt: number;
+  /** The beginning of the input's JSON text, for people to tell jobs apart by. */
+  readonly summary: string;
   status: JobStatus;
   /** When it last entered the queue, other than by re-dispatch. */
   queuedAt: number;
@@ -48,13 +50,16 @@ export interface Report {
   /** Whether `error` is text; the service does not take other errors for a failure. */
   isErrorText?: boolean;
   isStream?: boolean;
+  /** Whether the report was too large to be read at all. */
+  isOversized?: boolean;
 }
 
 /** Who carries out what an attempt reports. */
 interface JobKeeper {
   addChunk(job: Job, text: string): void;
-  finish(job: Job, report: Report): void;
-  lose(attempt: Attempt): void;
+  finish(job: Job, report: Report): boolean;
+  startLease(attempt: Attempt): void;
+  handBack(attempt: Attempt): void;
 }
 
 /** One worker's hold on one job. Whatever it says after the job went on without it is ignored. */
@@ -63,8 +68,10 @@ export class Attempt {
   readonly workerId: string;
   readonly #keeper: JobKeeper;
   readonly #stop = new AbortController();
-  /** Timers of the attempt: the execution time-out, and the lease once nobody holds the job. */
-  readonly appointments: Appointment[] = [];
+  /** When its execution time-out is noticed. */
+  timeout: Appointment | undefined;
+  /** When the job goes on without this worker, unless it is heard of before. */
+  lease: Appointment | undefined;
 
   constructor(keeper: JobKeeper, job: Job, workerId: string) {
     this.#keeper = keeper;
@@ -90,13 +97,24 @@ export class Attempt {
     if (this.isCurrent) this.#keeper.addChunk(this.job, text);
   }
 
-  finish(report: Report): void {
-    if (this.isCurrent) this.#keeper.finish(this.job, report);
+  /** Ends the job; answers whether its result was taken whole. One over the limit of results is dropped. */
+  finish(report: Report): boolean {
+    return !this.isCurrent || this.#keeper.finish(this.job, report);
   }
 
   /** Says that nothing will be reported: the lease runs out, then the job goes out again or fails. */
   lose(): void {
-    if (this.isCurrent) this.#keeper.lose(this);
+    if (this.isCurrent) this.#keeper.startLease(this);
+  }
+
+  /** Says that the worker was heard to hold the job: its lease begins anew. */
+  renew(): void {
+    if (this.isCurrent) this.#keeper.startLease(this);
+  }
+
+  /** Says that the job never reached the worker: it goes back to where it waited. */
+  handBack(): void {
+    if (this.isCurrent) this.#keeper.handBack(this);
   }
 
   /** Aborts {@link signal}; from now on nothing the worker says counts. */

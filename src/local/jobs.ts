@@ -15,6 +15,8 @@ export interface JobEvents {
   queued(): void;
   /** A worker no longer holds its job; `stopWorker` where the service ends the worker with it. */
   revoked(attempt: Attempt, stopWorker: boolean): void;
+  /** The lease of a job ran out: its worker no longer counts as holding it. */
+  forsaken(attempt: Attempt): void;
   /** COMPLETED or FAILED: the states a webhook hears of. */
   finished(job: Job): void;
 }
@@ -69,6 +71,7 @@ export class Jobs {
       sync,
       order: this.#order++,
       createdAt: now,
+      summary: beginning(submission.input),
       status: "IN_QUEUE",
       queuedAt: now,
       startedAt: undefined,
@@ -112,8 +115,7 @@ export class Jobs {
     const attempt = new Attempt(this, job, workerId);
     job.attempt = attempt;
     const allowed = job.executionTimeout ?? this.#rules.executionTimeout;
-    const timeout = this.#agenda.add(allowed + this.#rules.executionTimeoutLag, () => this.#timeOut(job));
-    attempt.appointments.push(timeout);
+    attempt.timeout = this.#agenda.add(allowed + this.#rules.executionTimeoutLag, () => this.#timeOut(job));
     return attempt;
   }
 
@@ -128,15 +130,15 @@ export class Jobs {
     this.#wake(job, true);
   }
 
-  finish(job: Job, report: Report): void {
+  /** Answers whether the result was kept; one over the limit is dropped. */
+  finish(job: Job, report: Report): boolean {
     const { variants, resultLimit } = this.#rules;
     job.output = report.output;
     if (report.isStream && report.output === "[]" && variants.streamOutput === "absent") job.output = undefined;
-    if (
-      job.output !== undefined &&
-      job.output.length * 3 > resultLimit &&
-      Buffer.byteLength(job.output) > resultLimit
-    ) {
+    const isRefused =
+      report.isOversized ||
+      (job.output !== undefined && job.output.length * 3 > resultLimit && Buffer.byteLength(job.output) > resultLimit);
+    if (isRefused) {
       this.#rules.onLog(
         `job ${job.id}: result over ${resultLimit} bytes refused, as the service does; no output is kept`,
       );
@@ -145,22 +147,26 @@ export class Jobs {
     const failed = report.error !== undefined && (report.isErrorText || variants.objectError === "FAILED");
     job.error = failed ? report.error : undefined;
     this.#end(job, failed ? "FAILED" : "COMPLETED");
+    return !isRefused;
   }
 
-  lose(attempt: Attempt): void {
+  startLease(attempt: Attempt): void {
+    this.#agenda.cancel(attempt.lease);
+    attempt.lease = this.#agenda.add(this.#rules.lease, () => this.#forsake(attempt));
+  }
+
+  handBack(attempt: Attempt): void {
     const { job } = attempt;
-    const appointment = this.#agenda.add(this.#rules.lease, () => {
-      if (job.retries >= 1) {
-        this.#fail(job, `job timed out after ${job.retries} retries`);
-        return;
-      }
-      job.retries++;
-      this.counts.retried++;
-      this.#dropAttempt(job);
-      // The service shows IN_PROGRESS throughout, also while the job waits for its next worker.
-      this.#enqueue(job, true);
-    });
-    attempt.appointments.push(appointment);
+    this.#dropAttempt(job);
+    // A job that had gone out before counts as running while it waits, see #forsake.
+    if (job.retries === 0) {
+      this.#count(job, -1);
+      job.status = "IN_QUEUE";
+      this.#count(job, 1);
+      job.startedAt = undefined;
+      job.workerId = undefined;
+    }
+    this.#enqueueFirst(job);
   }
 
   /** Cancels a job that has not ended; answers whether it did. */
@@ -219,11 +225,34 @@ export class Jobs {
     return () => job.waiters?.delete(waiter);
   }
 
-  #enqueue(job: Job, first = false): void {
+  #enqueue(job: Job): void {
     const list = job.lowPriority ? this.#low : this.#normal;
-    job.place = { list, link: first ? list.unshift(job) : list.push(job) };
-    if (!first) this.#count(job, 1);
+    job.place = { list, link: list.push(job) };
+    this.#count(job, 1);
     this.#events.queued();
+  }
+
+  /** For a job that had been handed out, and so is counted already. */
+  #enqueueFirst(job: Job): void {
+    const list = job.lowPriority ? this.#low : this.#normal;
+    job.place = { list, link: list.unshift(job) };
+    this.#events.queued();
+  }
+
+  /** Goes on without a worker that is not heard of any more: once by sending the job out again. */
+  #forsake(attempt: Attempt): void {
+    const { job } = attempt;
+    if (job.retries >= 1) {
+      this.#fail(job, `job timed out after ${job.retries} retries`);
+      this.#events.forsaken(attempt);
+      return;
+    }
+    job.retries++;
+    this.counts.retried++;
+    this.#dropAttempt(job);
+    this.#events.forsaken(attempt);
+    // The service shows IN_PROGRESS throughout, also while the job waits for its next worker.
+    this.#enqueueFirst(job);
   }
 
   #leaveQueue(job: Job): void {
@@ -285,7 +314,8 @@ export class Jobs {
 
   #dropAttempt(job: Job): void {
     if (job.attempt === undefined) return;
-    for (const appointment of job.attempt.appointments) this.#agenda.cancel(appointment);
+    this.#agenda.cancel(job.attempt.timeout);
+    this.#agenda.cancel(job.attempt.lease);
     job.attempt = undefined;
   }
 
@@ -316,4 +346,9 @@ export class Jobs {
       if (!chunk || waiter.chunks) waiter.wake();
     }
   }
+}
+
+/** A copy: a part of a string would keep the whole of it in memory. */
+function beginning(text: string): string {
+  return Buffer.from(text.slice(0, 200)).toString();
 }

@@ -6,6 +6,7 @@ import type { Fault } from "./faults.ts";
 import type { WorkerFunction } from "./function-worker.ts";
 import type { Rate, RateBucket } from "./rate-limits.ts";
 import { defaultVariants, type Variants, variantValues } from "./variants.ts";
+import type { WorkerCommand } from "./worker-command.ts";
 
 /** Options of {@link createLocalEndpoint}. Times are milliseconds of `clock`, sizes bytes; `Infinity` means never or no limit. */
 export interface LocalEndpointOptions {
@@ -13,9 +14,13 @@ export interface LocalEndpointOptions {
   endpointId?: string;
   /** The key to be sent, bare or after `Bearer`; `false` accepts any and none. Default `"local"`. */
   apiKey?: string | false;
-  /** What runs the jobs, one at a time for each worker. Default: the built-in stand-in artist. */
-  worker?: WorkerFunction;
-  /** Whether a streaming job's final `output` is the list of all it yielded. Default `false`. */
+  /**
+   * What runs the jobs: a function, one job at a time for each worker; a command that starts a process, which
+   * takes its jobs over the wire once the endpoint listens; or `false` for none, so that jobs wait for workers
+   * that come by themselves. Default: the built-in stand-in artist.
+   */
+  worker?: WorkerFunction | WorkerCommand | false;
+  /** Whether a streaming function's final `output` is the list of all it yielded; a process decides by itself. Default `false`. */
   aggregateStream?: boolean;
 
   /** Most workers at once; 0 lets all jobs wait. Default 3. */
@@ -26,6 +31,13 @@ export interface LocalEndpointOptions {
   coldStart?: number;
   /** How long a worker without a job stays up. Default 5 000. */
   idleTimeout?: number;
+  /** From the start of a process until it first asks for a job, before it is taken to be broken. Default 420 000. */
+  initTimeout?: number;
+  /**
+   * From SIGTERM to SIGKILL when a process is stopped, and how long one may go on with a job whose time was over.
+   * Default 10 000.
+   */
+  stopTimeout?: number;
   /** How long a job must wait before a worker is started for it. Default 0. */
   queueDelay?: number;
   /** No GPU to be had: workers stay `throttled`, for that long before each cold start or for good. Default `false`. */
@@ -46,6 +58,12 @@ export interface LocalEndpointOptions {
   /** Largest result in bytes of JSON; a larger one is dropped, and the job COMPLETED without output. Default 20 MiB. */
   resultLimit?: number;
 
+  /**
+   * A folder for what shall survive a restart: queued and finished jobs are there again, and those that ran go out
+   * again. One endpoint at a time may use it. It wants Node 22.13 or newer. Default: memory only.
+   */
+  data?: string;
+
   /** Rate limits that differ from the service's, by operation; `false` switches all off. */
   rates?: { readonly [Name in RateBucket]?: Rate } | false;
   /** Troubles to come, in order. */
@@ -64,8 +82,9 @@ export interface LocalEndpointOptions {
 }
 
 /** The options with nothing left open but the worker. */
-export type Settings = Required<Omit<LocalEndpointOptions, "worker" | "variants">> & {
-  worker: WorkerFunction | undefined;
+export type Settings = Required<Omit<LocalEndpointOptions, "worker" | "variants" | "data">> & {
+  worker: WorkerFunction | WorkerCommand | false | undefined;
+  data: string | undefined;
   variants: Variants;
 };
 
@@ -92,18 +111,44 @@ const variantChecks: { readonly [Name in keyof Variants]: Check } = {
   queueLimit: oneOf(variantValues.queueLimit),
 };
 
+const textWithoutNul = text(/^[^\0]*$/, "text without NUL");
+
+const workerCommand = fields({
+  command: (value, name) => {
+    const parts: unknown[] = Array.isArray(value) ? value : [value];
+    for (const part of parts) textWithoutNul(part, name);
+    if (typeof parts[0] !== "string" || parts[0].trim() === "") {
+      throw new TypeError(`${name} must be a command line, or a list of a program and its arguments`);
+    }
+  },
+  cwd: textWithoutNul,
+  env: (value, name) => {
+    if (!isRecord(value)) throw new TypeError(`${name} must be an object of texts`);
+    for (const [key, item] of Object.entries(value)) textWithoutNul(item, `${name}.${key}`);
+  },
+});
+
 const pathSegment = text(/^[A-Za-z0-9_-]+$/, "text of letters, digits, - and _");
 
 /** Every option has its check: a new one cannot be forgotten here. */
 const optionChecks: { readonly [Name in keyof Required<LocalEndpointOptions>]: Check } = {
   endpointId: pathSegment,
   apiKey: literalOr([false], text(/^\S+$/, "false or text without spaces")),
-  worker: func,
+  worker: (value, name) => {
+    if (isRecord(value)) {
+      workerCommand(value, name);
+      if (value["command"] === undefined) throw new TypeError(`${name} must have a command`);
+    } else if (value !== false && typeof value !== "function") {
+      throw new TypeError(`${name} must be a function, { command } or false`);
+    }
+  },
   aggregateStream: bool,
   maxWorkers: wholeNumber,
   minWorkers: wholeNumber,
   coldStart: duration(),
   idleTimeout: duration(),
+  initTimeout: duration(),
+  stopTimeout: duration(),
   queueDelay: duration(),
   throttled: literalOr([true, false], duration()),
   crashLoop: bool,
@@ -113,6 +158,7 @@ const optionChecks: { readonly [Name in keyof Required<LocalEndpointOptions>]: C
   runRetention: duration(),
   runSyncRetention: duration(),
   resultLimit: duration(),
+  data: text(/./, "the path of a folder"),
   rates: literalOr(
     [false],
     fields({ run: rate, runsync: rate, status: rate, stream: rate, cancel: rate, "purge-queue": rate, requests: rate }),
@@ -152,6 +198,8 @@ export function resolveOptions(options: LocalEndpointOptions): Settings {
     minWorkers,
     coldStart: options.coldStart ?? 0,
     idleTimeout: options.idleTimeout ?? 5_000,
+    initTimeout: options.initTimeout ?? service.initTimeout,
+    stopTimeout: options.stopTimeout ?? 10_000,
     queueDelay: options.queueDelay ?? 0,
     throttled: options.throttled ?? false,
     crashLoop: options.crashLoop ?? false,
@@ -162,6 +210,7 @@ export function resolveOptions(options: LocalEndpointOptions): Settings {
     runSyncRetention: options.runSyncRetention ?? service.runSyncRetention,
     // Documented as the limit of a body, and seen near it for results.
     resultLimit: options.resultLimit ?? limits.runSyncBodyBytes,
+    data: options.data,
     rates: options.rates ?? {},
     faults: options.faults ?? [],
     variants: { ...defaultVariants, ...definedOf(options.variants ?? {}) },

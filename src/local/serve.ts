@@ -1,6 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { limits } from "../protocol/limits.ts";
 import type { Answer, Call } from "./exchange.ts";
 
 type Handle = (call: Call) => Promise<Answer>;
@@ -14,9 +13,12 @@ export class Listener {
   readonly #answering = new Set<Promise<void>>();
   #opening: Promise<void> = Promise.resolve();
 
-  constructor(handle: Handle) {
+  /** @param mostBodyBytes The largest body that is kept; of a larger one only the size is. */
+  constructor(handle: Handle, mostBodyBytes: number) {
     this.#server = createServer((request, response) => {
-      const answering = answerRequest(handle, request, response).finally(() => this.#answering.delete(answering));
+      const answering = answerRequest(handle, request, response, mostBodyBytes).finally(() =>
+        this.#answering.delete(answering),
+      );
       this.#answering.add(answering);
     });
     // An idle connection that the server closes just as a request comes in would look like a fault.
@@ -54,7 +56,12 @@ export class Listener {
   }
 }
 
-async function answerRequest(handle: Handle, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answerRequest(
+  handle: Handle,
+  request: IncomingMessage,
+  response: ServerResponse,
+  mostBodyBytes: number,
+): Promise<void> {
   const left = new AbortController();
   const closed = new Promise<void>((resolve) => {
     response.once("close", () => {
@@ -62,7 +69,7 @@ async function answerRequest(handle: Handle, request: IncomingMessage, response:
       resolve();
     });
   });
-  const body = await readBody(request);
+  const body = await readBody(request, mostBodyBytes);
   if (body === undefined) return;
   const [pathname = "/", query = ""] = splitOnce(request.url ?? "/", "?");
   const answer = await handle({
@@ -72,9 +79,13 @@ async function answerRequest(handle: Handle, request: IncomingMessage, response:
     headers: textHeaders(request),
     body: body.text,
     bodyBytes: body.bytes,
+    isLocal: isLoopback(request.socket.remoteAddress),
     signal: left.signal,
   });
-  if (response.destroyed) return;
+  if (response.destroyed) {
+    answer.undelivered?.();
+    return;
+  }
   if (answer.broken === "reset") {
     request.socket.resetAndDestroy();
     return;
@@ -87,20 +98,24 @@ async function answerRequest(handle: Handle, request: IncomingMessage, response:
     response.end(bytes);
   }
   await closed;
+  if (!response.writableFinished) answer.undelivered?.();
 }
 
 /**
  * The body as text, empty where it is larger than any operation takes: then the rest is still read, since
  * a caller that is cut off while sending would not see the answer. Undefined when the caller breaks off.
  */
-async function readBody(request: IncomingMessage): Promise<{ text: string; bytes: number } | undefined> {
+async function readBody(
+  request: IncomingMessage,
+  mostBodyBytes: number,
+): Promise<{ text: string; bytes: number } | undefined> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   try {
     for await (const data of request) {
       const chunk: Buffer = data;
       bytes += chunk.length;
-      if (bytes <= limits.runSyncBodyBytes) chunks.push(chunk);
+      if (bytes <= mostBodyBytes) chunks.push(chunk);
       else chunks.length = 0;
     }
   } catch {
@@ -121,6 +136,10 @@ function textHeaders(request: IncomingMessage): Record<string, string> {
 function splitOnce(text: string, separator: string): [string, string?] {
   const place = text.indexOf(separator);
   return place < 0 ? [text] : [text.slice(0, place), text.slice(place + 1)];
+}
+
+function isLoopback(address: string | undefined): boolean {
+  return address !== undefined && /^(::1|(::ffff:)?127\.\d+\.\d+\.\d+)$/.test(address);
 }
 
 function isNetworkAddress(address: AddressInfo | string | null): address is AddressInfo {

@@ -4,18 +4,23 @@ import type { WireHealth } from "../protocol/job.ts";
 import type { Agenda, Appointment } from "./agenda.ts";
 import type { Attempt } from "./job.ts";
 import type { Jobs } from "./jobs.ts";
+import type { LocalWorker } from "./local-worker.ts";
 
-/** How a worker comes out of a job: ready for the next, to be replaced, or dead. */
-export type Ending = "free" | "replace" | "lost";
-
-/** A kind of worker. The pool decides how many there are and who gets which job; this runs them. */
+/** A kind of worker that the pool can start. What it has to say it says by calling the pool. */
 export interface WorkerRunner {
-  /** Brings a worker up; resolves when it can take jobs. Absent where there is nothing to bring up. */
-  start?(workerId: string): Promise<void>;
-  /** Runs one job, reporting through the attempt. Never rejects. */
-  run(attempt: Attempt): Promise<Ending>;
-  /** Ends a worker, idle or not. */
-  stop?(workerId: string): void;
+  /**
+   * How long a worker may go on with a job whose time was over before it is ended, in milliseconds; 0 for
+   * one that cannot be ended, which is given up at once.
+   */
+  readonly overrun: number;
+  /** Brings a worker up. It is up with its first {@link WorkerPool.take}. */
+  start(workerId: string): void;
+  /** Ends a worker that has no job; {@link WorkerPool.gone} follows, now or later. */
+  stop(workerId: string): void;
+  /** What a person may want to know of a worker. */
+  describe(workerId: string): { readonly pid?: number; readonly log: readonly string[] };
+  /** Ends all workers, and resolves when nothing is left of them. */
+  close(): Promise<void>;
 }
 
 export interface PoolRules {
@@ -23,19 +28,51 @@ export interface PoolRules {
   readonly minWorkers: number;
   readonly coldStart: number;
   readonly idleTimeout: number;
+  readonly initTimeout: number;
   readonly queueDelay: number;
+  readonly lease: number;
   readonly throttled: boolean | number;
   readonly crashLoop: boolean;
+  readonly onLog: (line: string) => void;
+}
+
+/** Room for jobs in a worker. */
+interface Offer {
+  readonly most: number;
+  readonly accept: (attempts: Attempt[]) => void;
 }
 
 interface Worker {
   readonly id: string;
-  state: "throttled" | "initializing" | "unhealthy" | "idle" | "running";
-  attempt: Attempt | undefined;
-  appointment: Appointment | undefined;
+  /** Whether the pool started it; others came by themselves, and cannot be ended. */
+  readonly isOurs: boolean;
+  readonly startedAt: number;
+  state: LocalWorker["state"];
+  /** What it holds, jobs included that were taken from it and that it has not let go yet. */
+  readonly attempts: Set<Attempt>;
+  offer: Offer | undefined;
+  /** For the order among those that offer: the one that worked last is warm, and lets the others go. */
+  workedAt: number;
+  /** Starts in a row that came to nothing. */
+  failures: number;
+  problem: string | undefined;
+  /** No more jobs: it goes when it has let go of what it holds. */
+  isLeaving: boolean;
+  hasPinged: boolean;
+  /** The next step of its start, the end of its idling, or, for one that is not ours, of its silence. */
+  endAppointment: (() => void) | undefined;
 }
 
-/** Starts workers when jobs wait, hands them jobs, and stops those that idle. */
+/** After so many starts in a row that came to nothing a worker is unhealthy. */
+const mostFailures = 3;
+
+/** Between an unhealthy worker's tries, so that mended code is noticed. */
+const healingPause = 30_000;
+
+/** How many workers that have gone are remembered. */
+const mostGone = 5;
+
+/** Starts workers when jobs wait, hands jobs to those that have room, and stops those that idle. */
 export class WorkerPool {
   readonly #clock: Clock;
   readonly #agenda: Agenda;
@@ -43,50 +80,201 @@ export class WorkerPool {
   readonly #idleAgenda: Agenda;
   readonly #rules: PoolRules;
   readonly #jobs: Jobs;
-  readonly #runner: WorkerRunner;
-  readonly #workers = new Set<Worker>();
-  /** The one that worked last is at the end, and gets the next job, so that the others can go. */
-  readonly #idle: Worker[] = [];
+  readonly #runner: WorkerRunner | undefined;
+  readonly #workers = new Map<string, Worker>();
+  readonly #gone: LocalWorker[] = [];
+  /** Workers with an offer, the one that worked last at the end. */
+  readonly #offering: Worker[] = [];
+  #ours = 0;
   #starting = 0;
   #running = 0;
   #scaling: Appointment | undefined;
+  #isOpen: boolean;
   #closed = false;
+  /** From the start of a worker until it takes jobs; what is set counts for workers that start from then on. */
+  coldStart: number;
 
-  constructor(clock: Clock, agenda: Agenda, idleAgenda: Agenda, rules: PoolRules, jobs: Jobs, runner: WorkerRunner) {
+  /**
+   * @param createRunner Makes what starts workers; undefined: none is started, and jobs wait for those that come.
+   * @param isOpen Whether workers may start already; else {@link open} says so.
+   */
+  constructor(
+    clock: Clock,
+    agenda: Agenda,
+    idleAgenda: Agenda,
+    rules: PoolRules,
+    jobs: Jobs,
+    createRunner: (pool: WorkerPool) => WorkerRunner | undefined,
+    isOpen: boolean,
+  ) {
     this.#clock = clock;
     this.#agenda = agenda;
     this.#idleAgenda = idleAgenda;
     this.#rules = rules;
     this.#jobs = jobs;
-    this.#runner = runner;
+    this.#runner = createRunner(this);
+    this.#isOpen = isOpen;
+    this.coldStart = rules.coldStart;
   }
 
+  /** How many workers have a job. */
   get running(): number {
     return this.#running;
+  }
+
+  /** Lets workers start: there is an address now that they can ask for jobs. */
+  open(): void {
+    this.#isOpen = true;
+    this.wake();
   }
 
   /** Hands out what waits, and starts workers for the rest. */
   wake(): void {
     if (this.#closed) return;
-    for (let worker = this.#idle.at(-1); worker !== undefined; worker = this.#idle.at(-1)) {
-      const attempt = this.#jobs.take(worker.id);
-      if (attempt === undefined) break;
-      this.#idle.pop();
-      this.#run(worker, attempt);
+    for (let worker = this.#offering.at(-1); worker?.offer !== undefined; worker = this.#offering.at(-1)) {
+      const { offer } = worker;
+      const attempts = this.#give(worker, offer.most);
+      if (attempts.length === 0) break;
+      this.#offering.pop();
+      worker.offer = undefined;
+      offer.accept(attempts);
     }
     this.#scale();
   }
 
-  /** A job was taken from its worker; where `stopWorker`, the worker goes with it. */
-  revoke(attempt: Attempt, stopWorker: boolean): void {
-    if (!stopWorker) return;
-    for (const worker of this.#workers) {
-      if (worker.attempt === attempt) {
-        this.#remove(worker);
-        this.wake();
-        return;
+  // What workers and their runners say.
+
+  /** A worker asks for jobs, and gets those that wait, at most `most`. Its first asking says that it is up. */
+  take(workerId: string, most: number): Attempt[] {
+    const worker = this.#arrived(workerId);
+    return worker === undefined || worker.isLeaving ? [] : this.#give(worker, most);
+  }
+
+  /** A worker that got nothing waits for jobs to come; answers how to withdraw. A later offer takes an earlier one's place. */
+  offer(workerId: string, most: number, accept: (attempts: Attempt[]) => void): () => void {
+    const worker = this.#workers.get(workerId);
+    if (worker === undefined || worker.isLeaving || this.#closed) return () => {};
+    this.#withdraw(worker)?.accept([]);
+    const offer: Offer = { most, accept };
+    worker.offer = offer;
+    let place = this.#offering.length;
+    while (place > 0 && (this.#offering[place - 1]?.workedAt ?? 0) > worker.workedAt) place--;
+    this.#offering.splice(place, 0, worker);
+    return () => {
+      if (worker.offer === offer) this.#withdraw(worker);
+    };
+  }
+
+  /** What a worker holds by that id, whether or not its word still counts. */
+  held(workerId: string, jobId: string): Attempt | undefined {
+    for (const attempt of this.#workers.get(workerId)?.attempts ?? []) if (attempt.job.id === jobId) return attempt;
+    return undefined;
+  }
+
+  /** The id of the job a worker holds, where it is one alone. */
+  onlyJob(workerId: string): string | undefined {
+    const [attempt, ...others] = this.#workers.get(workerId)?.attempts ?? [];
+    return others.length === 0 ? attempt?.job.id : undefined;
+  }
+
+  /** Whether a worker takes no more jobs, having been stopped or never been one of ours that lives. */
+  isLeaving(workerId: string): boolean {
+    return this.#workers.get(workerId)?.isLeaving ?? false;
+  }
+
+  /** Whether the pool itself started the worker, and so knows it without a key. */
+  isOurs(workerId: string): boolean {
+    return this.#workers.get(workerId)?.isOurs ?? false;
+  }
+
+  /** A worker tells what it holds; answers the ids of those it should have let go. */
+  ping(workerId: string, held: readonly string[]): string[] {
+    const worker = this.#workers.get(workerId);
+    if (worker === undefined) return [];
+    worker.hasPinged = true;
+    this.#heard(worker);
+    const overdue: string[] = [];
+    for (const attempt of [...worker.attempts]) {
+      const isListed = held.includes(attempt.job.id);
+      if (attempt.isCurrent) {
+        if (isListed) attempt.renew();
+      } else if (isListed) {
+        overdue.push(attempt.job.id);
+      } else {
+        this.release(attempt);
       }
     }
+    return overdue;
+  }
+
+  /** A worker says that it holds nothing: what was taken from it has been let go. */
+  holdsNothing(workerId: string): void {
+    for (const attempt of [...(this.#workers.get(workerId)?.attempts ?? [])]) {
+      if (!attempt.isCurrent) this.release(attempt);
+    }
+  }
+
+  /** A worker let go of a job, in whatever way. */
+  release(attempt: Attempt): void {
+    const worker = this.#workers.get(attempt.workerId);
+    if (worker?.attempts.delete(attempt) && worker.attempts.size === 0) this.#rest(worker);
+  }
+
+  /** Has a worker go once it holds nothing, and another come where there is need. */
+  replace(workerId: string, why: string): void {
+    const worker = this.#workers.get(workerId);
+    if (worker === undefined || worker.isLeaving) return;
+    if (!worker.isOurs) {
+      this.#rules.onLog(`worker ${workerId} should be replaced (${why}): start it anew, it was not started from here`);
+      return;
+    }
+    worker.isLeaving = true;
+    this.#withdraw(worker)?.accept([]);
+    if (worker.attempts.size === 0) this.#stop(worker);
+  }
+
+  /** A worker has something to tell of its own trouble. */
+  complain(workerId: string, problem: string): void {
+    const worker = this.#workers.get(workerId);
+    if (worker !== undefined) worker.problem = problem;
+    this.#rules.onLog(`worker ${workerId} is unhealthy: ${problem}`);
+  }
+
+  /** A worker is no more; `problem` unless it went in good order. What it held is lost. */
+  gone(workerId: string, problem?: string): void {
+    const worker = this.#workers.get(workerId);
+    if (worker === undefined) return;
+    if (worker.state === "initializing" && !worker.isLeaving && !this.#closed) {
+      this.#failed(worker, worker.problem ?? problem ?? "it ended before it asked for a job");
+      return;
+    }
+    if (problem !== undefined && !worker.isLeaving) this.#rules.onLog(`worker ${workerId} ${problem}`);
+    for (const attempt of worker.attempts) attempt.lose();
+    this.#forget(worker, problem);
+    this.wake();
+  }
+
+  // What the endpoint says.
+
+  /** A job was taken from its worker; `stopWorker` where the worker must not go on with it. */
+  revoke(attempt: Attempt, stopWorker: boolean): void {
+    const worker = this.#workers.get(attempt.workerId);
+    if (!stopWorker || !worker?.isOurs || this.#runner === undefined || !worker.attempts.has(attempt)) return;
+    const end = () => {
+      if (!worker.attempts.delete(attempt)) return;
+      this.#rules.onLog(`job ${attempt.job.id}: worker ${worker.id} does not let go of it and is stopped`);
+      worker.isLeaving = true;
+      this.#stop(worker);
+      this.wake();
+    };
+    if (this.#runner.overrun > 0) {
+      this.#agenda.add(this.#runner.overrun, end);
+      return;
+    }
+    // There is nothing to be ended: a function goes on, and nobody listens.
+    worker.isLeaving = true;
+    this.#stop(worker);
+    this.wake();
   }
 
   /**
@@ -95,32 +283,38 @@ export class WorkerPool {
    */
   health(): WireHealth["workers"] {
     const counts = { idle: 0, initializing: 0, ready: 0, running: 0, throttled: 0, unhealthy: 0 };
-    for (const worker of this.#workers) counts[worker.state]++;
+    for (const { state } of this.#workers.values()) if (state !== "stopping" && state !== "gone") counts[state]++;
     if (counts.throttled === 0 && counts.unhealthy === 0) {
-      counts.idle += Math.max(0, this.#rules.maxWorkers - this.#workers.size);
+      counts.idle += Math.max(0, this.#rules.maxWorkers - this.#ours);
     }
     counts.ready = counts.idle;
     return counts;
   }
 
-  /** Aborts what runs and stops all workers. */
-  close(): void {
+  /** The workers there are, and the last few that have gone. */
+  workers(): LocalWorker[] {
+    return [...this.#gone, ...Array.from(this.#workers.values(), (worker) => this.#snapshot(worker))];
+  }
+
+  /** Aborts what runs, stops all workers, and resolves when nothing is left of them. */
+  async close(): Promise<void> {
     this.#closed = true;
-    for (const worker of this.#workers) {
-      worker.attempt?.abort("the endpoint was closed");
-      this.#runner.stop?.(worker.id);
+    for (const worker of this.#workers.values()) {
+      for (const attempt of worker.attempts) attempt.abort("the endpoint was closed");
+      this.#withdraw(worker)?.accept([]);
     }
+    await this.#runner?.close();
     this.#workers.clear();
-    this.#idle.length = 0;
   }
 
   #scale(): void {
     this.#agenda.cancel(this.#scaling);
     this.#scaling = undefined;
-    while (this.#workers.size < Math.min(this.#rules.minWorkers, this.#rules.maxWorkers)) this.#start();
+    if (this.#runner === undefined || !this.#isOpen) return;
+    while (this.#ours < Math.min(this.#rules.minWorkers, this.#rules.maxWorkers)) this.#start();
     let wanted = 0;
     for (const job of this.#jobs.scalable) {
-      if (this.#workers.size >= this.#rules.maxWorkers) return;
+      if (this.#ours >= this.#rules.maxWorkers) return;
       const left = job.queuedAt + this.#rules.queueDelay - this.#clock.now();
       if (left > 0) {
         this.#scaling = this.#agenda.add(left, () => this.#scale());
@@ -132,90 +326,196 @@ export class WorkerPool {
   }
 
   #start(): void {
-    const worker: Worker = {
-      id: randomUUID().replaceAll("-", "").slice(0, 14),
-      state: "throttled",
-      attempt: undefined,
-      appointment: undefined,
-    };
-    this.#workers.add(worker);
+    const worker = this.#add(randomUUID().replaceAll("-", "").slice(0, 14), true, "throttled");
+    this.#ours++;
     this.#starting++;
     const { throttled } = this.#rules;
     if (throttled === true) return;
     this.#after(worker, throttled === false ? 0 : throttled, () => this.#initialize(worker));
   }
 
+  #add(id: string, isOurs: boolean, state: Worker["state"]): Worker {
+    const worker: Worker = {
+      id,
+      isOurs,
+      startedAt: this.#clock.now(),
+      state,
+      attempts: new Set(),
+      offer: undefined,
+      workedAt: 0,
+      failures: 0,
+      problem: undefined,
+      isLeaving: false,
+      hasPinged: false,
+      endAppointment: undefined,
+    };
+    this.#workers.set(id, worker);
+    return worker;
+  }
+
   #initialize(worker: Worker): void {
     worker.state = "initializing";
-    this.#after(worker, this.#rules.coldStart, () => {
+    worker.problem = undefined;
+    this.#after(worker, this.coldStart, () => {
       if (this.#rules.crashLoop) {
         worker.state = "unhealthy";
         return;
       }
-      if (this.#runner.start === undefined) {
-        this.#ready(worker);
-        return;
-      }
-      this.#runner.start(worker.id).then(
-        () => this.#ready(worker),
-        () => {
-          worker.state = "unhealthy";
-        },
-      );
+      this.#appoint(worker, this.#agenda, this.#rules.initTimeout, () => {
+        worker.problem = `it did not ask for a job within ${this.#rules.initTimeout} ms`;
+        worker.failures = mostFailures;
+        this.#runner?.stop(worker.id);
+      });
+      this.#runner?.start(worker.id);
     });
   }
 
   #after(worker: Worker, milliseconds: number, next: () => void): void {
     if (milliseconds === 0) next();
-    else worker.appointment = this.#agenda.add(milliseconds, next);
+    else this.#appoint(worker, this.#agenda, milliseconds, next);
   }
 
-  #ready(worker: Worker): void {
-    if (!this.#workers.has(worker)) return;
-    this.#starting--;
-    this.#free(worker);
-  }
-
-  #free(worker: Worker): void {
-    const attempt = this.#jobs.take(worker.id);
-    if (attempt !== undefined) {
-      this.#run(worker, attempt);
-      return;
+  /** A worker is heard of that asks for jobs. Undefined where there is no such worker any more. */
+  #arrived(workerId: string): Worker | undefined {
+    let worker = this.#workers.get(workerId);
+    if (this.#closed) return undefined;
+    if (worker === undefined) {
+      this.#rules.onLog(`worker ${workerId} has come by itself`);
+      worker = this.#add(workerId, false, "initializing");
+    } else if (worker.state === "initializing" && worker.isOurs) {
+      this.#starting--;
+      worker.failures = 0;
     }
-    worker.state = "idle";
-    worker.attempt = undefined;
-    this.#idle.push(worker);
-    worker.appointment = this.#idleAgenda.add(this.#rules.idleTimeout, () => {
-      if (this.#workers.size > this.#rules.minWorkers) this.#remove(worker);
+    if (worker.state === "initializing") this.#rest(worker);
+    this.#heard(worker);
+    return worker;
+  }
+
+  /** A worker that nobody here started goes when nothing is heard of it for a lease. */
+  #heard(worker: Worker): void {
+    if (worker.isOurs) return;
+    this.#appoint(worker, this.#idleAgenda, this.#rules.lease, () => {
+      // Busy without a ping it cannot be heard: then only the job's own clock can tell.
+      const isBusy = !worker.hasPinged && [...worker.attempts].some((attempt) => attempt.isCurrent);
+      if (worker.offer !== undefined || isBusy) this.#heard(worker);
+      else this.gone(worker.id, "is not heard of any more");
     });
   }
 
-  #run(worker: Worker, attempt: Attempt): void {
-    this.#idleAgenda.cancel(worker.appointment);
-    worker.appointment = undefined;
-    if (worker.state !== "running") this.#running++;
-    worker.state = "running";
-    worker.attempt = attempt;
-    // In a task of its own: whoever submits the job must not wait for what the worker does first.
-    queueMicrotask(async () => {
-      const ending = await this.#runner.run(attempt);
-      if (!this.#workers.has(worker)) return;
-      if (ending === "free") {
-        this.#running--;
-        worker.state = "idle";
-        this.#free(worker);
-      } else {
-        this.#remove(worker);
-        this.wake();
+  #give(worker: Worker, most: number): Attempt[] {
+    const attempts: Attempt[] = [];
+    for (let attempt = this.#jobs.take(worker.id); attempt !== undefined; attempt = this.#jobs.take(worker.id)) {
+      attempts.push(attempt);
+      worker.attempts.add(attempt);
+      // One that pings is known to hold the job only as long as it says so.
+      if (worker.hasPinged) attempt.renew();
+      if (attempts.length >= most) break;
+    }
+    if (attempts.length > 0 && worker.state !== "running") {
+      worker.state = "running";
+      this.#running++;
+      if (worker.isOurs) this.#endAppointment(worker);
+    }
+    return attempts;
+  }
+
+  /** A worker holds nothing: it idles, or goes if it was to go. */
+  #rest(worker: Worker): void {
+    if (worker.state === "running") this.#running--;
+    worker.workedAt = this.#clock.now();
+    if (worker.isLeaving) {
+      this.#stop(worker);
+      return;
+    }
+    worker.state = "idle";
+    if (!worker.isOurs) return;
+    this.#appoint(worker, this.#idleAgenda, this.#rules.idleTimeout, () => {
+      if (this.#ours > this.#rules.minWorkers) this.replace(worker.id, "idle");
+    });
+  }
+
+  /** It stays among the workers until its runner says that it is gone: its place, and its GPU, are taken until then. */
+  #stop(worker: Worker): void {
+    if (worker.state === "stopping") return;
+    if (worker.state === "running") this.#running--;
+    this.#endAppointment(worker);
+    worker.state = "stopping";
+    this.#runner?.stop(worker.id);
+  }
+
+  #failed(worker: Worker, problem: string): void {
+    worker.failures++;
+    worker.problem = problem;
+    this.#endAppointment(worker);
+    if (!this.#isWanted()) {
+      this.#starting--;
+      this.#forget(worker, problem);
+      return;
+    }
+    if (worker.failures < mostFailures) {
+      this.#rules.onLog(`worker ${worker.id} did not start and is started again: ${problem}`);
+      this.#initialize(worker);
+      return;
+    }
+    this.#rules.onLog(
+      `worker ${worker.id} is unhealthy, ${worker.failures} starts came to nothing; the next is tried in ${healingPause / 1_000} s: ${problem}`,
+    );
+    worker.state = "unhealthy";
+    this.#appoint(worker, this.#agenda, healingPause, () => {
+      if (this.#isWanted()) this.#initialize(worker);
+      else {
+        this.#starting--;
+        this.#forget(worker, problem);
       }
     });
   }
 
-  #remove(worker: Worker): void {
-    this.#workers.delete(worker);
+  /** Whether there is need of a worker that does not come up. */
+  #isWanted(): boolean {
+    return this.#jobs.scalable.size > 0 || this.#ours <= this.#rules.minWorkers;
+  }
+
+  #withdraw(worker: Worker): Offer | undefined {
+    const { offer } = worker;
+    if (offer === undefined) return undefined;
+    worker.offer = undefined;
+    this.#offering.splice(this.#offering.indexOf(worker), 1);
+    return offer;
+  }
+
+  #forget(worker: Worker, problem: string | undefined): void {
+    this.#withdraw(worker)?.accept([]);
+    this.#endAppointment(worker);
     if (worker.state === "running") this.#running--;
-    const place = this.#idle.indexOf(worker);
-    if (place >= 0) this.#idle.splice(place, 1);
-    this.#runner.stop?.(worker.id);
+    if (worker.isOurs) this.#ours--;
+    this.#workers.delete(worker.id);
+    const { problem: told, ...last } = this.#snapshot(worker);
+    const why = told ?? (worker.isLeaving ? undefined : problem);
+    this.#gone.push({ ...last, state: "gone", jobs: [], ...(why !== undefined && { problem: why }) });
+    if (this.#gone.length > mostGone) this.#gone.shift();
+  }
+
+  #appoint(worker: Worker, agenda: Agenda, milliseconds: number, run: () => void): void {
+    this.#endAppointment(worker);
+    const appointment = agenda.add(milliseconds, run);
+    worker.endAppointment = () => agenda.cancel(appointment);
+  }
+
+  #endAppointment(worker: Worker): void {
+    worker.endAppointment?.();
+    worker.endAppointment = undefined;
+  }
+
+  #snapshot({ id, state, startedAt, attempts, problem, isOurs }: Worker): LocalWorker {
+    const { pid, log } = (isOurs && this.#runner?.describe(id)) || { pid: undefined, log: [] };
+    return {
+      id,
+      state,
+      startedAt,
+      jobs: Array.from(attempts, ({ job }) => job.id),
+      ...(pid !== undefined && { pid }),
+      log,
+      ...(problem !== undefined && { problem }),
+    };
   }
 }

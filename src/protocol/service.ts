@@ -17,6 +17,9 @@ export const service = {
   /** A job whose worker does not report goes out again once after this long, then fails. */
   lease: 40_000,
 
+  /** A worker that does not get up within this time is unhealthy. */
+  initTimeout: 420_000,
+
   /** Requests per window and at once, by operation. */
   rateWindow: 10_000,
   rates: {

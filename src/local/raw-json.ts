@@ -1,0 +1,92 @@
+/**
+ * The fields of a JSON object as the texts they stand in, nothing parsed: integers above 2⁵³ and the
+ * bare `NaN` and `Infinity` that Python writes stay what they are. Undefined where the text is no object.
+ */
+export function rawFields(text: string): Map<string, string> | undefined {
+  const fields = new Map<string, string>();
+  const start = skipSpace(text, 0);
+  if (text[start] !== "{") return undefined;
+  const end = scanObject(text, start, 0, fields);
+  return end >= 0 && skipSpace(text, end) === text.length ? fields : undefined;
+}
+
+/** Deeper nesting than a worker can make: Python gives up near a thousand levels. */
+const deepest = 1_000;
+
+const scalar = /-?(?:Infinity|(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)|NaN|true|false|null/y;
+const space = /[ \t\r\n]*/y;
+
+// Each of these begins at a value's first character and answers the place behind it, or -1.
+
+function scanValue(text: string, start: number, depth: number): number {
+  switch (text[start]) {
+    case '"':
+      return scanString(text, start);
+    case "{":
+      return scanObject(text, start, depth);
+    case "[":
+      return scanArray(text, start, depth);
+    default:
+      scalar.lastIndex = start;
+      return scalar.test(text) ? scalar.lastIndex : -1;
+  }
+}
+
+function scanObject(text: string, start: number, depth: number, fields?: Map<string, string>): number {
+  if (depth > deepest) return -1;
+  let at = skipSpace(text, start + 1);
+  if (text[at] === "}") return at + 1;
+  for (;;) {
+    const keyEnd = text[at] === '"' ? scanString(text, at) : -1;
+    if (keyEnd < 0) return -1;
+    const colon = skipSpace(text, keyEnd);
+    if (text[colon] !== ":") return -1;
+    const valueStart = skipSpace(text, colon + 1);
+    const valueEnd = scanValue(text, valueStart, depth + 1);
+    if (valueEnd < 0) return -1;
+    if (fields !== undefined) fields.set(keyOf(text.slice(at, keyEnd)), text.slice(valueStart, valueEnd));
+    at = skipSpace(text, valueEnd);
+    if (text[at] === "}") return at + 1;
+    if (text[at] !== ",") return -1;
+    at = skipSpace(text, at + 1);
+  }
+}
+
+function scanArray(text: string, start: number, depth: number): number {
+  if (depth > deepest) return -1;
+  let at = skipSpace(text, start + 1);
+  if (text[at] === "]") return at + 1;
+  for (;;) {
+    const end = scanValue(text, at, depth + 1);
+    if (end < 0) return -1;
+    at = skipSpace(text, end);
+    if (text[at] === "]") return at + 1;
+    if (text[at] !== ",") return -1;
+    at = skipSpace(text, at + 1);
+  }
+}
+
+/** Jumps from quote to quote: an image of megabytes is one step. */
+function scanString(text: string, start: number): number {
+  for (let end = text.indexOf('"', start + 1); end >= 0; end = text.indexOf('"', end + 1)) {
+    let slashes = 0;
+    while (text[end - 1 - slashes] === "\\") slashes++;
+    if (slashes % 2 === 0) return end + 1;
+  }
+  return -1;
+}
+
+function skipSpace(text: string, start: number): number {
+  space.lastIndex = start;
+  space.test(text);
+  return space.lastIndex;
+}
+
+function keyOf(text: string): string {
+  try {
+    return String(JSON.parse(text));
+  } catch {
+    // A bad escape: no key that anyone reads.
+    return text;
+  }
+}

@@ -1,0 +1,219 @@
+import { type Answer, type Call, errorAnswer, jsonAnswer } from "./exchange.ts";
+import type { Holds } from "./holds.ts";
+import type { Attempt, Report } from "./job.ts";
+import { rawFields } from "./raw-json.ts";
+import type { WorkerOperation } from "./worker-operations.ts";
+import type { WorkerPool } from "./workers.ts";
+
+/**
+ * How long an empty poll is held. The service's time is unknown; the worker gives up after 90 s, and one
+ * that is answered at once polls tens of times a second.
+ */
+const pollHold = 30_000;
+
+/** The same for a poll that nothing will come of: long enough that it does not spin. */
+const uselessHold = 500;
+
+/** More than a worker that means it would ask for at once. */
+const mostBatch = 1_000;
+
+export interface WorkerCall extends Call {
+  readonly operation: WorkerOperation;
+  /** The rest of the path after the operation. */
+  readonly rest: string | undefined;
+}
+
+/**
+ * The worker's side of the wire, as runpod-python 1.12.0 speaks it. The endpoint alone decides what becomes
+ * of a job: what a worker posts for one that went on without it is answered 200 and ignored, since a worker
+ * takes any other answer for a lost result.
+ */
+export class WorkerSide {
+  readonly #holds: Holds;
+  readonly #pool: WorkerPool;
+  readonly #mostBodyBytes: number;
+  readonly #onLog: (line: string) => void;
+  /** By worker: jobs it has yet to be told to stop. */
+  readonly #stops = new Map<string, Set<string>>();
+  /** By worker: what wakes its job-stop poll. */
+  readonly #stopPolls = new Map<string, () => void>();
+
+  constructor(holds: Holds, pool: WorkerPool, rules: { mostBodyBytes: number; onLog: (line: string) => void }) {
+    this.#holds = holds;
+    this.#pool = pool;
+    this.#mostBodyBytes = rules.mostBodyBytes;
+    this.#onLog = rules.onLog;
+  }
+
+  perform(call: WorkerCall): Answer | Promise<Answer> {
+    const [workerId, jobId] = splitOnce(call.rest ?? "");
+    if (workerId === "") return errorAnswer(404, "the path names no worker");
+    switch (call.operation) {
+      case "job-take":
+        return this.#take(call, workerId, 1);
+      case "job-take-batch":
+        return this.#take(call, workerId, batchSize(call));
+      case "job-stop":
+        return this.#stop(call, workerId);
+      case "job-done":
+        return this.#done(call, workerId, jobId ?? "");
+      case "job-stream":
+        return this.#stream(call, workerId, jobId ?? "");
+      case "ping":
+        return this.#ping(call, workerId);
+    }
+  }
+
+  /** What a caller is told who is not let in: late, since a worker asks again at once, for ever. */
+  async refuse(call: Call, answer: Answer): Promise<Answer> {
+    await this.#holds.park({ milliseconds: uselessHold, signal: call.signal });
+    return answer;
+  }
+
+  async #take(call: WorkerCall, workerId: string, most: number): Promise<Answer> {
+    if (call.signal.aborted) return noContent;
+    if (this.#pool.isLeaving(workerId)) return this.refuse(call, noContent);
+    if (call.query.get("job_in_progress") === "0") this.#pool.holdsNothing(workerId);
+    let attempts = this.#pool.take(workerId, most);
+    if (attempts.length === 0) {
+      await this.#holds.park({
+        milliseconds: pollHold,
+        signal: call.signal,
+        subscribe: (wake) =>
+          this.#pool.offer(workerId, most, (offered) => {
+            attempts = offered;
+            wake();
+          }),
+      });
+    }
+    const undelivered = () => {
+      for (const attempt of [...attempts].reverse()) {
+        attempt.handBack();
+        this.#pool.release(attempt);
+      }
+    };
+    // Woken and left in the same moment: nobody is there to read the answer.
+    if (call.signal.aborted) undelivered();
+    if (call.signal.aborted || attempts.length === 0) return noContent;
+    for (const attempt of attempts) {
+      attempt.signal.addEventListener("abort", () => this.#tellToStop(attempt), { once: true });
+    }
+    const texts = attempts.map(takenJobText);
+    const text = call.operation === "job-take-batch" ? `[${texts.join(",")}]` : texts.join("");
+    return { ...jsonAnswer(200, text), undelivered };
+  }
+
+  async #stop(call: WorkerCall, workerId: string): Promise<Answer> {
+    let ids = this.#takeStops(workerId);
+    if (ids.length === 0) {
+      await this.#holds.park({
+        milliseconds: this.#pool.isLeaving(workerId) ? uselessHold : pollHold,
+        signal: call.signal,
+        subscribe: (wake) => {
+          this.#stopPolls.set(workerId, wake);
+          return () => {
+            if (this.#stopPolls.get(workerId) === wake) this.#stopPolls.delete(workerId);
+          };
+        },
+      });
+      if (!call.signal.aborted) ids = this.#takeStops(workerId);
+    }
+    if (ids.length === 0) return noContent;
+    return {
+      ...jsonAnswer(200, JSON.stringify({ jobsToStop: ids })),
+      undelivered: () => this.#addStops(workerId, ids),
+    };
+  }
+
+  #done(call: WorkerCall, workerId: string, jobId: string): Answer {
+    const attempt = this.#pool.held(workerId, jobId);
+    const isOversized = call.bodyBytes > this.#mostBodyBytes;
+    const fields = isOversized ? new Map<string, string>() : rawFields(call.body);
+    if (fields === undefined) {
+      this.#onLog(`job ${jobId}: worker ${workerId} reported what is no JSON object; it is ignored`);
+      return taken;
+    }
+    if (attempt === undefined) return taken;
+    if (fields.get("status") === '"IN_PROGRESS"') {
+      attempt.progress(fields.get("output") ?? "null");
+      return taken;
+    }
+    const isKept = attempt.finish({
+      ...readReport(fields),
+      isStream: call.query.get("isStream") === "true",
+      isOversized,
+    });
+    if (fields.get("stopPod") === "true") this.#pool.replace(workerId, "refresh_worker");
+    this.#pool.release(attempt);
+    return isKept ? taken : errorAnswer(400, "bad request: body: exceeded max body size");
+  }
+
+  #stream(call: WorkerCall, workerId: string, jobId: string): Answer {
+    const text = rawFields(call.body)?.get("output");
+    if (text !== undefined) this.#pool.held(workerId, jobId)?.chunk(text);
+    return taken;
+  }
+
+  #ping(call: WorkerCall, workerId: string): Answer {
+    if (call.query.get("status") === "unhealthy") {
+      const check = call.query.get("check") ?? "a check";
+      this.#pool.complain(workerId, `its check ${check} failed: ${call.query.get("reason") ?? "no reason given"}`);
+    }
+    const held = call.query.get("job_id")?.split(",") ?? [];
+    // A stop that came before the job was begun was dropped by the worker, so it is sent until it is obeyed.
+    this.#addStops(workerId, this.#pool.ping(workerId, held));
+    return taken;
+  }
+
+  #tellToStop({ workerId, job }: Attempt): void {
+    this.#addStops(workerId, [job.id]);
+  }
+
+  #addStops(workerId: string, ids: readonly string[]): void {
+    if (ids.length === 0) return;
+    const stops = this.#stops.get(workerId) ?? new Set<string>();
+    this.#stops.set(workerId, stops);
+    for (const id of ids) stops.add(id);
+    this.#stopPolls.get(workerId)?.();
+  }
+
+  #takeStops(workerId: string): string[] {
+    const stops = this.#stops.get(workerId);
+    this.#stops.delete(workerId);
+    // What the worker has let go of meanwhile may be another attempt by now.
+    return [...(stops ?? [])].filter((id) => this.#pool.held(workerId, id)?.isCurrent === false);
+  }
+}
+
+const noContent: Answer = { status: 204, headers: {}, body: "" };
+const taken: Answer = jsonAnswer(200, "{}");
+
+/** A job as a worker takes it. The service drops an input that is empty, and so does this. */
+function takenJobText({ job }: Attempt): string {
+  const fields = [`"id":${JSON.stringify(job.id)}`];
+  if (job.input !== "{}") fields.push(`"input":${job.input}`);
+  if (job.webhook !== undefined) fields.push(`"webhook":${JSON.stringify(job.webhook)}`);
+  if (job.s3Config !== undefined) fields.push(`"s3Config":${JSON.stringify(job.s3Config)}`);
+  if (job.retries > 0) fields.push(`"retries":${job.retries}`);
+  return `{${fields.join(",")}}`;
+}
+
+function readReport(fields: ReadonlyMap<string, string>): Report {
+  const output = fields.get("output");
+  const error = fields.get("error");
+  const hasError = error !== undefined && !["null", '""', "false", "0"].includes(error);
+  return {
+    ...(output !== undefined && { output }),
+    ...(hasError && { error, isErrorText: error.startsWith('"') }),
+  };
+}
+
+function batchSize({ query }: Call): number {
+  const size = Number(query.get("batch_size"));
+  return Number.isInteger(size) && size > 0 ? Math.min(size, mostBatch) : 1;
+}
+
+function splitOnce(path: string): [string, string?] {
+  const place = path.indexOf("/");
+  return place < 0 ? [path] : [path.slice(0, place), path.slice(place + 1)];
+}
