@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from worker.alpha_decoder import (
     SIDEWAYS,
     UPRIGHT,
-    TransparentDecoder,
     Variant,
     decode_alpha,
     decoder_batch_for,
     fourth_smallest_,
     to_rgba8,
 )
+from worker.transparent_decoder import TransparentDecoder
 
 RELEASED = json.loads((Path(__file__).parent / "transparent_decoder_keys.json").read_text())
 TINY = {"channels": (8, 8, 16, 16, 16, 16, 16), "layers_per_block": 1, "norm_groups": 4}

@@ -72,6 +72,8 @@ def test_the_builder_is_given_only_what_is_copied() -> None:
     [
         ("handler.py", False),
         ("worker/assets/clip_merges.txt", False),
+        ("loras/some style.safetensors", False),
+        ("some style.safetensors", True),
         ("worker/__pycache__/png.cpython-312.pyc", True),
         ("worker/.env", True),
         (".env", True),

@@ -1,11 +1,12 @@
 import hashlib
 import io
 import json
+import ssl
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.client import HTTPMessage
+from http.client import HTTPMessage, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -209,6 +210,30 @@ def test_an_interrupted_transfer_goes_on_where_it_broke_off(command: Command) ->
     assert command.target.read_bytes() == CONTENT
     assert command.server.requests[1].headers["Range"] == "bytes=100000-"
     assert command.server.requests[1].headers["If-Range"] == ETAG
+    assert command.waits_s == [1.0]
+
+
+def test_a_tls_stream_that_breaks_goes_on_where_it_broke_off(
+    command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read = HTTPResponse.read
+    broken: list[HTTPResponse] = []
+
+    def read_until_the_record_is_bad(response: HTTPResponse, count: int | None = None) -> bytes:
+        if not broken:
+            broken.append(response)
+            return read(response, 100_000)
+        if response is broken[0]:
+            # An OSError without a number of the system's; elsewhere such are the disk's.
+            raise ssl.SSLError(1, "[SSL: DECRYPTION_FAILED_OR_BAD_RECORD_MAC] decryption failed")
+        return read(response, count)
+
+    monkeypatch.setattr(HTTPResponse, "read", read_until_the_record_is_bad)
+
+    assert command.run() == 0, capsys.readouterr().err
+
+    assert command.target.read_bytes() == CONTENT
+    assert [request.headers.get("Range") for request in command.server.requests] == [None, "bytes=100000-"]
     assert command.waits_s == [1.0]
 
 

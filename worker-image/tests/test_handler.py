@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.fake_renderer import PATIENCE_S, FakeRenderer, job, settings
+from tests.fake_renderer import PATIENCE_S, FakeRenderer, Gate, job, settings
 from worker.errors import WorkerError
 from worker.log import Log
 from worker.queue_mode import Job, make_handler, throttled
@@ -142,6 +142,47 @@ def test_after_a_failure_of_the_job_alone_the_worker_stays() -> None:
     assert config == {}
 
 
+def stopped_while_drawn(error: Exception | None, config: dict[str, Any]) -> dict[str, object]:
+    """What the SDK gets back for a job that it cancels in a step, which then fails or goes on."""
+    gate = Gate()
+
+    def before_step(request: GenerateRequest, step: int) -> None:
+        gate.hold()
+        if error is not None:
+            raise error
+
+    chosen = settings()
+    service = Service(FakeRenderer(before_step), chosen, log=Log(stream=io.StringIO()))
+    handler = make_handler(service, chosen, config, None)
+
+    async def run() -> dict[str, object]:
+        handling = asyncio.ensure_future(handler({"id": "job-1", "input": job()}))
+        assert await asyncio.to_thread(gate.reached.wait, PATIENCE_S)
+        handling.cancel()
+        await asyncio.sleep(0)
+        gate.open.set()
+        return await handling
+
+    return asyncio.run(run())
+
+
+def test_after_a_gpu_failure_in_a_cancelled_job_the_worker_is_replaced_all_the_same() -> None:
+    config: dict[str, Any] = {}
+    error = RuntimeError("CUDA error: an illegal memory access was encountered")
+    result = stopped_while_drawn(error, config)
+    assert config == {"refresh_worker": True}
+    # The SDK ends a worker after a job that returns, not after one that raises.
+    assert (result["code"], result["refresh_worker"]) == ("gpu_failed", True)
+
+
+@pytest.mark.parametrize("error", [None, WorkerError("nan_latents", "try another seed")], ids=str)
+def test_after_any_other_end_of_a_cancelled_job_the_worker_stays(error: WorkerError | None) -> None:
+    config: dict[str, Any] = {}
+    with pytest.raises(asyncio.CancelledError):
+        stopped_while_drawn(error, config)
+    assert config == {}
+
+
 def run_python(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", program],
@@ -170,6 +211,7 @@ assert threading.active_count() == 1
     [
         ({"MODE": "nonsense"}, "bad_settings", "MODE must be one of queue, http"),
         ({"MODE": "http", "PORT": "x"}, "bad_settings", "PORT must be"),
+        ({"MODE": "http", "PORT_HEALTH": "80"}, "bad_settings", "PORT_HEALTH must be 8000, as PORT"),
         ({"MODE": "http", "STORE_DIR": "/dev/null/store"}, "bad_settings", "STORE_DIR cannot be used"),
         ({"MODE": "http", "HOST": "192.0.2.1", "STORE_DIR": "store"}, "bad_settings", "HOST and PORT"),
     ],

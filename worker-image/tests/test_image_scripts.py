@@ -36,7 +36,9 @@ def copy_context(stage: str, directory: Path) -> None:
         for source in sources:
             path = directory / target / ("" if not target.endswith("/") else Path(source).name)
             if (ROOT / source).is_dir():
-                shutil.copytree(ROOT / source, path, ignore=shutil.ignore_patterns("__pycache__"))
+                # Style LoRAs that somebody has put there fit the true networks alone, not tiny ones.
+                ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
+                shutil.copytree(ROOT / source, path, ignore=ignored)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / source, path)
@@ -276,9 +278,8 @@ def tiny_downloads() -> dict[str, bytes]:
     }
 
 
-@pytest.fixture
-def models(hub: Hub, tmp_path: Path) -> Path:
-    """The model directory that the weights stage and the merge stage make, of tiny networks."""
+def make_models(hub: Hub, tmp_path: Path, style_loras: Mapping[str, bytes]) -> Path:
+    """Make the model directory by the weights stage and the merge stage, of tiny networks."""
     directory, merge, result = (tmp_path / name for name in ("weights", "merge", "models"))
     copy_context("weights", directory)
     table = directory / "model_build/sources.json"
@@ -288,6 +289,8 @@ def models(hub: Hub, tmp_path: Path) -> Path:
 
     copy_context("merge", merge)
     shutil.copy(table, merge / "model_build/sources.json")
+    for name, content in style_loras.items():
+        (merge / "loras" / f"{name}.safetensors").write_bytes(content)
     python = f"{sys.executable} -m model_build.merge --size tiny"
     program = tmp_path / "merge.sh"
     shell_program(program, "model_build.merge", python)
@@ -298,6 +301,22 @@ def models(hub: Hub, tmp_path: Path) -> Path:
     assert run.returncode == 0, run.stderr
     assert "Licence: CreativeML Open RAIL++-M" in run.stdout
     return result
+
+
+def test_the_merge_stage_takes_the_style_loras_of_the_folder_by_their_names(hub: Hub, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save
+
+    layer = "lora_unet_middle_block_1_proj_in"
+    lora = save(
+        {f"{layer}.lora_down.weight": torch.ones(2, 64), f"{layer}.lora_up.weight": torch.ones(64, 2)}
+    )
+    models = make_models(hub, tmp_path, {"some style": lora, "v1.5": lora})
+    manifest = json.loads((models / "manifest.json").read_text(encoding="utf-8"))
+    assert {*manifest["loras"]} == {"some style", "v1.5"}
+    assert (models / "loras/some style.safetensors").read_bytes() == lora
+    # They are of the layer that is the same whenever it is made.
+    assert {path.stat().st_mtime for path in models.rglob("*")} == {0}
 
 
 # What is run.
@@ -328,7 +347,10 @@ def command(container: Path, words: list[str], **environment: str) -> "subproces
     )
 
 
-def test_the_stages_one_after_the_other_make_a_worker_that_draws(container: Path, models: Path) -> None:
+def test_the_stages_one_after_the_other_make_a_worker_that_draws(
+    container: Path, hub: Hub, tmp_path: Path
+) -> None:
+    models = make_models(hub, tmp_path, {})
     manifest = json.loads((models / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["checkpoint"]["name"] == DOCKERFILE.arguments["CHECKPOINT"]
     # So that the same weights are the same layer.

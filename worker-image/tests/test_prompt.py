@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from worker.prompt import MAX_WEIGHT, Span, parse_prompt
+from worker.prompt import MAX_WEIGHT, Span, count_breaks, parse_prompt
 
 UP = 1.1
 DOWN = 1 / 1.1
@@ -127,6 +127,21 @@ def test_break_stands_between_sections_and_takes_the_white_space_around_it(
     text: str, expected: list[list[str]]
 ) -> None:
     assert [[span.text for span in section] for section in parse_prompt(text)] == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(text for text, _ in ONE_SECTION),
+        "a BREAK BREAK b",
+        "(BREAK:1.3)[BREAK]",
+        r"a\BREAK\(BREAK\)",
+        "\u00e9BREAK BREAK\u732b BREAK1 BREAK\u0661",
+        "\u00d7BREAK\u00d7",
+    ],
+)
+def test_breaks_are_counted_as_sections_end(text: str) -> None:
+    assert count_breaks(text) == len(parse_prompt(text)) - 1
 
 
 def test_break_inside_brackets_ends_the_section_and_leaves_the_weight_of_both_sides() -> None:

@@ -102,6 +102,16 @@ def test_numbers_beyond_what_json_readers_elsewhere_know_are_refused() -> None:
     assert refusal({"prompt": "a", "seed": "9" * 5000}).code == "bad_seed"
 
 
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+def test_a_prompt_has_at_most_as_many_breaks_as_chunks(field: str) -> None:
+    for breaks in (limits.MAX_CHUNKS + 1, 333):
+        error = refusal({"prompt": "a", field: "BREAK " * breaks})
+        assert (error.code, error.field, error.http_status) == ("too_long", field, 422)
+        assert error.message == f"{field} must have at most 128 BREAKs (got {breaks})"
+    most = "BREAK " * limits.MAX_CHUNKS
+    assert getattr(parsed({"prompt": "a", field: most}), field) == most
+
+
 def test_text_of_any_length_is_refused_quickly_and_shortly() -> None:
     for field in ("prompt", "sampler_name", "checkpoint", "steps", "x" * 1_000_000):
         assert len(refusal({"prompt": "a", field: "x" * 1_000_000}).message) < 500
@@ -115,6 +125,7 @@ def test_the_rules_are_those_the_typescript_side_knows() -> None:
     assert texts(rules["encodings"]) == limits.ENCODINGS
     assert rules["limits"] == {
         "prompt_length": limits.MAX_PROMPT_LENGTH,
+        "prompt_breaks": limits.MAX_CHUNKS,
         "steps": list(limits.STEPS),
         "cfg_scale": list(limits.CFG_SCALE),
         "size_step": limits.SIZE_STEP,

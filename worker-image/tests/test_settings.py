@@ -143,6 +143,30 @@ def test_a_sign_in_in_an_address_is_refused_and_not_repeated() -> None:
     assert "secret" not in message
 
 
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        (
+            {"PORT": "8000", "PORT_HEALTH": "8080"},
+            "PORT_HEALTH must be 8000, as PORT (got 8080): in HTTP mode one port answers requests and /ping; "
+            "set both to the same number",
+        ),
+        ({"PORT_HEALTH": "80"}, "PORT_HEALTH must be 8000, as PORT (got 80)"),
+        ({"PORT": "0", "PORT_HEALTH": "8000"}, "PORT_HEALTH must be 0, as PORT (got 8000)"),
+    ],
+    ids=str,
+)
+def test_the_http_mode_has_one_port_for_requests_and_pings(environment: dict[str, str], message: str) -> None:
+    assert refusal(MODE="http", **environment).startswith(message)
+    # In queue mode nothing listens.
+    assert read(MODE="queue", **environment).mode == "queue"
+
+
+@pytest.mark.parametrize("port_health", ["", "9000"])
+def test_pings_may_be_told_to_come_to_the_http_modes_own_port(port_health: str) -> None:
+    assert read(MODE="http", PORT="9000", PORT_HEALTH=port_health).port == 9000
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
         read().port = 1  # type: ignore[misc] # what mypy forbids as well

@@ -2,6 +2,7 @@ import os
 import stat
 import threading
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -165,6 +166,76 @@ def test_old_files_of_earlier_processes_are_removed_and_nothing_else_is(tmp_path
     (tmp_path / name(3)).symlink_to(tmp_path / "notes.txt")
     make_store(tmp_path, max_age_s=100, clock=clock)
     assert files(tmp_path) == sorted([names["young"], names["other"], name(3)])
+
+
+def leave(path: Path, written_at_s: float) -> None:
+    path.write_bytes(b"x")
+    os.utime(path, (written_at_s, written_at_s))
+
+
+@pytest.mark.parametrize("leftover", [name(7), ".writing-abc"])
+def test_files_that_others_leave_later_are_removed_at_most_once_in_the_age_of_a_file(
+    tmp_path: Path, leftover: str
+) -> None:
+    clock = Clock()
+    store = make_store(tmp_path, max_age_s=100, clock=clock)
+    leave(tmp_path / leftover, clock.now_s - 101)
+    clock.now_s += 99
+    store.size()
+    assert files(tmp_path) == [leftover]
+    clock.now_s += 1
+    store.write(name(1), b"picture")
+    assert files(tmp_path) == [name(1)]
+
+    leave(tmp_path / leftover, clock.now_s - 101)
+    clock.now_s += 99
+    assert store.read(name(1)) == b"picture"
+    assert files(tmp_path) == sorted([name(1), leftover])
+    clock.now_s += 1
+    assert store.read(name(1)) == b"picture"
+    assert files(tmp_path) == [name(1)]
+
+
+def test_a_later_sweep_spares_what_is_young_and_what_this_process_keeps(tmp_path: Path) -> None:
+    clock = Clock()
+    store = make_store(tmp_path, max_age_s=100, clock=clock)
+    clock.now_s += 50
+    store.write(name(1), b"picture")
+    # The disk's clock may differ from this process's.
+    os.utime(tmp_path / name(1), (clock.now_s - 1000, clock.now_s - 1000))
+    leave(tmp_path / ".writing-young", clock.now_s)
+    clock.now_s += 50
+    assert store.read(name(1)) == b"picture"
+    assert files(tmp_path) == [".writing-young", name(1)]
+
+
+def test_a_sweep_spares_a_file_that_another_thread_is_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    store = make_store(tmp_path, max_age_s=100, clock=clock)
+    fdopen = os.fdopen
+
+    def open_after_a_sweep(descriptor: int, mode: str) -> IO[bytes]:
+        for temporary in tmp_path.iterdir():
+            os.utime(temporary, (clock.now_s - 101, clock.now_s - 101))
+        clock.now_s += 100
+        store.size()
+        return fdopen(descriptor, mode)
+
+    monkeypatch.setattr(os, "fdopen", open_after_a_sweep)
+    store.write(name(1), b"picture")
+    assert files(tmp_path) == [name(1)]
+
+
+def test_a_directory_that_cannot_be_swept_later_is_no_fault_of_the_reader(tmp_path: Path) -> None:
+    clock = Clock()
+    directory = tmp_path / "store"
+    store = make_store(directory, max_age_s=100, clock=clock)
+    directory.rmdir()
+    clock.now_s += 100
+    assert store.read(name(1)) is None
+    assert store.size() == (0, 0)
 
 
 def test_threads_that_write_and_read_at_once_keep_the_bounds(tmp_path: Path) -> None:

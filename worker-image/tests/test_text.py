@@ -6,6 +6,7 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from worker.errors import WorkerError
+from worker.limits import MAX_CHUNKS
 from worker.text import (
     CACHED_PROMPTS,
     Chunk,
@@ -185,6 +186,28 @@ def test_all_chunks_go_through_each_encoder_in_one_call(
     assert [tuple(ids.shape) for ids in seen_ids["clip_l"]] == [(3, 77)]
     assert [tuple(ids.shape) for ids in seen_ids["clip_g"]] == [(3, 77)]
     assert conditioning.context.shape == (1, 231, 64)
+
+
+def test_a_prompt_makes_at_most_so_many_chunks(
+    encoder: TextEncoder, seen_ids: dict[str, list[Tensor]]
+) -> None:
+    encoder.encode(words(75 * MAX_CHUNKS))
+    encoder.encode("BREAK " * MAX_CHUNKS)
+    assert [ids.shape[0] for ids in seen_ids["clip_l"]] == [MAX_CHUNKS, MAX_CHUNKS]
+
+
+@pytest.mark.parametrize("text", [words(75 * MAX_CHUNKS + 1), "cat BREAK " * MAX_CHUNKS + "cat"])
+def test_a_prompt_of_more_chunks_is_refused_before_it_is_encoded(
+    encoder: TextEncoder, seen_ids: dict[str, list[Tensor]], text: str
+) -> None:
+    for encode, field in ((encoder.encode, "prompt"), (encoder.encode_negative, "negative_prompt")):
+        with pytest.raises(WorkerError) as caught:
+            encode(text)
+        assert (caught.value.code, caught.value.field) == ("too_long", field)
+        assert caught.value.message == (
+            f"{field} must make at most 128 chunks of 75 tokens (got 129); use fewer words or BREAKs"
+        )
+    assert seen_ids == {"clip_l": [], "clip_g": []}
 
 
 def test_the_context_is_the_input_of_the_last_layer_of_both_encoders_without_the_final_norm(

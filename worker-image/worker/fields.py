@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from worker.errors import WorkerError
+from worker.prompt import count_breaks
 from worker.wording import did_you_mean, one_of, show, show_name
 
 Fields = Mapping[object, object]
@@ -122,8 +123,11 @@ def refuse_unless_accepted(fields: Fields, field: str, accepted: Iterable[object
     raise WorkerError("unsupported", f"{field} must be {allowed} (got {show(value)}): {reason}", field=field)
 
 
-def check_prompt(text: str, field: str, most: int) -> None:
-    """Refuse a prompt that is too long, that no PNG or tokeniser could hold, or that has tags in it."""
+def check_prompt(text: str, field: str, most: int, most_breaks: int) -> None:
+    """Refuse a prompt that is too long, that no PNG or tokeniser could hold, or that has tags in it.
+
+    How many chunks its words make is known once they are tokens: `worker.text.TextEncoder`.
+    """
     if len(text) > most:
         message = f"{field} must have at most {most:,} characters (got {len(text)})"
         raise WorkerError("too_long", message, field=field)
@@ -134,6 +138,10 @@ def check_prompt(text: str, field: str, most: int) -> None:
     if tag := _TAG.search(text):
         message = f"{field} must not contain {show(tag[0])}; use the loras field"
         raise WorkerError("tag_not_allowed", message, field=field)
+    breaks = count_breaks(text)
+    if breaks > most_breaks:
+        message = f"{field} must have at most {most_breaks} BREAKs (got {breaks})"
+        raise WorkerError("too_long", message, field=field)
 
 
 def is_blank(text: str) -> bool:

@@ -21,6 +21,11 @@ DEFAULT_LORA_WEIGHT: Final = 0.85
 
 MAX_PROMPT_LENGTH: Final = 2000
 """Characters (Unicode code points) of prompt and negative prompt, each. The published worker has no limit."""
+MAX_CHUNKS: Final = 128
+"""Chunks of 75 tokens of prompt and negative prompt, each: the UNet attends to all of them in every step.
+
+2,000 letters, digits and signs of one token each make 27.
+"""
 STEPS: Final = (1, 100)
 CFG_SCALE: Final = (1, 30)
 SIZE_STEP: Final = 64

@@ -121,7 +121,8 @@ class Pipeline:
             on_step: called after each step, at most one step before the device has done it.
 
         Raises:
-            WorkerError: `nan_latents`, when the numbers overflowed.
+            WorkerError: `nan_latents`, when the numbers overflowed; `too_long`, when a prompt's words make
+                too many chunks.
             Exception: whatever `on_step` raised, and what the device raised.
         """
         timings: dict[str, float] = {}

@@ -19,7 +19,8 @@ The web UI has no limit; a few hundred nested brackets there overflow float32 an
 
 _PLAIN_TEXT = re.compile(r"[^\\()\[\]:]+")
 _WEIGHT_AND_CLOSE = re.compile(r":\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))\s*\)")
-_BREAK = re.compile(r"\s*\bBREAK\b\s*")
+_BREAK_WORD = re.compile(r"\bBREAK\b")
+_BREAK = re.compile(rf"\s*{_BREAK_WORD.pattern}\s*")
 _ESCAPABLE = frozenset("\\()[]")
 
 
@@ -90,6 +91,11 @@ def parse_prompt(text: str) -> tuple[tuple[Span, ...], ...]:
     for start in open_square:
         _multiply(pieces, start, 1 / EMPHASIS_STEP)
     return _sections(pieces)
+
+
+def count_breaks(text: str) -> int:
+    """Count the words BREAK, as `parse_prompt` finds them: each ends a section."""
+    return len(_BREAK_WORD.findall(text))
 
 
 def _append_words(pieces: list[_Piece], words: str) -> None:

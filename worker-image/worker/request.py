@@ -38,6 +38,7 @@ from worker.limits import (
     FIELDS,
     FIXED_FIELDS,
     LORA_WEIGHT,
+    MAX_CHUNKS,
     MAX_LORAS,
     MAX_PIXELS,
     MAX_PROMPT_LENGTH,
@@ -142,7 +143,7 @@ def parse_request(
     prompt = _read_prompt(fields)
     negative_prompt = read_text(fields, "negative_prompt")
     if negative_prompt is not None:
-        check_prompt(negative_prompt, "negative_prompt", MAX_PROMPT_LENGTH)
+        check_prompt(negative_prompt, "negative_prompt", MAX_PROMPT_LENGTH, MAX_CHUNKS)
     seed = _read_seed(fields)
     steps = read_number(fields, "steps", *STEPS, whole=True)
     sampler, scheduler = _read_sampler(fields)
@@ -179,7 +180,7 @@ def _read_prompt(fields: Fields) -> str:
     prompt = read_text(fields, "prompt")
     if prompt is None:
         raise WorkerError("missing_field", "prompt is required", field="prompt")
-    check_prompt(prompt, "prompt", MAX_PROMPT_LENGTH)
+    check_prompt(prompt, "prompt", MAX_PROMPT_LENGTH, MAX_CHUNKS)
     if is_blank(prompt):
         raise WorkerError("empty_prompt", "prompt has no text", field="prompt")
     return prompt

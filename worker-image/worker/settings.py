@@ -21,13 +21,18 @@ An empty variable counts as absent. Names of choices may be written in any case.
 | `WARM_UP_SIZE` | `1024` | 0..1536 | side of the picture drawn at start, pixels, a multiple of 64; 0: none |
 | `HOST` | `0.0.0.0` | an address | where the HTTP mode listens |
 | `PORT` | `8000` | 0..65535 | the HTTP mode's port, `/ping` too. 0: any free one |
-| `PUBLIC_URL` | | an http(s) address | what file addresses begin with; absent: the request's own host |
+| `PORT_HEALTH` | | 0..65535 | where RunPod asks for `/ping`; in HTTP mode the same as `PORT` |
+| `PUBLIC_URL` | | an http(s) address | what file addresses begin with; absent: the request's `Host` header |
 | `STORE_DIR` | `/tmp/layerdiffuse` | a path | where the HTTP mode keeps pictures |
 | `STORE_MAX_FILES` | `1000` | 1..1000000 | pictures kept |
 | `STORE_MAX_AGE_S` | `3600` | 1..31536000 | seconds a picture is kept |
 | `STORE_MAX_BYTES` | `2147483648` | 1048576..1099511627776 | bytes of all pictures kept |
 | `MAX_WAITING` | `16` | 0..10000 | requests that may wait in HTTP mode; one more is refused (`busy`) |
 | `LOG_LEVEL` | `info` | debug, info, warning, error | the least severe lines that are logged |
+
+`PUBLIC_URL`: set it wherever others reach the worker. Without it, the address of a file begins with `http://`
+and the `Host` header, which is whatever the client sent: a cache or a program that passes the answer on hands
+out an address that somebody else chose. Behind TLS it begins with `http://` all the same.
 
 `LATENT_CONVENTION`: `scaled` is the sampler's latent, as in the published worker; `unscaled` the same divided
 by the VAE's scale, which the decoder was very probably trained on. The default stays with the published
@@ -54,6 +59,7 @@ _WHOLE: Final = re.compile(r"[0-9]{1,15}")
 _DECIMAL: Final = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 
 Chosen = TypeVar("Chosen", bound=str)
+Default = TypeVar("Default", int, None)
 
 
 class SettingsError(ValueError):
@@ -81,6 +87,8 @@ class Settings:
     warm_up_size: int
     host: str
     port: int
+    port_health: int | None
+    """In HTTP mode None or `port`: one socket answers pictures and `/ping`."""
     public_url: str | None
     """Without a slash at its end."""
     store_dir: Path
@@ -95,10 +103,11 @@ class Settings:
         """Read the settings.
 
         Raises:
-            SettingsError: for the first variable, in the table's order, whose value is not allowed.
+            SettingsError: for the first variable, in the table's order, whose value is not allowed; then for
+                variables that contradict each other.
         """
         read = _Reader(environment)
-        return cls(
+        settings = cls(
             mode=read.choice("MODE", ("queue", "http"), "queue"),
             model_dir=read.path("MODEL_DIR", "/models"),
             model_repo=read.repository("MODEL_REPO"),
@@ -117,6 +126,7 @@ class Settings:
             # A container is reached from outside itself or not at all.
             host=read.text("HOST") or "0.0.0.0",  # noqa: S104
             port=read.whole("PORT", 0, 65_535, 8000),
+            port_health=read.whole("PORT_HEALTH", 0, 65_535, None),
             public_url=read.url("PUBLIC_URL"),
             # The container's own disk: nobody else writes there.
             store_dir=read.path("STORE_DIR", "/tmp/layerdiffuse"),  # noqa: S108
@@ -126,6 +136,13 @@ class Settings:
             max_waiting=read.whole("MAX_WAITING", 0, 10_000, 16),
             log_level=read.choice("LOG_LEVEL", ("debug", "info", "warning", "error"), "info"),
         )
+        if settings.mode == "http" and settings.port_health not in (None, settings.port):
+            # A load balancer that asks elsewhere hears nothing and never sends a request.
+            raise SettingsError(
+                f"PORT_HEALTH must be {settings.port}, as PORT (got {show(settings.port_health)}): "
+                "in HTTP mode one port answers requests and /ping; set both to the same number"
+            )
+        return settings
 
 
 _DECODER_BATCHES: Final[Mapping[str, DecoderBatch]] = {"auto": "auto", "8": 8, "4": 4, "2": 2, "1": 1}
@@ -152,7 +169,9 @@ class _Reader:
                 return choice
         raise _refused(name, f"one of {', '.join(choices)}", value)
 
-    def whole(self, name: str, least: int, most: int, default: int, *, multiple_of: int = 1) -> int:
+    def whole(
+        self, name: str, least: int, most: int, default: Default, *, multiple_of: int = 1
+    ) -> int | Default:
         value = self.text(name)
         if value is None:
             return default

@@ -31,7 +31,8 @@ class FileStore:
     """PNG files in one directory; the oldest go when a bound is passed. Safe for several threads.
 
     The index lives in memory, so a process serves what it wrote itself and nothing else in the directory.
-    Files that an earlier process left are removed at the start once they are older than `max_age_s`.
+    Files that another process left are removed once they are older than `max_age_s`: at the start, and again
+    at most once in that time.
 
     Args:
         directory: made with mode 0700 when it is missing.
@@ -59,7 +60,10 @@ class FileStore:
         self._lock = threading.Lock()
         # Insertion order is age: the first entry is the oldest.
         self._entries: dict[str, _Entry] = {}
+        self._writing: set[str] = set()
+        """Names of temporary files that a thread here is about to put in their place."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._swept_at_s = clock()
         self._sweep_leftovers()
 
     def write(self, filename: str, data: bytes) -> None:
@@ -79,6 +83,7 @@ class FileStore:
             )
         # mkstemp makes the file with mode 0600.
         descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY_PREFIX, dir=self._directory)
+        self._writing.add(Path(temporary).name)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
@@ -93,6 +98,8 @@ class FileStore:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+        finally:
+            self._writing.discard(Path(temporary).name)
 
     def read(self, filename: str) -> bytes | None:
         """Return the bytes kept under `filename`; None when there are none, or another file lies there."""
@@ -126,7 +133,8 @@ class FileStore:
 
     def _evict(self) -> None:
         """Remove what is too old, then the oldest until the bounds hold; the lock is held."""
-        oldest_allowed_s = self._clock() - self._max_age_s
+        now_s = self._clock()
+        oldest_allowed_s = now_s - self._max_age_s
         for filename in [
             name for name, entry in self._entries.items() if entry.written_at_s < oldest_allowed_s
         ]:
@@ -136,6 +144,11 @@ class FileStore:
             filename, entry = next(iter(self._entries.items()))
             total_bytes -= entry.size_bytes
             self._forget(filename)
+        if now_s - self._swept_at_s >= self._max_age_s:
+            self._swept_at_s = now_s
+            # What cannot be removed harms no picture that is read or written; the next sweep tries again.
+            with contextlib.suppress(OSError):
+                self._sweep_leftovers()
 
     def _forget(self, filename: str) -> None:
         del self._entries[filename]
@@ -144,10 +157,12 @@ class FileStore:
             (self._directory / filename).unlink()
 
     def _sweep_leftovers(self) -> None:
-        """Remove the files of earlier processes; younger ones may be another worker's on the same volume."""
+        """Remove the files of other processes; younger ones may be another worker's on the same volume."""
         oldest_allowed_s = self._clock() - self._max_age_s
         for path in self._directory.iterdir():
             if not FILENAME.fullmatch(path.name) and not path.name.startswith(_TEMPORARY_PREFIX):
+                continue
+            if path.name in self._entries or path.name in self._writing:
                 continue
             # Another worker may sweep the same file.
             with contextlib.suppress(FileNotFoundError):

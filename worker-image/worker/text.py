@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from worker.errors import WorkerError
+from worker.limits import MAX_CHUNKS
 from worker.prompt import parse_prompt
 from worker.tokenizer import COMMA_TOKEN, END_TOKEN, START_TOKEN, ClipTokenizer
 
@@ -107,11 +108,28 @@ class TextEncoder:
         """Forget all remembered prompts: the encoders are no longer what they were."""
         self._cache.clear()
 
-    def encode(self, text: str) -> Conditioning:
-        """Conditioning of a prompt of any length; an empty one is one chunk without tokens, not zeros."""
+    def encode(self, text: str, field: str = "prompt") -> Conditioning:
+        """Conditioning of a prompt; an empty one is one chunk without tokens, not zeros.
+
+        Args:
+            text: the prompt.
+            field: of the input, which an error names.
+
+        Raises:
+            WorkerError: `too_long`, when it makes more than `MAX_CHUNKS` chunks.
+
+        """
         conditioning = self._cache.get(text)
         if conditioning is None:
-            conditioning = self._cache[text] = self._encode_chunks(make_chunks(text, self._tokenizer))
+            chunks = make_chunks(text, self._tokenizer)
+            if len(chunks) > MAX_CHUNKS:
+                raise WorkerError(
+                    "too_long",
+                    f"{field} must make at most {MAX_CHUNKS} chunks of {CHUNK_TOKENS} tokens "
+                    f"(got {len(chunks)}); use fewer words or BREAKs",
+                    field=field,
+                )
+            conditioning = self._cache[text] = self._encode_chunks(chunks)
         self._cache.move_to_end(text)
         if len(self._cache) > CACHED_PROMPTS:
             self._cache.popitem(last=False)
@@ -120,7 +138,7 @@ class TextEncoder:
     def encode_negative(self, text: str) -> Conditioning:
         """As `encode`, but exactly "" gives zeros, one chunk long (Forge: "force_zero_negative_prompt")."""
         if text:
-            return self.encode(text)
+            return self.encode(text, "negative_prompt")
         weight = self._clip_g.text_projection.weight
         channels = self._clip_l.config.hidden_size + self._clip_g.config.hidden_size
         return Conditioning(

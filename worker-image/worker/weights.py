@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-    from worker.alpha_decoder import TransparentDecoder
+    from worker.transparent_decoder import TransparentDecoder
     from worker.vae import VaeDecoder
 
 __all__ = [
@@ -163,7 +163,7 @@ def _constructor(name: str) -> Callable[..., nn.Module]:
 
             return VaeDecoder
         case "alpha_decoder":
-            from worker.alpha_decoder import TransparentDecoder
+            from worker.transparent_decoder import TransparentDecoder
 
             return TransparentDecoder
         case _:

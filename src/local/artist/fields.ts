@@ -55,6 +55,15 @@ export function checkPrompt(text: string, field: string): void {
   if (tag !== undefined) {
     throw new RefusedInput(field, "tag_not_allowed", `${field} must not contain ${show(tag)}; use the loras field`);
   }
+  // As Python's \b, which knows letters of every script.
+  const breaks = text.match(/(?<![\p{L}\p{N}_])BREAK(?![\p{L}\p{N}_])/gu)?.length ?? 0;
+  if (breaks > inputLimits.promptBreaks) {
+    throw new RefusedInput(
+      field,
+      "too_long",
+      `${field} must have at most ${inputLimits.promptBreaks} BREAKs (got ${breaks})`,
+    );
+  }
 }
 
 export function parseText(fields: Fields, field: string, path = ""): string | undefined {

@@ -21,6 +21,8 @@ export const inputDefaults = {
 export const inputLimits = {
   /** Characters (code points) of prompt and negative prompt, each. */
   promptLength: 2_000,
+  /** Of prompt and negative prompt, each: every BREAK ends a chunk, and each chunk is text for the GPU to encode. */
+  promptBreaks: 128,
   steps: [1, 100],
   cfgScale: [1, 30],
   /** Width and height are multiples of this: the transparency decoder halves its input six times. */

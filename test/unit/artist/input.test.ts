@@ -99,6 +99,7 @@ it("the rules are those of the worker", () => {
   });
   expect({
     prompt_length: inputLimits.promptLength,
+    prompt_breaks: inputLimits.promptBreaks,
     steps: inputLimits.steps,
     cfg_scale: inputLimits.cfgScale,
     size_step: inputLimits.sizeStep,
