@@ -72,7 +72,7 @@ export class WorkerSide {
 
   async #take(call: WorkerCall, workerId: string, most: number): Promise<Answer> {
     if (call.signal.aborted) return noContent;
-    if (this.#pool.isLeaving(workerId)) return this.refuse(call, noContent);
+    if (this.#pool.leaving(workerId)?.aborted) return this.refuse(call, noContent);
     if (call.query.get("job_in_progress") === "0") this.#pool.holdsNothing(workerId);
     let attempts = this.#pool.take(workerId, most);
     if (attempts.length === 0) {
@@ -106,12 +106,15 @@ export class WorkerSide {
   async #stop(call: WorkerCall, workerId: string): Promise<Answer> {
     let ids = this.#takeStops(workerId);
     if (ids.length === 0) {
+      const leaving = this.#pool.leaving(workerId);
       await this.#holds.park({
-        milliseconds: this.#pool.isLeaving(workerId) ? uselessHold : pollHold,
+        milliseconds: leaving?.aborted ? uselessHold : pollHold,
         signal: call.signal,
         subscribe: (wake) => {
           this.#stopPolls.set(workerId, wake);
+          leaving?.addEventListener("abort", wake);
           return () => {
+            leaving?.removeEventListener("abort", wake);
             if (this.#stopPolls.get(workerId) === wake) this.#stopPolls.delete(workerId);
           };
         },

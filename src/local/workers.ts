@@ -56,8 +56,8 @@ interface Worker {
   /** Starts in a row that came to nothing. */
   failures: number;
   problem: string | undefined;
-  /** No more jobs: it goes when it has let go of what it holds. */
-  isLeaving: boolean;
+  /** Aborted when it gets no more jobs: it goes as soon as it has let go of what it holds. */
+  readonly leaving: AbortController;
   hasPinged: boolean;
   /** The next step of its start, the end of its idling, or, for one that is not ours, of its silence. */
   endAppointment: (() => void) | undefined;
@@ -147,13 +147,13 @@ export class WorkerPool {
   /** A worker asks for jobs, and gets those that wait, at most `most`. Its first asking says that it is up. */
   take(workerId: string, most: number): Attempt[] {
     const worker = this.#arrived(workerId);
-    return worker === undefined || worker.isLeaving ? [] : this.#give(worker, most);
+    return worker === undefined || worker.leaving.signal.aborted ? [] : this.#give(worker, most);
   }
 
   /** A worker that got nothing waits for jobs to come; answers how to withdraw. A later offer takes an earlier one's place. */
   offer(workerId: string, most: number, accept: (attempts: Attempt[]) => void): () => void {
     const worker = this.#workers.get(workerId);
-    if (worker === undefined || worker.isLeaving || this.#closed) return () => {};
+    if (worker === undefined || worker.leaving.signal.aborted || this.#closed) return () => {};
     this.#withdraw(worker)?.accept([]);
     const offer: Offer = { most, accept };
     worker.offer = offer;
@@ -177,9 +177,9 @@ export class WorkerPool {
     return others.length === 0 ? attempt?.job.id : undefined;
   }
 
-  /** Whether a worker takes no more jobs, having been stopped or never been one of ours that lives. */
-  isLeaving(workerId: string): boolean {
-    return this.#workers.get(workerId)?.isLeaving ?? false;
+  /** Aborts when a worker gets no more jobs; what it waits for must be answered then, or it cannot end. */
+  leaving(workerId: string): AbortSignal | undefined {
+    return this.#workers.get(workerId)?.leaving.signal;
   }
 
   /** Whether the pool itself started the worker, and so knows it without a key. */
@@ -198,6 +198,8 @@ export class WorkerPool {
       const isListed = held.includes(attempt.job.id);
       if (attempt.isCurrent) {
         if (isListed) attempt.renew();
+        // Taken before the first ping, and not held: it was dropped, which starts its lease too.
+        else if (attempt.lease === undefined) attempt.lose();
       } else if (isListed) {
         overdue.push(attempt.job.id);
       } else {
@@ -207,10 +209,11 @@ export class WorkerPool {
     return overdue;
   }
 
-  /** A worker says that it holds nothing: what was taken from it has been let go. */
+  /** A worker says that it holds nothing: what was taken from it has been let go, and what it was given is lost. */
   holdsNothing(workerId: string): void {
     for (const attempt of [...(this.#workers.get(workerId)?.attempts ?? [])]) {
       if (!attempt.isCurrent) this.release(attempt);
+      else if (attempt.lease === undefined) attempt.lose();
     }
   }
 
@@ -223,13 +226,12 @@ export class WorkerPool {
   /** Has a worker go once it holds nothing, and another come where there is need. */
   replace(workerId: string, why: string): void {
     const worker = this.#workers.get(workerId);
-    if (worker === undefined || worker.isLeaving) return;
+    if (worker === undefined || worker.leaving.signal.aborted) return;
     if (!worker.isOurs) {
       this.#rules.onLog(`worker ${workerId} should be replaced (${why}): start it anew, it was not started from here`);
       return;
     }
-    worker.isLeaving = true;
-    this.#withdraw(worker)?.accept([]);
+    this.#leave(worker);
     if (worker.attempts.size === 0) this.#stop(worker);
   }
 
@@ -244,11 +246,11 @@ export class WorkerPool {
   gone(workerId: string, problem?: string): void {
     const worker = this.#workers.get(workerId);
     if (worker === undefined) return;
-    if (worker.state === "initializing" && !worker.isLeaving && !this.#closed) {
+    if (worker.state === "initializing" && !worker.leaving.signal.aborted && !this.#closed) {
       this.#failed(worker, worker.problem ?? problem ?? "it ended before it asked for a job");
       return;
     }
-    if (problem !== undefined && !worker.isLeaving) this.#rules.onLog(`worker ${workerId} ${problem}`);
+    if (problem !== undefined && !worker.leaving.signal.aborted) this.#rules.onLog(`worker ${workerId} ${problem}`);
     for (const attempt of worker.attempts) attempt.lose();
     this.#forget(worker, problem);
     this.wake();
@@ -263,7 +265,7 @@ export class WorkerPool {
     const end = () => {
       if (!worker.attempts.delete(attempt)) return;
       this.#rules.onLog(`job ${attempt.job.id}: worker ${worker.id} does not let go of it and is stopped`);
-      worker.isLeaving = true;
+      this.#leave(worker);
       this.#stop(worker);
       this.wake();
     };
@@ -272,7 +274,7 @@ export class WorkerPool {
       return;
     }
     // There is nothing to be ended: a function goes on, and nobody listens.
-    worker.isLeaving = true;
+    this.#leave(worker);
     this.#stop(worker);
     this.wake();
   }
@@ -345,7 +347,7 @@ export class WorkerPool {
       workedAt: 0,
       failures: 0,
       problem: undefined,
-      isLeaving: false,
+      leaving: new AbortController(),
       hasPinged: false,
       endAppointment: undefined,
     };
@@ -423,7 +425,7 @@ export class WorkerPool {
   #rest(worker: Worker): void {
     if (worker.state === "running") this.#running--;
     worker.workedAt = this.#clock.now();
-    if (worker.isLeaving) {
+    if (worker.leaving.signal.aborted) {
       this.#stop(worker);
       return;
     }
@@ -432,6 +434,11 @@ export class WorkerPool {
     this.#appoint(worker, this.#idleAgenda, this.#rules.idleTimeout, () => {
       if (this.#ours > this.#rules.minWorkers) this.replace(worker.id, "idle");
     });
+  }
+
+  #leave(worker: Worker): void {
+    this.#withdraw(worker)?.accept([]);
+    worker.leaving.abort();
   }
 
   /** It stays among the workers until its runner says that it is gone: its place, and its GPU, are taken until then. */
@@ -490,7 +497,7 @@ export class WorkerPool {
     if (worker.isOurs) this.#ours--;
     this.#workers.delete(worker.id);
     const { problem: told, ...last } = this.#snapshot(worker);
-    const why = told ?? (worker.isLeaving ? undefined : problem);
+    const why = told ?? (worker.leaving.signal.aborted ? undefined : problem);
     this.#gone.push({ ...last, state: "gone", jobs: [], ...(why !== undefined && { problem: why }) });
     if (this.#gone.length > mostGone) this.#gone.shift();
   }

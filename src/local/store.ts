@@ -1,0 +1,189 @@
+import type { DatabaseSync } from "node:sqlite";
+import { storeFailure } from "./store-failure.ts";
+import { openStoreFile, type StoreFile } from "./store-file.ts";
+import { jobRow, parseJobRow, type StoredJob, type StoredState, type SubmittedJob, stateRow } from "./stored-job.ts";
+
+/** So many free pages (of 4 KiB) are left in the file for the next jobs to fill. */
+const sparePages = 1024;
+
+/**
+ * Jobs in a folder. Each call is one transaction, done when the call returns: what is answered after it is still
+ * there when the process is killed, though a power cut may cost the last moments. To change a job that was
+ * deleted does nothing.
+ */
+export class Store {
+  readonly #path: string;
+  readonly #database: DatabaseSync;
+  readonly #statements: ReturnType<typeof prepareStatements>;
+  #closed = false;
+
+  private constructor({ path, database }: StoreFile) {
+    this.#path = path;
+    this.#database = database;
+    this.#statements = prepareStatements(database);
+  }
+
+  /**
+   * Opens the store of a folder, which is made where it is absent. Until it is closed or its process ends,
+   * nobody else can open it.
+   *
+   * @throws Error saying what is wrong and what to do; what is no store, or one of a newer version, is left alone.
+   */
+  static open(folder: string): Store {
+    return new Store(openStoreFile(folder));
+  }
+
+  /** All jobs, in the order of their arrival. */
+  load(): StoredJob[] {
+    return this.#attempt(() => {
+      const jobs = new Map<unknown, StoredJob>();
+      for (const row of this.#statements.allJobs.iterate()) jobs.set(row["number"], parseJobRow(row));
+      for (const { job: number, kind, text } of this.#statements.allTexts.iterate()) {
+        const job = jobs.get(number);
+        if (job === undefined || typeof text !== "string") throw new Error("a text in it belongs to no job");
+        if (kind === "chunk") job.chunks.push(text);
+        else if (kind === "input" || kind === "output" || kind === "error") job[kind] = text;
+      }
+      return [...jobs.values()];
+    });
+  }
+
+  create(job: SubmittedJob): void {
+    this.#transact(() => {
+      this.#statements.insertJob.run(jobRow(job));
+      this.#statements.putText.run(job.order, "input", job.input);
+    });
+  }
+
+  /** Keeps a new state. Input, result and stream stay as they are, and cost nothing however large. */
+  update(state: StoredState): void {
+    this.#attempt(() => this.#update(state));
+  }
+
+  /** Keeps state and result of a job that has ended, and forgets its input where that is empty now. */
+  end(job: StoredState & Pick<StoredJob, "input" | "output" | "error">): void {
+    this.#transact(() => {
+      if (!this.#update(job)) return;
+      const { order, input, output, error } = job;
+      if (output !== undefined) this.#statements.putText.run(order, "output", output);
+      if (error !== undefined) this.#statements.putText.run(order, "error", error);
+      if (input === "") this.#statements.dropTexts.run(order, "input");
+    });
+  }
+
+  /** Keeps the state of a job that starts over, and forgets its result and its stream. */
+  restart(state: StoredState): void {
+    this.#transact(() => {
+      if (!this.#update(state)) return;
+      for (const kind of ["output", "error", "chunk"]) this.#statements.dropTexts.run(state.order, kind);
+    });
+  }
+
+  /** Adds to what waits for a reader of a job's stream. */
+  addChunks({ order }: Pick<StoredState, "order">, chunks: readonly string[]): void {
+    this.#transact(() => {
+      for (const chunk of chunks) this.#statements.addChunk.run(chunk, order);
+    });
+  }
+
+  /** A reader took all that waited. */
+  clearChunks({ order }: Pick<StoredState, "order">): void {
+    this.#attempt(() => this.#statements.dropTexts.run(order, "chunk"));
+  }
+
+  delete({ order }: Pick<StoredState, "order">): void {
+    const before = this.#attempt(() => this.#freePages());
+    this.#transact(() => {
+      this.#statements.dropJob.run(order);
+      this.#statements.dropAllTexts.run(order);
+    });
+    this.#attempt(() => this.#shrink(before));
+  }
+
+  /** Lets the next endpoint have the folder. Calling it again does nothing more. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#attempt(() => this.#database.close());
+  }
+
+  /** Answers whether there is such a job. */
+  #update(state: StoredState): boolean {
+    return this.#statements.updateJob.run(stateRow(state)).changes !== 0;
+  }
+
+  /**
+   * Gives free space back to the disk while it is most of the file; less is worth more to the next jobs. Twice
+   * what has just become free, so that no call takes long and nothing is left once all jobs are gone.
+   */
+  #shrink(freeBefore: number): void {
+    const free = this.#freePages();
+    if (free < sparePages) return;
+    const all = Number(this.#statements.allPages.get()?.["page_count"]);
+    if (free * 2 > all) this.#database.exec(`PRAGMA incremental_vacuum(${(free - freeBefore) * 2 + 1})`);
+  }
+
+  #freePages(): number {
+    return Number(this.#statements.freePages.get()?.["freelist_count"]);
+  }
+
+  #transact(change: () => void): void {
+    this.#attempt(() => {
+      this.#statements.begin.run();
+      try {
+        change();
+        this.#statements.commit.run();
+      } catch (error) {
+        this.#rollBack();
+        throw error;
+      }
+    });
+  }
+
+  #rollBack(): void {
+    try {
+      this.#database.exec("ROLLBACK");
+    } catch {
+      // After a full disk, for one, SQLite has done so itself; what went wrong first is what counts.
+    }
+  }
+
+  #attempt<Value>(act: () => Value): Value {
+    try {
+      return act();
+    } catch (error) {
+      throw storeFailure(this.#path, error);
+    }
+  }
+}
+
+function prepareStatements(database: DatabaseSync) {
+  return {
+    begin: database.prepare("BEGIN IMMEDIATE"),
+    commit: database.prepare("COMMIT"),
+    allJobs: database.prepare("SELECT * FROM jobs ORDER BY number"),
+    allTexts: database.prepare("SELECT job, kind, text FROM texts ORDER BY job, kind, place"),
+    insertJob: database.prepare(`
+      INSERT INTO jobs VALUES (
+        :number, :id, :sync, :status, :created_at, :queued_at, :started_at, :ended_at, :expires_at, :retries,
+        :worker_id, :webhook, :s3_config, :execution_timeout, :ttl, :low_priority, :summary
+      )`),
+    updateJob: database.prepare(`
+      UPDATE jobs SET
+        status = :status, queued_at = :queued_at, started_at = :started_at, ended_at = :ended_at,
+        expires_at = :expires_at, retries = :retries, worker_id = :worker_id
+      WHERE number = :number`),
+    dropJob: database.prepare("DELETE FROM jobs WHERE number = ?"),
+    putText: database.prepare("INSERT OR REPLACE INTO texts VALUES (?, ?, 0, ?)"),
+    // Nothing for a job that is gone: its texts would stay for ever.
+    addChunk: database.prepare(`
+      INSERT INTO texts
+      SELECT number, 'chunk',
+        (SELECT coalesce(max(place) + 1, 0) FROM texts WHERE job = number AND kind = 'chunk'), ?
+      FROM jobs WHERE number = ?`),
+    dropTexts: database.prepare("DELETE FROM texts WHERE job = ? AND kind = ?"),
+    dropAllTexts: database.prepare("DELETE FROM texts WHERE job = ?"),
+    freePages: database.prepare("PRAGMA freelist_count"),
+    allPages: database.prepare("PRAGMA page_count"),
+  };
+}
