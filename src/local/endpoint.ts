@@ -6,6 +6,7 @@ import { Faults, spoil } from "./faults.ts";
 import { FunctionRunner, type WorkerFunction } from "./function-worker.ts";
 import { Holds } from "./holds.ts";
 import type { Job } from "./job.ts";
+import { type JobRecord, noRecord, StoreRecord } from "./job-record.ts";
 import { webhookText } from "./job-text.ts";
 import { Jobs } from "./jobs.ts";
 import type { LocalWorker } from "./local-worker.ts";
@@ -26,6 +27,7 @@ export class Endpoint {
   readonly #agenda: Agenda;
   readonly #background: Agenda;
   readonly #holds: Holds;
+  readonly #jobRecord: JobRecord;
   readonly #jobs: Jobs;
   readonly #pool: WorkerPool;
   readonly #webhooks: Webhooks;
@@ -45,7 +47,8 @@ export class Endpoint {
     this.#background = new Agenda(clock, true);
     this.#holds = new Holds(this.#agenda);
     this.#webhooks = new Webhooks(this.#agenda, webhookFetch, onLog);
-    this.#jobs = new Jobs(clock, this.#agenda, this.#background, settings, {
+    this.#jobRecord = settings.data === undefined ? noRecord : new StoreRecord(settings.data, clock, onLog);
+    this.#jobs = new Jobs(clock, this.#agenda, this.#background, settings, this.#jobRecord, {
       queued: () => this.#pool.wake(),
       revoked: (attempt, stopWorker) => this.#pool.revoke(attempt, stopWorker),
       forsaken: (attempt) => this.#pool.release(attempt),
@@ -59,6 +62,7 @@ export class Endpoint {
     this.#operations = new Operations(clock, this.#holds, this.#jobs, this.#pool, { variants, maxWorkers });
     this.#workerSide = new WorkerSide(this.#holds, this.#pool, { mostBodyBytes: this.mostBodyBytes, onLog });
     this.faults.add(...settings.faults);
+    this.#jobs.restore();
     this.#pool.wake();
   }
 
@@ -114,6 +118,7 @@ export class Endpoint {
     const workersEnded = this.#pool.close();
     this.#holds.close();
     await Promise.allSettled([workersEnded, ...this.#inProgress]);
+    this.#jobRecord.close();
   }
 
   #createRunner(pool: WorkerPool, worker: WorkerFunction | WorkerCommand | false): WorkerRunner | undefined {
@@ -125,7 +130,7 @@ export class Endpoint {
   async #handle(call: Call): Promise<Answer> {
     const route = parsePath(call.pathname);
     const { operation } = route;
-    if (!isWorkerOperation(operation)) this.#record(call, operation, route.rest);
+    if (!isWorkerOperation(operation)) this.#recordRequest(call, operation, route.rest);
     const fault = this.faults.next(operation);
     if (fault === undefined) return this.#answer(call, route);
     return spoil(fault, call, this.#holds, () => this.#answer(call, route));
@@ -183,7 +188,7 @@ export class Endpoint {
     this.#webhooks.send({ jobId: job.id, url: job.webhook, body: webhookText(job) });
   }
 
-  #record(call: Call, operation: Operation | undefined, jobId: string | undefined): void {
+  #recordRequest(call: Call, operation: Operation | undefined, jobId: string | undefined): void {
     const query = call.query.toString();
     this.#recorder.add({
       method: call.method,

@@ -102,9 +102,9 @@ export class Attempt {
     return !this.isCurrent || this.#keeper.finish(this.job, report);
   }
 
-  /** Says that nothing will be reported: the lease runs out, then the job goes out again or fails. */
+  /** Says that nothing will be reported: the lease, begun already or now, runs out, then the job goes out again or fails. */
   lose(): void {
-    if (this.isCurrent) this.#keeper.startLease(this);
+    if (this.isCurrent && this.lease === undefined) this.#keeper.startLease(this);
   }
 
   /** Says that the worker was heard to hold the job: its lease begins anew. */

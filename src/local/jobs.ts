@@ -4,7 +4,9 @@ import { isTerminal, type TerminalStatus } from "../protocol/job.ts";
 import { service } from "../protocol/service.ts";
 import type { Agenda } from "./agenda.ts";
 import { Attempt, type Job, type Report, type Waiter } from "./job.ts";
+import type { JobRecord } from "./job-record.ts";
 import { LinkedList } from "./linked-list.ts";
+import type { StoredJob } from "./stored-job.ts";
 import type { Submission } from "./submission.ts";
 import type { Variants } from "./variants.ts";
 import { splitText } from "./wire-text.ts";
@@ -40,6 +42,7 @@ export class Jobs {
   readonly #agenda: Agenda;
   readonly #expiries: Agenda;
   readonly #rules: JobRules;
+  readonly #record: JobRecord;
   readonly #events: JobEvents;
   readonly #jobs = new Map<string, Job>();
   readonly #normal = new LinkedList<Job>();
@@ -47,7 +50,8 @@ export class Jobs {
   #order = 0;
   readonly counts = { completed: 0, failed: 0, inProgress: 0, inQueue: 0, retried: 0 };
 
-  constructor(clock: Clock, agenda: Agenda, expiries: Agenda, rules: JobRules, events: JobEvents) {
+  constructor(clock: Clock, agenda: Agenda, expiries: Agenda, rules: JobRules, record: JobRecord, events: JobEvents) {
+    this.#record = record;
     this.#clock = clock;
     this.#agenda = agenda;
     this.#expiries = expiries;
@@ -63,9 +67,30 @@ export class Jobs {
     return this.#jobs.values();
   }
 
+  /** Takes up the jobs of an earlier endpoint: those it ran go out again, those it finished are kept for what is left of their time. */
+  restore(): void {
+    const waiting: Job[] = [];
+    for (const stored of this.#record.load()) {
+      const job = keptJob(stored);
+      this.#order = job.order + 1;
+      this.#jobs.set(job.id, job);
+      this.#scheduleExpiry(job);
+      if (isTerminal(job.status)) this.#countEnd(job.status);
+      else waiting.push(job);
+    }
+    const wasRunning = (job: Job) => (job.status === "IN_PROGRESS" ? 0 : 1);
+    waiting.sort((one, other) => wasRunning(one) - wasRunning(other) || one.queuedAt - other.queuedAt);
+    for (const job of waiting) {
+      if (job.status === "IN_PROGRESS") this.#startOver(job);
+      const list = this.#line(job);
+      job.place = { list, link: list.push(job) };
+      this.#count(job, 1);
+    }
+  }
+
   create(submission: Submission, sync: boolean): Job {
     const now = this.#clock.now();
-    const job: Job = {
+    const job = keptJob({
       ...submission,
       id: `${sync ? "sync-" : ""}${randomUUID()}-${this.#rules.idSuffix}`,
       sync,
@@ -82,13 +107,8 @@ export class Jobs {
       output: undefined,
       error: undefined,
       chunks: [],
-      attempt: undefined,
-      place: undefined,
-      gone: false,
-      text: undefined,
-      expiry: undefined,
-      waiters: undefined,
-    };
+    });
+    this.#record.created(job);
     this.#jobs.set(job.id, job);
     this.#scheduleExpiry(job);
     this.#enqueue(job);
@@ -116,18 +136,22 @@ export class Jobs {
     job.attempt = attempt;
     const allowed = job.executionTimeout ?? this.#rules.executionTimeout;
     attempt.timeout = this.#agenda.add(allowed + this.#rules.executionTimeoutLag, () => this.#timeOut(job));
+    this.#record.changed(job);
     return attempt;
   }
 
   addChunk(job: Job, text: string): void {
-    if (text.length * 3 <= service.streamChunkBytes || Buffer.byteLength(text) <= service.streamChunkBytes) {
-      job.chunks.push(text);
-    } else {
-      // How the service cuts what is not text is unknown; its JSON in pieces keeps every byte.
-      const whole: unknown = text.startsWith('"') ? JSON.parse(text) : text;
-      for (const piece of splitText(String(whole), service.streamChunkBytes)) job.chunks.push(JSON.stringify(piece));
-    }
+    const pieces = chunkPieces(text);
+    job.chunks.push(...pieces);
+    this.#record.grew(job, pieces);
     this.#wake(job, true);
+  }
+
+  /** Takes what waits for a reader of the job's stream. */
+  takeChunks(job: Job): string[] {
+    const chunks = job.chunks.splice(0);
+    if (chunks.length > 0) this.#record.drained(job);
+    return chunks;
   }
 
   /** Answers whether the result was kept; one over the limit is dropped. */
@@ -166,6 +190,7 @@ export class Jobs {
       job.startedAt = undefined;
       job.workerId = undefined;
     }
+    this.#record.changed(job);
     this.#enqueueFirst(job);
   }
 
@@ -192,6 +217,7 @@ export class Jobs {
     job.text = undefined;
     job.chunks.length = 0;
     this.counts.retried++;
+    this.#record.restarted(job);
     this.#scheduleExpiry(job);
     this.#enqueue(job);
     return true;
@@ -214,6 +240,7 @@ export class Jobs {
   /** Gives a job, whatever its state, that long to live from now on. */
   setTtl(job: Job, milliseconds: number): void {
     job.expiresAt = this.#clock.now() + milliseconds;
+    this.#record.changed(job);
     this.#scheduleExpiry(job);
   }
 
@@ -226,7 +253,7 @@ export class Jobs {
   }
 
   #enqueue(job: Job): void {
-    const list = job.lowPriority ? this.#low : this.#normal;
+    const list = this.#line(job);
     job.place = { list, link: list.push(job) };
     this.#count(job, 1);
     this.#events.queued();
@@ -234,9 +261,25 @@ export class Jobs {
 
   /** For a job that had been handed out, and so is counted already. */
   #enqueueFirst(job: Job): void {
-    const list = job.lowPriority ? this.#low : this.#normal;
+    const list = this.#line(job);
     job.place = { list, link: list.unshift(job) };
     this.#events.queued();
+  }
+
+  #line({ lowPriority }: Job): LinkedList<Job> {
+    return lowPriority ? this.#low : this.#normal;
+  }
+
+  /** What its worker had said is lost with the endpoint that heard it. */
+  #startOver(job: Job): void {
+    job.output = undefined;
+    job.chunks.length = 0;
+    if (job.retries === 0) {
+      job.status = "IN_QUEUE";
+      job.startedAt = undefined;
+      job.workerId = undefined;
+    }
+    this.#record.restarted(job);
   }
 
   /** Goes on without a worker that is not heard of any more: once by sending the job out again. */
@@ -250,6 +293,7 @@ export class Jobs {
     job.retries++;
     this.counts.retried++;
     this.#dropAttempt(job);
+    this.#record.changed(job);
     this.#events.forsaken(attempt);
     // The service shows IN_PROGRESS throughout, also while the job waits for its next worker.
     this.#enqueueFirst(job);
@@ -279,12 +323,12 @@ export class Jobs {
     this.#dropAttempt(job);
     job.status = status;
     job.endedAt = this.#clock.now();
-    if (status === "COMPLETED") this.counts.completed++;
-    if (status === "FAILED" || status === "TIMED_OUT") this.counts.failed++;
+    this.#countEnd(status);
     this.#scheduleExpiry(job);
     if (status === "COMPLETED" || status === "FAILED") this.#events.finished(job);
     // Only what can be retried needs its input again.
     if (status === "COMPLETED" || status === "CANCELLED") job.input = "";
+    this.#record.ended(job);
     this.#wake(job, false);
   }
 
@@ -307,6 +351,7 @@ export class Jobs {
     this.#dropAttempt(job);
     this.#expiries.cancel(job.expiry);
     this.#jobs.delete(job.id);
+    this.#record.deleted(job);
     job.gone = true;
     this.#revoke(attempt, "the job's time to live is over", true);
     this.#wake(job, false);
@@ -340,12 +385,39 @@ export class Jobs {
     else this.counts.inProgress += change;
   }
 
+  #countEnd(status: TerminalStatus): void {
+    if (status === "COMPLETED") this.counts.completed++;
+    if (status === "FAILED" || status === "TIMED_OUT") this.counts.failed++;
+  }
+
   #wake(job: Job, chunk: boolean): void {
     if (job.waiters === undefined) return;
     for (const waiter of [...job.waiters]) {
       if (!chunk || waiter.chunks) waiter.wake();
     }
   }
+}
+
+/** What is kept of a job, with what only a running endpoint has of it. */
+function keptJob(kept: StoredJob): Job {
+  return {
+    ...kept,
+    attempt: undefined,
+    place: undefined,
+    gone: false,
+    text: undefined,
+    expiry: undefined,
+    waiters: undefined,
+  };
+}
+
+/** A chunk as the stream has it: whole, or cut where it is over the limit. */
+function chunkPieces(text: string): string[] {
+  const most = service.streamChunkBytes;
+  if (text.length * 3 <= most || Buffer.byteLength(text) <= most) return [text];
+  // How the service cuts what is not text is unknown; its JSON in pieces keeps every byte.
+  const whole: unknown = text.startsWith('"') ? JSON.parse(text) : text;
+  return splitText(String(whole), most).map((piece) => JSON.stringify(piece));
 }
 
 /** A copy: a part of a string would keep the whole of it in memory. */

@@ -115,7 +115,7 @@ export class Operations {
     // Looking and taking are one step, or two readers woken together would both find the same chunks.
     const take = () => {
       // A caller who has left takes nothing out of the buffer.
-      if (!call.signal.aborted) chunks = job.chunks.splice(0);
+      if (!call.signal.aborted) chunks = this.#jobs.takeChunks(job);
       return chunks.length > 0 || isTerminal(job.status);
     };
     const wake = await this.#wait(call, job, limits.streamWait, true, take);

@@ -1,6 +1,7 @@
 import { limits } from "../protocol/limits.ts";
 import { service } from "../protocol/service.ts";
 import { isRecord } from "./checks.ts";
+import { rawFields } from "./raw-json.ts";
 import type { Variants } from "./variants.ts";
 
 /** What `/run` and `/runsync` ask for, checked. Times in milliseconds. */
@@ -37,7 +38,7 @@ export function parseSubmission(text: string, variants: Pick<Variants, "loopback
   const { executionTimeout, ttl, lowPriority } = isRecord(policy) ? policy : {};
   const range = variants.policyRange;
   return {
-    input: JSON.stringify(input),
+    input: inputText(text, input),
     webhook: parseWebhookUrl(webhook, variants.loopbackWebhook === "allowed"),
     s3Config: isRecord(s3Config) ? s3Config : undefined,
     executionTimeout: parseTime(
@@ -50,6 +51,12 @@ export function parseSubmission(text: string, variants: Pick<Variants, "loopback
     ttl: parseTime("ttl", ttl, limits.minTtl, limits.maxTtl, range) ?? service.defaultTtl,
     lowPriority: lowPriority === true,
   };
+}
+
+/** As it was written, so that integers above 2⁵³ reach the worker; `{}` however an empty one was written. */
+function inputText(body: string, input: Record<string, unknown>): string {
+  const text = Object.keys(input).length === 0 ? undefined : rawFields(body)?.get("input");
+  return text ?? JSON.stringify(input);
 }
 
 function parseJson(text: string): unknown {

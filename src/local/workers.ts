@@ -198,8 +198,8 @@ export class WorkerPool {
       const isListed = held.includes(attempt.job.id);
       if (attempt.isCurrent) {
         if (isListed) attempt.renew();
-        // Taken before the first ping, and not held: it was dropped, which starts its lease too.
-        else if (attempt.lease === undefined) attempt.lose();
+        // Even one that was taken before the first ping: the worker dropped it.
+        else attempt.lose();
       } else if (isListed) {
         overdue.push(attempt.job.id);
       } else {
@@ -213,7 +213,7 @@ export class WorkerPool {
   holdsNothing(workerId: string): void {
     for (const attempt of [...(this.#workers.get(workerId)?.attempts ?? [])]) {
       if (!attempt.isCurrent) this.release(attempt);
-      else if (attempt.lease === undefined) attempt.lose();
+      else attempt.lose();
     }
   }
 

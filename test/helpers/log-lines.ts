@@ -1,0 +1,31 @@
+/** Lines that come in, and promises for those to come. */
+export class LogLines {
+  readonly lines: string[] = [];
+  readonly #waiting = new Set<{ pattern: RegExp; resolve: (line: string) => void }>();
+
+  readonly add = (line: string): void => {
+    this.lines.push(line);
+    for (const waiter of [...this.#waiting]) {
+      if (!waiter.pattern.test(line)) continue;
+      this.#waiting.delete(waiter);
+      waiter.resolve(line);
+    }
+  };
+
+  /** The first line that fits, from `from` on, come already or to come. */
+  waitFor(pattern: RegExp, from = 0): Promise<string> {
+    const there = this.lines.slice(from).find((line) => pattern.test(line));
+    if (there !== undefined) return Promise.resolve(there);
+    return new Promise((resolve) => this.#waiting.add({ pattern, resolve }));
+  }
+}
+
+/** Whether a process is there; one that has ended and was not waited for counts as gone. */
+export function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
