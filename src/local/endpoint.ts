@@ -51,7 +51,6 @@ export class Endpoint {
     this.#jobs = new Jobs(clock, this.#agenda, this.#background, settings, this.#jobRecord, {
       queued: () => this.#pool.wake(),
       revoked: (attempt, stopWorker) => this.#pool.revoke(attempt, stopWorker),
-      forsaken: (attempt) => this.#pool.release(attempt),
       finished: (job) => this.#notify(job),
     });
     const createRunner = (pool: WorkerPool) => this.#createRunner(pool, worker);

@@ -83,10 +83,11 @@ export interface LocalEndpoint {
 }
 
 /**
- * Creates an endpoint. It starts empty, keeps everything in memory, and touches neither network nor disk
- * before {@link LocalEndpoint.listen} (but for webhooks that jobs ask for).
+ * Creates an endpoint. Without `data` it starts empty, keeps everything in memory, and touches neither network
+ * nor disk before {@link LocalEndpoint.listen} (but for webhooks that jobs ask for).
  *
- * @throws TypeError for an unknown option or a value of the wrong type, RangeError for one out of range.
+ * @throws TypeError for an unknown option or a value of the wrong type, RangeError for one out of range, and Error
+ * for a folder `data` that cannot be used, with what to do about it.
  */
 export function createLocalEndpoint(options: LocalEndpointOptions = {}): LocalEndpoint {
   const settings = resolveOptions(options);

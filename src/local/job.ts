@@ -72,6 +72,8 @@ export class Attempt {
   timeout: Appointment | undefined;
   /** When the job goes on without this worker, unless it is heard of before. */
   lease: Appointment | undefined;
+  /** Whether the worker is still to be told to stop. */
+  mustStop = false;
 
   constructor(keeper: JobKeeper, job: Job, workerId: string) {
     this.#keeper = keeper;
@@ -120,6 +122,7 @@ export class Attempt {
   /** Aborts {@link signal}; from now on nothing the worker says counts. */
   abort(reason: string): void {
     if (this.isCurrent) this.job.attempt = undefined;
+    this.mustStop = true;
     this.#stop.abort(new Error(reason));
   }
 }

@@ -17,8 +17,6 @@ export interface JobEvents {
   queued(): void;
   /** A worker no longer holds its job; `stopWorker` where the service ends the worker with it. */
   revoked(attempt: Attempt, stopWorker: boolean): void;
-  /** The lease of a job ran out: its worker no longer counts as holding it. */
-  forsaken(attempt: Attempt): void;
   /** COMPLETED or FAILED: the states a webhook hears of. */
   finished(job: Job): void;
 }
@@ -282,19 +280,19 @@ export class Jobs {
     this.#record.restarted(job);
   }
 
-  /** Goes on without a worker that is not heard of any more: once by sending the job out again. */
-  #forsake(attempt: Attempt): void {
-    const { job } = attempt;
+  /**
+   * Goes on without a worker that is not heard of any more: once by sending the job out again. The worker is not told
+   * to stop, since it may well be the next to get the job, by the same id.
+   */
+  #forsake({ job }: Attempt): void {
     if (job.retries >= 1) {
       this.#fail(job, `job timed out after ${job.retries} retries`);
-      this.#events.forsaken(attempt);
       return;
     }
     job.retries++;
     this.counts.retried++;
     this.#dropAttempt(job);
     this.#record.changed(job);
-    this.#events.forsaken(attempt);
     // The service shows IN_PROGRESS throughout, also while the job waits for its next worker.
     this.#enqueueFirst(job);
   }

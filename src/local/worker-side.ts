@@ -33,8 +33,6 @@ export class WorkerSide {
   readonly #pool: WorkerPool;
   readonly #mostBodyBytes: number;
   readonly #onLog: (line: string) => void;
-  /** By worker: jobs it has yet to be told to stop. */
-  readonly #stops = new Map<string, Set<string>>();
   /** By worker: what wakes its job-stop poll. */
   readonly #stopPolls = new Map<string, () => void>();
 
@@ -96,7 +94,7 @@ export class WorkerSide {
     if (call.signal.aborted) undelivered();
     if (call.signal.aborted || attempts.length === 0) return noContent;
     for (const attempt of attempts) {
-      attempt.signal.addEventListener("abort", () => this.#tellToStop(attempt), { once: true });
+      attempt.signal.addEventListener("abort", () => this.#stopPolls.get(workerId)?.(), { once: true });
     }
     const texts = attempts.map(takenJobText);
     const text = call.operation === "job-take-batch" ? `[${texts.join(",")}]` : texts.join("");
@@ -104,8 +102,8 @@ export class WorkerSide {
   }
 
   async #stop(call: WorkerCall, workerId: string): Promise<Answer> {
-    let ids = this.#takeStops(workerId);
-    if (ids.length === 0) {
+    let stops = this.#pool.takeStops(workerId);
+    if (stops.length === 0) {
       const leaving = this.#pool.leaving(workerId);
       await this.#holds.park({
         milliseconds: leaving?.aborted ? uselessHold : pollHold,
@@ -119,12 +117,14 @@ export class WorkerSide {
           };
         },
       });
-      if (!call.signal.aborted) ids = this.#takeStops(workerId);
+      if (!call.signal.aborted) stops = this.#pool.takeStops(workerId);
     }
-    if (ids.length === 0) return noContent;
+    if (stops.length === 0) return noContent;
     return {
-      ...jsonAnswer(200, JSON.stringify({ jobsToStop: ids })),
-      undelivered: () => this.#addStops(workerId, ids),
+      ...jsonAnswer(200, JSON.stringify({ jobsToStop: stops.map(({ job }) => job.id) })),
+      undelivered: () => {
+        for (const attempt of stops) attempt.mustStop = true;
+      },
     };
   }
 
@@ -163,28 +163,9 @@ export class WorkerSide {
       this.#pool.complain(workerId, `its check ${check} failed: ${call.query.get("reason") ?? "no reason given"}`);
     }
     const held = call.query.get("job_id")?.split(",") ?? [];
-    // A stop that came before the job was begun was dropped by the worker, so it is sent until it is obeyed.
-    this.#addStops(workerId, this.#pool.ping(workerId, held));
+    this.#pool.ping(workerId, held);
+    if (this.#pool.mustStop(workerId)) this.#stopPolls.get(workerId)?.();
     return taken;
-  }
-
-  #tellToStop({ workerId, job }: Attempt): void {
-    this.#addStops(workerId, [job.id]);
-  }
-
-  #addStops(workerId: string, ids: readonly string[]): void {
-    if (ids.length === 0) return;
-    const stops = this.#stops.get(workerId) ?? new Set<string>();
-    this.#stops.set(workerId, stops);
-    for (const id of ids) stops.add(id);
-    this.#stopPolls.get(workerId)?.();
-  }
-
-  #takeStops(workerId: string): string[] {
-    const stops = this.#stops.get(workerId);
-    this.#stops.delete(workerId);
-    // What the worker has let go of meanwhile may be another attempt by now.
-    return [...(stops ?? [])].filter((id) => this.#pool.held(workerId, id)?.isCurrent === false);
   }
 }
 

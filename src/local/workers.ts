@@ -167,13 +167,26 @@ export class WorkerPool {
 
   /** What a worker holds by that id, whether or not its word still counts. */
   held(workerId: string, jobId: string): Attempt | undefined {
-    for (const attempt of this.#workers.get(workerId)?.attempts ?? []) if (attempt.job.id === jobId) return attempt;
-    return undefined;
+    const attempts = this.#attempts(workerId).filter(({ job }) => job.id === jobId);
+    // A worker that was given up may have got the same job again.
+    return attempts.find(({ isCurrent }) => isCurrent) ?? attempts[0];
+  }
+
+  /** Whether there is a job that a worker has yet to be told to stop. */
+  mustStop(workerId: string): boolean {
+    return this.#attempts(workerId).some(({ mustStop }) => mustStop);
+  }
+
+  /** The jobs a worker has yet to be told to stop; asked for, they count as told. */
+  takeStops(workerId: string): Attempt[] {
+    const attempts = this.#attempts(workerId).filter(({ mustStop }) => mustStop);
+    for (const attempt of attempts) attempt.mustStop = false;
+    return attempts;
   }
 
   /** The id of the job a worker holds, where it is one alone. */
   onlyJob(workerId: string): string | undefined {
-    const [attempt, ...others] = this.#workers.get(workerId)?.attempts ?? [];
+    const [attempt, ...others] = this.#attempts(workerId);
     return others.length === 0 ? attempt?.job.id : undefined;
   }
 
@@ -187,33 +200,31 @@ export class WorkerPool {
     return this.#workers.get(workerId)?.isOurs ?? false;
   }
 
-  /** A worker tells what it holds; answers the ids of those it should have let go. */
-  ping(workerId: string, held: readonly string[]): string[] {
+  /** A worker tells what it holds. */
+  ping(workerId: string, listed: readonly string[]): void {
     const worker = this.#workers.get(workerId);
-    if (worker === undefined) return [];
+    if (worker === undefined) return;
     worker.hasPinged = true;
     this.#heard(worker);
-    const overdue: string[] = [];
-    for (const attempt of [...worker.attempts]) {
-      const isListed = held.includes(attempt.job.id);
+    for (const attempt of this.#attempts(workerId)) {
+      const isListed = listed.includes(attempt.job.id);
       if (attempt.isCurrent) {
         if (isListed) attempt.renew();
-        // Even one that was taken before the first ping: the worker dropped it.
         else attempt.lose();
-      } else if (isListed) {
-        overdue.push(attempt.job.id);
-      } else {
+      } else if (!isListed) {
         this.release(attempt);
+      } else if (this.held(workerId, attempt.job.id) === attempt) {
+        // A worker drops a stop that comes before it has begun the job, so it is told until it obeys.
+        attempt.mustStop = true;
       }
     }
-    return overdue;
   }
 
   /** A worker says that it holds nothing: what was taken from it has been let go, and what it was given is lost. */
   holdsNothing(workerId: string): void {
-    for (const attempt of [...(this.#workers.get(workerId)?.attempts ?? [])]) {
-      if (!attempt.isCurrent) this.release(attempt);
-      else attempt.lose();
+    for (const attempt of this.#attempts(workerId)) {
+      if (attempt.isCurrent) attempt.lose();
+      else this.release(attempt);
     }
   }
 
@@ -286,7 +297,7 @@ export class WorkerPool {
   health(): WireHealth["workers"] {
     const counts = { idle: 0, initializing: 0, ready: 0, running: 0, throttled: 0, unhealthy: 0 };
     for (const { state } of this.#workers.values()) if (state !== "stopping" && state !== "gone") counts[state]++;
-    if (counts.throttled === 0 && counts.unhealthy === 0) {
+    if (this.#runner !== undefined && counts.throttled === 0 && counts.unhealthy === 0) {
       counts.idle += Math.max(0, this.#rules.maxWorkers - this.#ours);
     }
     counts.ready = counts.idle;
@@ -307,6 +318,10 @@ export class WorkerPool {
     }
     await this.#runner?.close();
     this.#workers.clear();
+  }
+
+  #attempts(workerId: string): Attempt[] {
+    return [...(this.#workers.get(workerId)?.attempts ?? [])];
   }
 
   #scale(): void {

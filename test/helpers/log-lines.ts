@@ -19,13 +19,3 @@ export class LogLines {
     return new Promise((resolve) => this.#waiting.add({ pattern, resolve }));
   }
 }
-
-/** Whether a process is there; one that has ended and was not waited for counts as gone. */
-export function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}

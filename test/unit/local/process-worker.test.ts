@@ -4,7 +4,8 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { createLocalEndpoint, type LocalEndpointOptions } from "../../../src/local/index.ts";
-import { isRunning, LogLines } from "../../helpers/log-lines.ts";
+import { isRunning } from "../../helpers/is-running.ts";
+import { LogLines } from "../../helpers/log-lines.ts";
 import { readReply } from "./local.ts";
 
 const script = fileURLToPath(new URL("../../helpers/queue-worker.mjs", import.meta.url));
