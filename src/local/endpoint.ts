@@ -15,6 +15,7 @@ import type { Settings } from "./options.ts";
 import { ProcessRunner } from "./process-worker.ts";
 import { RateLimits } from "./rate-limits.ts";
 import { Recorder } from "./recorder.ts";
+import { StatusPage } from "./status-page.ts";
 import { Webhooks } from "./webhooks.ts";
 import type { WorkerCommand } from "./worker-command.ts";
 import { isWorkerOperation, type WorkerOperation, workerOperations } from "./worker-operations.ts";
@@ -34,6 +35,7 @@ export class Endpoint {
   readonly #rates: RateLimits;
   readonly #operations: Operations;
   readonly #workerSide: WorkerSide;
+  readonly #page: StatusPage;
   readonly #recorder = new Recorder();
   readonly #inProgress = new Set<Promise<Answer>>();
   readonly faults = new Faults();
@@ -60,6 +62,7 @@ export class Endpoint {
     this.#rates = new RateLimits(clock, settings.rates, () => this.#pool.running);
     this.#operations = new Operations(clock, this.#holds, this.#jobs, this.#pool, { variants, maxWorkers });
     this.#workerSide = new WorkerSide(this.#holds, this.#pool, { mostBodyBytes: this.mostBodyBytes, onLog });
+    this.#page = this.#createPage();
     this.faults.add(...settings.faults);
     this.#jobs.restore();
     this.#pool.wake();
@@ -120,6 +123,32 @@ export class Endpoint {
     this.#jobRecord.close();
   }
 
+  #createPage(): StatusPage {
+    const [jobs, pool, { clock, endpointId }] = [this.#jobs, this.#pool, this.#settings];
+    const url = () => this.#url;
+    return new StatusPage({
+      endpointId,
+      get url() {
+        return url();
+      },
+      now: () => clock.now(),
+      jobs: () => jobs.values(),
+      job: (id) => jobs.get(id),
+      jobCounts: jobs.counts,
+      workerCounts: () => pool.health(),
+      workers: () => pool.workers(),
+      cancel: (job) => void jobs.cancel(job),
+      purge: () => jobs.purge(),
+      faults: this.faults,
+      get coldStart() {
+        return pool.coldStart;
+      },
+      set coldStart(milliseconds) {
+        pool.coldStart = milliseconds;
+      },
+    });
+  }
+
   #createRunner(pool: WorkerPool, worker: WorkerFunction | WorkerCommand | false): WorkerRunner | undefined {
     if (worker === false) return undefined;
     if (typeof worker === "function") return new FunctionRunner(pool, worker, this.#settings);
@@ -127,6 +156,8 @@ export class Endpoint {
   }
 
   async #handle(call: Call): Promise<Answer> {
+    const page = this.#page.answer(call);
+    if (page !== undefined) return page;
     const route = parsePath(call.pathname);
     const { operation } = route;
     if (!isWorkerOperation(operation)) this.#recordRequest(call, operation, route.rest);

@@ -44,7 +44,7 @@ describe("paths and methods", () => {
     ["GET", "/v2/local/status-sync/nope?wait=1000", 404, { error: "job not found" }],
     ["GET", "/v2/local/nothing", 404, { error: "not found" }],
     ["GET", "/v2/local", 404, { error: "not found" }],
-    ["GET", "/", 404, { error: "not found" }],
+    ["GET", "/other", 404, { error: "not found" }],
     ["GET", "/v2/local/run", 405, { error: "method not allowed" }],
     ["GET", "/v2/local/cancel/x", 405, { error: "method not allowed" }],
     ["POST", "/v2/local/health", 405, { error: "method not allowed" }],

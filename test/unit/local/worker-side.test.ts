@@ -1,0 +1,580 @@
+import { describe, expect, test } from "vitest";
+import type { LocalEndpointOptions } from "../../../src/local/index.ts";
+import { type Local, type Reply, start } from "./local.ts";
+import { settle } from "./manual-clock.ts";
+
+/** What the service's workers speak, played by hand. */
+interface WorkerSide extends Local {
+  /** Asks for a job; with a signal, as a worker that may leave. */
+  take(worker?: string, signal?: AbortSignal): Promise<Reply>;
+  /** Asks for the jobs to stop. */
+  stops(worker?: string): Promise<Reply>;
+  /** Posts the end of a job, or its progress. */
+  done(id: string, body: unknown, worker?: string, query?: string): Promise<Reply>;
+  ping(held?: readonly string[], worker?: string): Promise<Reply>;
+}
+
+function byHand(options: LocalEndpointOptions = {}): WorkerSide {
+  const local = start({ worker: false, ...options });
+  const { ask } = local;
+  return {
+    ...local,
+    take: (worker = "w1", signal) => ask(`job-take/${worker}?gpu=cpu`, undefined, signal && { signal }),
+    stops: (worker = "w1") => ask(`job-stop/${worker}?gpu=cpu`),
+    done: (id, body, worker = "w1", query = "isStream=false") =>
+      ask(`job-done/${worker}/${id}?gpu=cpu&${query}`, body, {
+        headers: { authorization: "local", "content-type": "application/x-www-form-urlencoded" },
+      }),
+    ping: (held = [], worker = "w1") =>
+      ask(`ping/${worker}?gpu=cpu${held.length > 0 ? `&job_id=${held.join("%2C")}` : ""}&runpod_version=1.12.0`),
+  };
+}
+
+/** What a request was answered so far. */
+function watch(request: Promise<Reply>): { reply: Reply | undefined } {
+  const seen: { reply: Reply | undefined } = { reply: undefined };
+  request.then(
+    (reply) => {
+      seen.reply = reply;
+    },
+    () => {},
+  );
+  return seen;
+}
+
+describe("job-take", () => {
+  test("answers the oldest job that waits, as text ids and JSON", async () => {
+    const { ask, run, take, status } = byHand();
+    const s3Config = { accessId: "a", accessSecret: "b", bucketName: "c", endpointUrl: "https://s3.example" };
+    const first = await run({ a: 1 }, { webhook: "http://127.0.0.1:9/hook", s3Config, other: 1 });
+    const second = (await ask("run", '{"input":{"seed":12345678901234567890}}')).body.id;
+    const reply = await take();
+    expect(reply.status).toBe(200);
+    expect(reply.headers.get("content-type")).toBe("application/json");
+    expect(reply.body).toEqual({ id: first, input: { a: 1 }, webhook: "http://127.0.0.1:9/hook", s3Config });
+    expect((await take()).text).toBe(`{"id":"${second}","input":{"seed":12345678901234567890}}`);
+    expect(await status(first)).toMatchObject({ status: "IN_PROGRESS", workerId: "w1" });
+  });
+
+  test("leaves an empty input out, as the service does", async () => {
+    const { run, take } = byHand();
+    const id = await run({});
+    expect((await take()).body).toEqual({ id });
+  });
+
+  test("is held while there is no job, for well under the 90 s a worker waits, then 204", async () => {
+    const { take, clock, endpoint } = byHand();
+    const poll = watch(take());
+    await clock.advance(9_999);
+    expect(poll.reply).toBeUndefined();
+    expect(endpoint.held).toBe(1);
+    await clock.advance(50_001);
+    expect(poll.reply).toMatchObject({ status: 204, text: "" });
+    expect(endpoint.held).toBe(0);
+  });
+
+  test("wakes as soon as a job comes", async () => {
+    const { run, take, clock } = byHand();
+    const poll = watch(take());
+    await clock.advance(7_000);
+    const id = await run();
+    expect(poll.reply?.body.id).toBe(id);
+  });
+
+  test("gives one job to one of those who wait", async () => {
+    const { run, take } = byHand();
+    const polls = ["w1", "w2", "w3"].map((worker) => watch(take(worker)));
+    await settle();
+    const id = await run();
+    expect(polls.flatMap(({ reply }) => (reply === undefined ? [] : [reply.body.id]))).toEqual([id]);
+  });
+
+  test("that was abandoned gets no job: the next one does", async () => {
+    const { run, take, status } = byHand();
+    const leave = new AbortController();
+    const poll = take("w1", leave.signal);
+    poll.catch(() => {});
+    await settle();
+    leave.abort(new Error("gone"));
+    const id = await run();
+    expect((await status(id)).status).toBe("IN_QUEUE");
+    await expect(poll).rejects.toThrow("gone");
+    expect((await take("w2")).body.id).toBe(id);
+  });
+
+  test("that is abandoned at the very moment a job is handed out puts it back at its old place", async () => {
+    const { ask, run, take, endpoint } = byHand();
+    const leave = new AbortController();
+    const poll = take("w1", leave.signal);
+    await settle();
+    const submitted = ask("run", { input: { first: true } });
+    leave.abort(new Error("gone"));
+    await expect(poll).rejects.toThrow("gone");
+    const { id } = (await submitted).body;
+    const second = await run({ second: true });
+    expect(endpoint.jobs().map((job) => job.status)).toEqual(["IN_QUEUE", "IN_QUEUE"]);
+    const replies = [await take("w2"), await take("w2")];
+    expect(replies.map(({ body }) => body.id)).toEqual([id, second]);
+    expect(replies[0]?.body).not.toHaveProperty("retries");
+  });
+
+  test("asked again by the same worker, the earlier poll is answered 204 and only the later gets the job", async () => {
+    const { run, take } = byHand();
+    const earlier = watch(take());
+    await settle();
+    const later = watch(take());
+    await settle();
+    expect(earlier.reply?.status).toBe(204);
+    const id = await run();
+    expect(later.reply?.body.id).toBe(id);
+  });
+
+  test("is answered 204 when the endpoint closes", async () => {
+    const { take, stops, endpoint } = byHand();
+    const polls = [take(), stops()];
+    await settle();
+    await endpoint.close();
+    expect((await Promise.all(polls)).map(({ status }) => status)).toEqual([204, 204]);
+  });
+});
+
+describe("job-take-batch", () => {
+  test("answers as many jobs as there are, at most as many as asked for", async () => {
+    const { ask, run } = byHand();
+    const ids = [await run({ a: 1 }), await run({ a: 2 }), await run({ a: 3 })];
+    const taken = async (size: number) => {
+      const { status, text } = await ask(`job-take-batch/w1?gpu=cpu&batch_size=${size}&job_in_progress=0`);
+      const jobs: { id: string }[] = JSON.parse(text);
+      return { status, ids: jobs.map(({ id }) => id) };
+    };
+    expect(await taken(2)).toEqual({ status: 200, ids: ids.slice(0, 2) });
+    expect(await taken(4)).toEqual({ status: 200, ids: ids.slice(2) });
+  });
+
+  test("is held like the other, and woken with an array", async () => {
+    const { ask, run } = byHand();
+    const poll = watch(ask("job-take-batch/w1?gpu=cpu&batch_size=4&job_in_progress=0"));
+    await settle();
+    expect(poll.reply).toBeUndefined();
+    const id = await run({ a: 1 });
+    expect(poll.reply?.body).toEqual([{ id, input: { a: 1 } }]);
+  });
+});
+
+describe("job-done", () => {
+  test.each([
+    ["output", { output: { a: 1 } }, { status: "COMPLETED", output: { a: 1 } }],
+    ["null output", { output: null }, { status: "COMPLETED", output: null }],
+    ["nothing", {}, { status: "COMPLETED" }],
+    ["an error", { error: "bad" }, { status: "FAILED", error: "bad" }],
+    ["an error with output", { error: "bad", output: { a: 1 } }, { status: "FAILED", error: "bad", output: { a: 1 } }],
+    ["an error that is no text", { error: { a: 1 } }, { status: "COMPLETED" }],
+    ["an empty error", { error: "", output: 1 }, { status: "COMPLETED", output: 1 }],
+  ])("with %s ends the job", async (_, body, shown) => {
+    const { run, take, done, status, clock } = byHand();
+    const id = await run();
+    await clock.advance(30);
+    await take();
+    await clock.advance(50);
+    expect((await done(id, body)).status).toBe(200);
+    expect(await status(id)).toEqual({ id, workerId: "w1", delayTime: 30, executionTime: 50, ...shown });
+  });
+
+  test.each(["application/json", "application/x-www-form-urlencoded", "text/plain", undefined])(
+    "is read as JSON when its content type is %s",
+    async (type) => {
+      const { ask, run, take, status } = byHand();
+      const id = await run();
+      await take();
+      const headers = { authorization: "local", ...(type !== undefined && { "content-type": type }) };
+      await ask(`job-done/w1/${id}?gpu=cpu&isStream=false`, { output: "x" }, { headers });
+      expect(await status(id)).toMatchObject({ status: "COMPLETED", output: "x" });
+    },
+  );
+
+  test("keeps numbers that JavaScript cannot hold as they are written", async () => {
+    const { ask, run, take, done } = byHand();
+    const id = await run();
+    await take();
+    const output = '{"a": NaN, "b": [-Infinity, 12345678901234567890], "c": "\\"}{"}';
+    await done(id, `{"output": ${output}, "other": 1}`);
+    expect((await ask(`status/${id}`)).text).toContain(`"output":${output},"status":"COMPLETED"`);
+  });
+
+  test.each(["", "no JSON", "[1]", '{"output":'])("of %j is accepted and ignored: the job goes on", async (text) => {
+    const { run, take, done, status } = byHand();
+    const id = await run();
+    await take();
+    expect((await done(id, text)).status).toBe(200);
+    expect((await status(id)).status).toBe("IN_PROGRESS");
+  });
+
+  test("a second time is accepted and ignored", async () => {
+    const { run, take, done, status } = byHand();
+    const id = await run();
+    await take();
+    for (const output of ["first", "second"]) expect((await done(id, { output })).status).toBe(200);
+    expect((await done(id, { error: "late" })).status).toBe(200);
+    expect(await status(id)).toMatchObject({ status: "COMPLETED", output: "first" });
+  });
+
+  test("after a cancel is accepted and ignored", async () => {
+    const { ask, run, take, done, status } = byHand();
+    const id = await run();
+    await take();
+    await ask(`cancel/${id}`, {});
+    expect((await done(id, { output: "late" })).status).toBe(200);
+    expect(await status(id)).toEqual({ id, status: "CANCELLED" });
+  });
+
+  test("of a job that another worker has, or nobody, or that never was, is accepted and ignored", async () => {
+    const { run, take, done, status } = byHand();
+    const [held, waiting] = [await run(), await run()];
+    await take("w1");
+    for (const id of [held, waiting, "nope"]) {
+      expect((await done(id, { output: "mine" }, "w2")).status).toBe(200);
+    }
+    expect((await status(held)).status).toBe("IN_PROGRESS");
+    expect((await status(waiting)).status).toBe("IN_QUEUE");
+  });
+
+  test("with IN_PROGRESS is the progress of a job that runs, and nothing to one that has ended", async () => {
+    const { run, take, done, status } = byHand();
+    const id = await run();
+    await take();
+    for (const output of ["one", { step: 2 }]) {
+      expect((await done(id, { status: "IN_PROGRESS", output })).status).toBe(200);
+      expect(await status(id)).toMatchObject({ status: "IN_PROGRESS", output });
+    }
+    await done(id, { output: "result" });
+    expect((await done(id, { status: "IN_PROGRESS", output: "late" })).status).toBe(200);
+    expect(await status(id)).toMatchObject({ status: "COMPLETED", output: "result" });
+  });
+
+  test("over the limit of results is refused, and the job COMPLETED without output", async () => {
+    const { run, take, done, status } = byHand({ resultLimit: 1_000 });
+    const ids = [await run(), await run()];
+    for (const id of ids) expect((await take()).body.id).toBe(id);
+    expect((await done(ids[0] ?? "", { output: "x".repeat(998) })).status).toBe(200);
+    expect((await done(ids[1] ?? "", { output: "x".repeat(999) })).status).toBe(400);
+    expect(await status(ids[0] ?? "")).toMatchObject({ status: "COMPLETED", output: expect.any(String) });
+    expect(await status(ids[1] ?? "")).not.toHaveProperty("output");
+    expect((await status(ids[1] ?? "")).status).toBe("COMPLETED");
+  });
+
+  test("with stopPod of a worker started by hand says that it should be replaced, and takes the result", async () => {
+    const lines: string[] = [];
+    const { run, take, done, status } = byHand({ onLog: (line) => lines.push(line) });
+    const id = await run();
+    await take();
+    await done(id, { output: 1, stopPod: true });
+    expect(await status(id)).toMatchObject({ status: "COMPLETED", output: 1 });
+    expect(lines.at(-1)).toMatch(/^worker w1 should be replaced \(refresh_worker\)/);
+  });
+});
+
+describe("job-stream", () => {
+  test("adds what a job yields to its stream; the end counts as the generator's", async () => {
+    const { ask, run, take, done, status } = byHand();
+    const id = await run();
+    await take();
+    for (const output of ["a", null, { b: 1 }]) {
+      expect((await ask(`job-stream/w1/${id}?gpu=cpu&isStream=false`, { output })).status).toBe(200);
+    }
+    await done(id, { output: [] }, "w1", "isStream=true");
+    const stream = [{ output: "a" }, { output: null }, { output: { b: 1 } }];
+    expect((await ask(`stream/${id}`)).body).toEqual({ status: "COMPLETED", stream });
+    expect((await ask(`stream/${id}`)).body).toEqual({ status: "COMPLETED", stream: [] });
+    expect(await status(id)).not.toHaveProperty("output");
+  });
+
+  test("of a job that has ended, or that another worker has, is accepted and ignored", async () => {
+    const { ask, run, take, done } = byHand();
+    const [ended, held] = [await run(), await run()];
+    await take();
+    await done(ended, { output: 1 });
+    await take();
+    for (const [worker, id] of [
+      ["w1", ended],
+      ["w2", held],
+      ["w2", "nope"],
+    ]) {
+      expect((await ask(`job-stream/${worker}/${id}?gpu=cpu`, { output: "late" })).status).toBe(200);
+    }
+    expect((await ask(`stream/${ended}`)).body.stream).toEqual([]);
+    await done(held, { output: 1 });
+    expect((await ask(`stream/${held}`)).body.stream).toEqual([]);
+  });
+});
+
+describe("the lease of a job", () => {
+  const lease = 40_000;
+
+  /** As {@link byHand}, its workers having pinged once, as they do when they start. */
+  async function pinging() {
+    const side = byHand();
+    for (const worker of ["w1", "w2"]) {
+      const leave = new AbortController();
+      side.take(worker, leave.signal).catch(() => {});
+      await settle();
+      await side.ping([], worker);
+      leave.abort();
+      await settle();
+    }
+    return side;
+  }
+
+  test("that nobody reports on ends by sending it out again once, then by failing it", async () => {
+    const { run, take, status, clock, ask } = await pinging();
+    const id = await run({ a: 1 });
+    await take("w1");
+    await clock.advance(lease - 1);
+    const early = watch(take("w2"));
+    await settle();
+    expect(early.reply).toBeUndefined();
+    await clock.advance(1);
+    expect(early.reply?.body).toEqual({ id, input: { a: 1 }, retries: 1 });
+    expect(await status(id)).toMatchObject({ status: "IN_PROGRESS", retries: 1, workerId: "w2", delayTime: lease });
+    await clock.advance(lease);
+    expect(await status(id)).toMatchObject({ status: "FAILED", error: "job timed out after 1 retries", retries: 1 });
+    expect((await ask("health")).body.jobs).toMatchObject({ failed: 1, retried: 1, inProgress: 0, inQueue: 0 });
+  });
+
+  test("begins anew with each ping that lists the job, and with no other", async () => {
+    const { run, take, ping, done, status, clock } = await pinging();
+    const [kept, lost] = [await run({ kept: true }), await run({ lost: true })];
+    expect((await take("w1")).body.id).toBe(kept);
+    expect((await take("w2")).body.id).toBe(lost);
+    for (let time = 0; time < 3 * lease; time += 10_000) {
+      await clock.advance(10_000);
+      expect((await ping([kept])).status).toBe(200);
+      await ping([], "w2");
+    }
+    expect(await status(kept)).not.toHaveProperty("retries");
+    expect(await status(lost)).toMatchObject({ status: "IN_PROGRESS", retries: 1 });
+    await done(kept, { output: 1 });
+    expect((await status(kept)).status).toBe("COMPLETED");
+  });
+
+  test("is not renewed by another worker's ping", async () => {
+    const { run, take, ping, status, clock } = await pinging();
+    const id = await run();
+    await take("w1");
+    for (let time = 0; time < lease; time += 10_000) {
+      await clock.advance(10_000);
+      await ping([id], "w2");
+    }
+    expect(await status(id)).toMatchObject({ retries: 1 });
+  });
+
+  test("over, the first worker's word no longer counts", async () => {
+    const { run, take, done, status, clock } = await pinging();
+    const id = await run();
+    await take("w1");
+    await clock.advance(lease);
+    expect((await take("w2")).body).toMatchObject({ id, retries: 1 });
+    expect((await done(id, { output: "from w1" }, "w1")).status).toBe(200);
+    expect((await status(id)).status).toBe("IN_PROGRESS");
+    await done(id, { output: "from w2" }, "w2");
+    expect(await status(id)).toMatchObject({ status: "COMPLETED", output: "from w2", workerId: "w2", retries: 1 });
+  });
+
+  test("does not run for a worker that never pings: it may be at work", async () => {
+    const { run, take, done, status, clock } = byHand();
+    const id = await run();
+    await take();
+    await clock.advance(5 * lease);
+    expect(await status(id)).not.toHaveProperty("retries");
+    await done(id, { output: 1 });
+    expect((await status(id)).status).toBe("COMPLETED");
+  });
+
+  test.each([
+    ["its first ping does not list the job", ({ ping }: WorkerSide) => ping([])],
+    [
+      "it asks for another job and says that it holds none",
+      ({ ask }: WorkerSide) => ask("job-take/w1?job_in_progress=0"),
+    ],
+  ])("begins, for a worker that had not pinged, when %s", async (_, tell) => {
+    const side = byHand();
+    const { run, status, clock, ask } = side;
+    const id = await run({});
+    await ask("job-take/w1?job_in_progress=0");
+    await clock.advance(1_000);
+    watch(tell(side));
+    await clock.advance(lease - 1);
+    expect(await status(id)).not.toHaveProperty("retries");
+    await clock.advance(1);
+    expect(await status(id)).toMatchObject({ retries: 1 });
+  });
+});
+
+describe("job-stop", () => {
+  test("is held, then 204", async () => {
+    const { stops, clock } = byHand();
+    const poll = watch(stops());
+    await clock.advance(9_999);
+    expect(poll.reply).toBeUndefined();
+    await clock.advance(50_001);
+    expect(poll.reply?.status).toBe(204);
+  });
+
+  test("wakes with the job that was cancelled, and only its worker", async () => {
+    const { ask, run, take, stops } = byHand();
+    const ids = [await run(), await run()];
+    await take("w1");
+    await take("w2");
+    const polls = [watch(stops("w1")), watch(stops("w2"))];
+    await settle();
+    await ask(`cancel/${ids[0]}`, {});
+    await settle();
+    expect(polls[0]?.reply?.body).toEqual({ jobsToStop: [ids[0]] });
+    expect(polls[1]?.reply).toBeUndefined();
+  });
+
+  test("tells of what was cancelled before it was asked, once", async () => {
+    const { ask, run, take, stops } = byHand();
+    const ids = [await run(), await run()];
+    for (const id of ids) {
+      await take();
+      await ask(`cancel/${id}`, {});
+    }
+    const reply = await stops();
+    expect(reply.headers.get("content-type")).toBe("application/json");
+    expect(reply.body).toEqual({ jobsToStop: ids });
+    const again = watch(stops());
+    await settle();
+    expect(again.reply).toBeUndefined();
+  });
+
+  test("tells again while pings list the job, since a worker drops a stop for what it has not begun", async () => {
+    const { ask, run, take, stops, ping } = byHand();
+    const id = await run();
+    await take();
+    await ask(`cancel/${id}`, {});
+    expect((await stops()).body).toEqual({ jobsToStop: [id] });
+    await ping([id]);
+    expect((await stops()).body).toEqual({ jobsToStop: [id] });
+    await ping([]);
+    const poll = watch(stops());
+    await settle();
+    expect(poll.reply).toBeUndefined();
+  });
+
+  test("abandoned at the moment of a cancel tells the next poll", async () => {
+    const { ask, run, take, stops } = byHand();
+    const id = await run();
+    await take();
+    const leave = new AbortController();
+    const poll = ask("job-stop/w1?gpu=cpu", undefined, { signal: leave.signal });
+    await settle();
+    const cancelled = ask(`cancel/${id}`, {});
+    leave.abort(new Error("gone"));
+    await expect(poll).rejects.toThrow("gone");
+    await cancelled;
+    expect((await stops()).body).toEqual({ jobsToStop: [id] });
+  });
+
+  test.each([
+    ["its execution time-out is over", { policy: { executionTimeout: 5_000 } }, 5_000],
+    ["its time to live is over", { policy: { ttl: 10_000 } }, 10_000],
+  ])("tells of a job when %s", async (_, rest, milliseconds) => {
+    const { run, take, stops, ping, clock } = byHand();
+    const id = await run({ a: 1 }, rest);
+    await take();
+    const poll = watch(stops());
+    await ping([id]);
+    await clock.advance(milliseconds - 1);
+    expect(poll.reply).toBeUndefined();
+    await clock.advance(1);
+    expect(poll.reply?.body).toEqual({ jobsToStop: [id] });
+  });
+});
+
+describe("a worker that came by itself", () => {
+  test("is counted, shown with its jobs, and forgotten when it is not heard of any more", async () => {
+    const { ask, run, take, done, endpoint, clock } = byHand();
+    expect(endpoint.workers()).toEqual([]);
+    const poll = watch(take("by-hand"));
+    await settle();
+    expect(endpoint.workers()).toMatchObject([{ id: "by-hand", state: "idle", jobs: [] }]);
+    const id = await run();
+    expect(poll.reply?.body.id).toBe(id);
+    expect(endpoint.workers()).toMatchObject([{ id: "by-hand", state: "running", jobs: [id] }]);
+    expect((await ask("health")).body.workers).toMatchObject({ running: 1 });
+    await done(id, { output: 1 }, "by-hand");
+    expect(endpoint.workers()).toMatchObject([{ id: "by-hand", state: "idle", jobs: [] }]);
+    await clock.advance(600_000);
+    expect(endpoint.workers().filter(({ state }) => state !== "gone")).toEqual([]);
+    expect((await ask("health")).body.workers).toMatchObject({ running: 0 });
+  });
+
+  test("whose check failed is in the log with the reason", async () => {
+    const lines: string[] = [];
+    const { ask } = byHand({ onLog: (line) => lines.push(line) });
+    const reason = encodeURIComponent("Insufficient memory: 1.0GB available");
+    await ask(`ping/w1?gpu=cpu&status=unhealthy&check=_memory_check&reason=${reason}&runpod_version=1.12.0`);
+    expect(lines).toEqual([expect.stringMatching(/w1.*_memory_check.*Insufficient memory: 1\.0GB available/)]);
+  });
+
+  test.each(["local", "Bearer local"])("is let in with the key as %j", async (authorization) => {
+    const { ask, run } = byHand();
+    const id = await run();
+    expect((await ask("job-take/anyone?gpu=cpu", undefined, { headers: { authorization } })).body.id).toBe(id);
+  });
+
+  test.each([
+    "job-take/w1",
+    "job-take-batch/w1?batch_size=2",
+    "job-stop/w1",
+    "ping/w1",
+    "job-done/w1/ID",
+    "job-stream/w1/ID",
+  ])("is refused with another key (%s), though not at once: it asks again without a pause", async (path) => {
+    const { ask, run, take, status, clock } = byHand();
+    const id = await run();
+    const isPost = path.endsWith("ID");
+    if (isPost) await take();
+    const headers = { authorization: "wrong" };
+    const poll = watch(ask(path.replace("ID", id), isPost ? { output: "x" } : undefined, { headers }));
+    await settle();
+    expect(poll.reply).toBeUndefined();
+    await clock.advance(1_000);
+    expect(poll.reply?.status).toBe(401);
+    expect((await status(id)).status).toBe(isPost ? "IN_PROGRESS" : "IN_QUEUE");
+  });
+
+  test.each(["job-take", "job-take/", "job-stop", "ping"])("must say who it is (%s)", async (path) => {
+    const { ask } = byHand();
+    expect((await ask(path)).status).toBe(404);
+  });
+});
+
+describe("the script of troubles", () => {
+  test("may name a worker's operations, and spares them otherwise", async () => {
+    const { ask, run, take, endpoint } = byHand();
+    const id = await run();
+    endpoint.faults.add({ respond: { status: 503 } });
+    endpoint.faults.add({ operation: "job-take", respond: { status: 502 } });
+    expect((await take()).status).toBe(502);
+    expect((await take()).body.id).toBe(id);
+    expect((await ask("health")).status).toBe(503);
+  });
+
+  test("cut off while a job is handed out, the job is lost as it would be on the service, and goes out again", async () => {
+    const { run, take, ping, endpoint, clock } = byHand();
+    const id = await run();
+    endpoint.faults.add({ operation: "job-take", reset: true, when: "after" });
+    await expect(take()).rejects.toThrow("fetch failed");
+    await ping();
+    await clock.advance(40_000);
+    expect((await take("w2")).body).toMatchObject({ id, retries: 1 });
+  });
+
+  test("leaves the workers' requests out of the record", async () => {
+    const { run, take, endpoint } = byHand();
+    await run();
+    await take();
+    expect(endpoint.requests.map(({ operation }) => operation)).toEqual(["run"]);
+  });
+});
