@@ -479,7 +479,7 @@ function show(state) {
 
 /** @type {{ completed: number, failed: number } | undefined} */
 let readOut;
-let readOutAt = 0;
+let readOutAt = Number.NEGATIVE_INFINITY;
 
 /** Tells screen readers how many jobs ended, many at once rather than one by one. @param {PageState} state */
 function readOutEnds({ jobCounts: { completed, failed } }) {

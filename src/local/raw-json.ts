@@ -1,3 +1,5 @@
+import { endOfString, stringValue } from "./json-string.ts";
+
 /**
  * The fields of a JSON object as the texts they stand in, nothing parsed: integers above 2⁵³ and the
  * bare `NaN` and `Infinity` that Python writes stay what they are. Undefined where the text is no object.
@@ -44,7 +46,10 @@ function scanObject(text: string, start: number, depth: number, fields?: Map<str
     const valueStart = skipSpace(text, colon + 1);
     const valueEnd = scanValue(text, valueStart, depth + 1);
     if (valueEnd < 0) return -1;
-    if (fields !== undefined) fields.set(keyOf(text.slice(at, keyEnd)), text.slice(valueStart, valueEnd));
+    if (fields !== undefined) {
+      const key = text.slice(at, keyEnd);
+      fields.set(stringValue(key) ?? key, text.slice(valueStart, valueEnd));
+    }
     at = skipSpace(text, valueEnd);
     if (text[at] === "}") return at + 1;
     if (text[at] !== ",") return -1;
@@ -66,27 +71,13 @@ function scanArray(text: string, start: number, depth: number): number {
   }
 }
 
-/** Jumps from quote to quote: an image of megabytes is one step. */
 function scanString(text: string, start: number): number {
-  for (let end = text.indexOf('"', start + 1); end >= 0; end = text.indexOf('"', end + 1)) {
-    let slashes = 0;
-    while (text[end - 1 - slashes] === "\\") slashes++;
-    if (slashes % 2 === 0) return end + 1;
-  }
-  return -1;
+  const end = endOfString(text, start);
+  return end < 0 ? -1 : end + 1;
 }
 
 function skipSpace(text: string, start: number): number {
   space.lastIndex = start;
   space.test(text);
   return space.lastIndex;
-}
-
-function keyOf(text: string): string {
-  try {
-    return String(JSON.parse(text));
-  } catch {
-    // A bad escape: no key that anyone reads.
-    return text;
-  }
 }

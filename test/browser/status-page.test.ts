@@ -244,7 +244,7 @@ describe("the status page", () => {
     await text(page.getByRole("status"), "seconds must be a number from 0 to 3600");
   });
 
-  test("shows the log of a worker process, and leaves it open, focused and scrolled where it was", async () => {
+  test("shows the log of a worker process, and leaves it open and focused", async () => {
     const script = fileURLToPath(new URL("../helpers/queue-worker.mjs", import.meta.url));
     const { page, run, job } = await openPage(browser, {
       worker: { command: [process.execPath, script] },
