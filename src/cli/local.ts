@@ -1,60 +1,50 @@
-import { UsageError } from "./failures.ts";
+import { announce } from "./announcement.ts";
+import { messageOf, UsageError } from "./failures.ts";
+import { readFaults } from "./faults-file.ts";
+import { endpointOptions, type LocalFlags } from "./local-flags.ts";
+import { printEnvironment } from "./print-environment.ts";
 import type { Session } from "./session.ts";
-
-export interface LocalFlags {
-  port: number;
-  /** Milliseconds. */
-  coldStart?: number;
-  idleTimeout?: number;
-  workers?: number;
-}
 
 /** `layerdiffuse local`: an endpoint on this computer, until Ctrl-C. */
 export async function local(session: Session, flags: LocalFlags): Promise<void> {
+  const { cwd } = session.io;
+  const options = endpointOptions(flags, cwd);
+  const faults = flags.faults === undefined ? [] : await readFaults(flags.faults, cwd);
+  if (flags.printEnv) return await printEnvironment(session, flags);
+
   // Loaded here alone: no other command needs it, nor what it depends on.
   const { createLocalEndpoint } = await import("../local/index.ts");
-  const { loadRenderer } = await import("../local/artist/draw.ts");
-  const { port, coldStart, idleTimeout, workers: maxWorkers } = flags;
-  const endpoint = createLocalEndpoint({
-    onLog: (line) => void session.note(line),
-    ...(coldStart === undefined ? {} : { coldStart }),
-    ...(idleTimeout === undefined ? {} : { idleTimeout }),
-    ...(maxWorkers === undefined ? {} : { maxWorkers }),
-  });
+  const create = () => createLocalEndpoint({ ...options, faults, onLog: (line) => void session.note(line) });
+  const endpoint = flags.data === undefined ? create() : withFolder(create);
   try {
-    const url = await endpoint.listen(port).catch((cause: unknown) => {
-      throw cannotListen(port, cause);
+    const url = await endpoint.listen(flags.port, flags.host).catch((cause: unknown) => {
+      throw cannotListen(flags, cause);
     });
-    await announce(session, url);
-    // Better told now than by the first job that fails.
-    await loadRenderer().catch(({ message }: Error) => session.note(`\n${message}`));
+    await announce(session, url, flags);
+    if (flags.worker === undefined) await lookForRenderer(session);
     await interruption(session.signal);
+    if (endpoint.workers().some(({ pid }) => pid !== undefined)) {
+      await session.note("Stopping the workers… Once more ends them at once.");
+    }
   } finally {
     await endpoint.close();
   }
   await session.note("The local endpoint has stopped.");
 }
 
-/** On stdout only what a shell takes as it is, so that it can be sourced. */
-async function announce(session: Session, url: string): Promise<void> {
-  const settings = { RUNPOD_BASE_URL: url, RUNPOD_ENDPOINT_ID: "local", RUNPOD_API_KEY: "local" };
-  if (session.isJson) {
-    await session.answer(JSON.stringify(settings));
-    return;
+/** The options are checked by now: what fails yet is the folder of `--data`, and its error says what to do. */
+function withFolder<Endpoint>(create: () => Endpoint): Endpoint {
+  try {
+    return create();
+  } catch (cause) {
+    throw new UsageError(`--data: ${messageOf(cause)}`, { cause });
   }
-  const isWindows = session.io.platform === "win32";
-  await session.note(
-    `A local endpoint, at ${url}. No GPU, no account: a stand-in artist draws.\n\nIn another terminal:\n`,
-  );
-  for (const [name, value] of Object.entries(settings)) {
-    await session.answer(isWindows ? `$env:${name} = "${value}"` : `export ${name}=${value}`);
-  }
-  await session.note('\nthen: layerdiffuse generate "a red apple"');
-  const body = `'{"input":{"prompt":"a red apple"}}'`;
-  await session.note(
-    `or:   curl ${url}/local/runsync -H 'Authorization: Bearer local' -H 'Content-Type: application/json' -d ${body}`,
-  );
-  await session.note("\nCtrl-C stops it.");
+}
+
+/** Better told now than by the first job that fails. */
+async function lookForRenderer(session: Session): Promise<void> {
+  const { loadRenderer } = await import("../local/artist/draw.ts");
+  await loadRenderer().catch(({ message }: Error) => session.note(`\n${message}`));
 }
 
 function interruption(signal: AbortSignal): Promise<void> {
@@ -64,9 +54,13 @@ function interruption(signal: AbortSignal): Promise<void> {
   });
 }
 
-function cannotListen(port: number, cause: unknown): unknown {
-  const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
-  const why = { EADDRINUSE: "is taken by another program", EACCES: "needs more rights" }[String(code)];
-  if (!why) return cause;
-  return new UsageError(`Port ${port} ${why}. Pass another, or --port 0 for any free one.`);
+function cannotListen({ host, port }: LocalFlags, cause: unknown): unknown {
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
+  const why = { EADDRINUSE: "is taken by another program", EACCES: "needs more rights" }[code];
+  if (why) return new UsageError(`Port ${port} ${why}. Pass another, or --port 0 for any free one.`, { cause });
+  if (!["EADDRNOTAVAIL", "ENOTFOUND", "EAI_AGAIN", "EINVAL"].includes(code)) return cause;
+  return new UsageError(
+    `--host ${host} is no address of this computer. 127.0.0.1 is for this computer alone, 0.0.0.0 for every network it is in.`,
+    { cause },
+  );
 }

@@ -6,8 +6,8 @@ import type { OutputFlags } from "./destination.ts";
 import { exitCodeLines } from "./exit-codes.ts";
 import { UsageError } from "./failures.ts";
 import type { GenerateFlags, WaitFlags } from "./generate.ts";
-import type { LocalFlags } from "./local.ts";
-import { number, secondsOrNone, wholeNumber, withConnection, withManner, withWaiting } from "./options.ts";
+import type { LocalFlags } from "./local-flags.ts";
+import { number, seconds, secondsOrNone, wholeNumber, withConnection, withManner, withWaiting } from "./options.ts";
 import type { Session } from "./session.ts";
 
 interface MannerFlags {
@@ -164,21 +164,40 @@ function addLocal(program: Command, session: Session): void {
   const command = program
     .command("local")
     .description("run an endpoint on this computer: the same wire, no account, no GPU")
-    .option("-p, --port <n>", "where it listens; 0: any free port", wholeNumber(0, 65_535), 8765)
-    .option("--cold-start <seconds>", "how long a worker takes to get up (default: 0)", secondsOrNone)
+    .option("--worker <command>", "what starts a worker, by the shell (default: a stand-in artist draws)")
+    .option("--no-worker", "start none: jobs wait for workers started by hand or in a container")
+    .option("--cwd <dir>", "where workers run (default: here)")
+    .option("--workers <n>", "workers at most (default: 3)", wholeNumber(0))
+    .option("--min-workers <n>", "workers that are kept up without jobs (default: 0)", wholeNumber(0))
+    .option("--throttle [seconds]", "no GPU to be had: for so long before each cold start, or for good", seconds)
+    .option("--cold-start <seconds>", "how long a worker takes to get up, beside what it really takes", secondsOrNone)
     .option("--idle-timeout <seconds>", "how long a worker without a job stays up (default: 5)", secondsOrNone)
-    .option("--workers <n>", "workers at most (default: 3)", wholeNumber(0));
+    .option("--queue-delay <seconds>", "how long a job waits before a worker is started for it", secondsOrNone)
+    .option("--init-timeout <seconds>", "longest start of a worker (default: 420)", seconds)
+    .option("--execution-timeout <seconds>", "longest run of a job that does not say (default: 600)", seconds)
+    .option("--lease <seconds>", "how long a job whose worker is lost counts as running (default: 40)", seconds)
+    .option("--data <dir>", "keep jobs there, over restarts (default: in memory only)")
+    .option("--host <address>", "where it listens; 0.0.0.0: other computers and containers reach it", "127.0.0.1")
+    .option("-p, --port <n>", "where it listens; 0: any free port", wholeNumber(0, 65_535), 8765)
+    .option("--faults <file>", "troubles to come: a JSON array, see the local endpoint's documentation")
+    .option("--print-env", "print the environment of a worker started by hand, and end");
+  // One value stands for both to commander, where the last one counts.
+  const asked = new Set<string>();
+  for (const name of ["worker", "no-worker"]) command.on(`option:${name}`, () => asked.add(name));
   withManner(command)
     .addHelpText(
       "after",
       examples(
         "layerdiffuse local",
         "layerdiffuse local --cold-start 20 --workers 1",
+        'layerdiffuse local --worker "python -u handler.py" --cwd worker-image --data jobs',
+        "layerdiffuse local --no-worker --print-env",
         "layerdiffuse local --port 0 --json",
       ),
     )
     .action(async (flags: LocalFlags & MannerFlags) => {
       speakAs(session, flags);
+      if (asked.size === 2) throw new UsageError("Pass --worker, or --no-worker to start none; not both.");
       const { local } = await import("./local.ts");
       await local(session, flags);
     });

@@ -3,7 +3,10 @@ import { dirname, join } from "node:path";
 import * as layerdiffuse from "layerdiffuse";
 import type ts from "typescript";
 import { beforeAll, describe, expect, type TestContext, test } from "vitest";
-import { createLocalEndpoint, type LocalEndpoint } from "../../src/local/index.ts";
+import { processIo } from "../../src/cli/process-io.ts";
+import { createProgram } from "../../src/cli/program.ts";
+import { Session } from "../../src/cli/session.ts";
+import { createLocalEndpoint, type LocalEndpoint, workerEnvironment } from "../../src/local/index.ts";
 import { variantValues } from "../../src/local/variants.ts";
 import { readPng } from "../../src/png.ts";
 import { anchorsOf, handwrittenPages, linksOf, readPage, root, type Snippet, snippetsOf } from "../helpers/markdown.ts";
@@ -239,12 +242,32 @@ describe("nothing is left out of", () => {
     expect(missing("docs/client.md", membersOf(program, "src/index.ts", type))).toEqual([]);
   });
 
-  test.each(["LocalEndpointOptions", "LocalEndpoint", "WorkerJob", "WorkerContext", "LocalJob"])(
-    "docs/local-endpoint.md: the members of %s",
-    (type) => {
-      expect(missing("docs/local-endpoint.md", membersOf(program, "src/local/index.ts", type))).toEqual([]);
-    },
-  );
+  test.each([
+    "LocalEndpointOptions",
+    "LocalEndpoint",
+    "WorkerJob",
+    "WorkerContext",
+    "WorkerCommand",
+    "WorkerEnvironmentOptions",
+    "LocalJob",
+    "LocalWorker",
+  ])("docs/local-endpoint.md: the members of %s", (type) => {
+    expect(missing("docs/local-endpoint.md", membersOf(program, "src/local/index.ts", type))).toEqual([]);
+  });
+
+  test("docs/local-endpoint.md: the environment of a worker", () => {
+    const names = Object.keys(workerEnvironment({ url: "http://127.0.0.1:8765/v2", workerId: "w" }));
+    expect(missing("docs/local-endpoint.md", names)).toEqual([]);
+  });
+
+  test("docs/cli.md: the options of each command", () => {
+    const session = new Session(processIo(), new AbortController().signal);
+    const flags = createProgram(session).commands.flatMap(({ options }) =>
+      options.filter(({ hidden }) => !hidden).map(({ long }) => long ?? ""),
+    );
+    expect(flags.length).toBeGreaterThan(30);
+    expect(missing("docs/cli.md", [...new Set(flags)])).toEqual([]);
+  });
 
   test("docs/local-endpoint.md: the variants, all their values, and the faults", () => {
     const rows = readPage("docs/local-endpoint.md").split("## Variants")[1]?.split("\n") ?? [];

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createLocalEndpoint } from "layerdiffuse/local";
@@ -58,6 +58,15 @@ describe.each(["Node 22", "Node 24"] as const)("on %s", (name) => {
       stderr: expect.stringContaining("RUNPOD_ENDPOINT_ID"),
     });
     expect(existsSync(join(directory, "none.png"))).toBe(false);
+  });
+
+  test("local prints the environment of a worker, and says what is wrong with its faults", async () => {
+    const { code, stdout, stderr } = await layerdiffuse(["local", "--print-env", "--quiet"]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toContain("export RUNPOD_WEBHOOK_GET_JOB='http://127.0.0.1:8765/v2/local/job-take/$ID?gpu=local'\n");
+    writeFileSync(join(directory, "faults.json"), '[{"operation": "runn", "hang": true}]');
+    const refused = await layerdiffuse(["local", "--faults", "faults.json"]);
+    expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining('did you mean "run"?') });
   });
 });
 

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { endless, picture, png, run, stage, temporaryFolder } from "./stage.ts";
+import { endless, png, stage } from "./stage.ts";
 
 describe("layerdiffuse result", () => {
   test("fetches the image of a job that another process made", async () => {
@@ -77,42 +77,5 @@ describe("layerdiffuse health", () => {
     const { finish } = await stage();
     const { stdout } = await finish(["health", "--json"]);
     expect(JSON.parse(stdout)).toMatchObject({ workers: { running: 0 }, jobs: { inQueue: 0 } });
-  });
-});
-
-describe("layerdiffuse local", () => {
-  test("prints what a shell can take, serves until Ctrl-C, and ends well", async () => {
-    const cwd = await temporaryFolder();
-    const { stdout, stderr, code, interrupt } = run(["local", "--port", "0"], { cwd });
-    await stderr.until(/Ctrl-C stops it/);
-    expect(stdout.text).toMatch(
-      /^export RUNPOD_BASE_URL=http:\/\/127\.0\.0\.1:\d+\/v2\nexport RUNPOD_ENDPOINT_ID=local\nexport RUNPOD_API_KEY=local\n$/,
-    );
-    expect(stderr.text).toContain("/local/runsync -H 'Authorization: Bearer local'");
-    const env = Object.fromEntries(
-      [...stdout.text.matchAll(/export (\w+)=(.*)/g)].map(([, name, value]) => [name, value]),
-    );
-    const health = run(["health"], { cwd, env });
-    expect(await health.code).toBe(0);
-    interrupt();
-    expect(await code).toBe(0);
-  });
-
-  test("--json gives the settings as one object", async () => {
-    const { stdout, code, interrupt } = run(["local", "--port", "0", "--json", "-q"], { cwd: await temporaryFolder() });
-    await stdout.until(/\n/);
-    expect(JSON.parse(stdout.text)).toMatchObject({ RUNPOD_ENDPOINT_ID: "local", RUNPOD_API_KEY: "local" });
-    interrupt();
-    await code;
-  });
-
-  test("on a port that is taken says what to do", async () => {
-    const { env } = await stage({ worker: () => picture });
-    const { port } = new URL(String(env["RUNPOD_BASE_URL"]));
-    const { code, stderr } = run(["local", "--port", port], { cwd: await temporaryFolder() });
-    expect(await code).toBe(2);
-    expect(stderr.text).toBe(
-      `error: Port ${port} is taken by another program. Pass another, or --port 0 for any free one.\n`,
-    );
   });
 });

@@ -1,0 +1,23 @@
+/** Words for the shell that a user of this platform most likely has: a POSIX one, or PowerShell. */
+
+/** A line that puts a variable into the environment. The value arrives as it is, `$` included. */
+export function assignment(platform: string, name: string, value: string): string {
+  return platform === "win32"
+    ? `$env:${name} = ${quoted(platform, value)}`
+    : `export ${name}=${quoted(platform, value)}`;
+}
+
+/** A text in single quotes, between which nothing means anything but a single quote. */
+export function quoted(platform: string, text: string): string {
+  return `'${text.replaceAll("'", platform === "win32" ? "''" : "'\\''")}'`;
+}
+
+/** A command over several lines. */
+export function lines(platform: string, parts: readonly string[]): string {
+  return parts.join(platform === "win32" ? " `\n    " : " \\\n    ");
+}
+
+/** A command that takes what another one prints into the environment. */
+export function sourcing(platform: string, command: string): string {
+  return platform === "win32" ? `${command} | Out-String | Invoke-Expression` : `eval "$(${command})"`;
+}
