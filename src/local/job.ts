@@ -58,9 +58,12 @@ export interface Report {
 interface JobKeeper {
   addChunk(job: Job, text: string): void;
   finish(job: Job, report: Report): boolean;
-  startLease(attempt: Attempt): void;
+  startLease(attempt: Attempt, shortest: number): void;
   handBack(attempt: Attempt): void;
 }
+
+/** Three pings of a worker that pings as often as it can: one that is late is not yet lost. */
+const shortestRenewal = 3_000;
 
 /** One worker's hold on one job. Whatever it says after the job went on without it is ignored. */
 export class Attempt {
@@ -106,12 +109,12 @@ export class Attempt {
 
   /** Says that nothing will be reported: the lease, begun already or now, runs out, then the job goes out again or fails. */
   lose(): void {
-    if (this.isCurrent && this.lease === undefined) this.#keeper.startLease(this);
+    if (this.isCurrent && this.lease === undefined) this.#keeper.startLease(this, 0);
   }
 
-  /** Says that the worker was heard to hold the job: its lease begins anew. */
+  /** Says that the worker was heard to hold the job: its lease begins anew, and is long enough to be heard again. */
   renew(): void {
-    if (this.isCurrent) this.#keeper.startLease(this);
+    if (this.isCurrent) this.#keeper.startLease(this, shortestRenewal);
   }
 
   /** Says that the job never reached the worker: it goes back to where it waited. */

@@ -172,9 +172,9 @@ export class Jobs {
     return !isRefused;
   }
 
-  startLease(attempt: Attempt): void {
+  startLease(attempt: Attempt, shortest: number): void {
     this.#agenda.cancel(attempt.lease);
-    attempt.lease = this.#agenda.add(this.#rules.lease, () => this.#forsake(attempt));
+    attempt.lease = this.#agenda.add(Math.max(this.#rules.lease, shortest), () => this.#forsake(attempt));
   }
 
   handBack(attempt: Attempt): void {

@@ -49,7 +49,10 @@ export interface LocalEndpointOptions {
   executionTimeout?: number;
   /** How late a job over its execution time-out is noticed; the service takes 3 to 10 s. Default 0. */
   executionTimeoutLag?: number;
-  /** How long a job that nobody reports on counts as running before it goes out again or fails. Default 40 000. */
+  /**
+   * How long a job that nobody reports on counts as running before it goes out again or fails. Default 40 000; at
+   * least 3 000 for one whose worker pings, which it does once a second at most.
+   */
   lease?: number;
   /** How long a job that came by `/run` is kept after its end. Default 1 800 000. */
   runRetention?: number;

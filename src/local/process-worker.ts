@@ -59,6 +59,8 @@ export class ProcessRunner implements WorkerRunner {
   }
 
   start(workerId: string): void {
+    // What an earlier start of it said explains nothing of this one.
+    this.#logs.delete(workerId);
     const log = this.#logOf(workerId);
     const child = this.#spawn(workerId);
     if (child.pid !== undefined) this.#guard.add(child.pid);
@@ -197,7 +199,8 @@ function parseLine(line: string): { jobId?: string; text: string } {
   if (!line.startsWith("{")) return { text: line };
   try {
     const { requestId, message, level }: Record<string, unknown> = JSON.parse(line);
-    if (typeof message !== "string") return { text: line };
+    // A worker's own JSON may have a message too, and more that must not be lost; only the library's names a request, or null.
+    if (typeof message !== "string" || requestId === undefined) return { text: line };
     const text = typeof level === "string" && level !== "INFO" ? `${level} ${message}` : message;
     return typeof requestId === "string" ? { jobId: requestId, text } : { text };
   } catch {

@@ -311,8 +311,8 @@ describe("the lease of a job", () => {
   const lease = 40_000;
 
   /** As {@link byHand}, its workers having pinged once, as they do when they start. */
-  async function pinging() {
-    const side = byHand();
+  async function pinging(options: LocalEndpointOptions = {}) {
+    const side = byHand(options);
     for (const worker of ["w1", "w2"]) {
       const leave = new AbortController();
       side.take(worker, leave.signal).catch(() => {});
@@ -338,6 +338,18 @@ describe("the lease of a job", () => {
     await clock.advance(lease);
     expect(await status(id)).toMatchObject({ status: "FAILED", error: "job timed out after 1 retries", retries: 1 });
     expect((await ask("health")).body.jobs).toMatchObject({ failed: 1, retried: 1, inProgress: 0, inQueue: 0 });
+  });
+
+  test("is never too short for a worker to be heard again, which pings once a second at most", async () => {
+    const { run, take, ping, status, clock } = await pinging({ lease: 500 });
+    const id = await run({ a: 1 });
+    await take("w1");
+    for (let time = 0; time < 10; time++) {
+      await clock.advance(1_500);
+      await ping([id]);
+    }
+    expect(await status(id)).toMatchObject({ status: "IN_PROGRESS" });
+    expect((await status(id)).retries).toBeUndefined();
   });
 
   test("begins anew with each ping that lists the job, and with no other", async () => {
