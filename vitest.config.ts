@@ -16,7 +16,15 @@ export default defineConfig({
       { resolve: { alias }, test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 30_000 } },
       { resolve: { alias }, test: { name: "contract", include: ["test/contract/**/*.test.ts"], testTimeout: 30_000 } },
       // With real Python workers and clients, which take seconds to start.
-      { resolve: { alias }, test: { name: "peers", include: ["test/peers/**/*.test.ts"], testTimeout: 120_000 } },
+      {
+        resolve: { alias },
+        test: {
+          name: "peers",
+          include: ["test/peers/**/*.test.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
       { resolve: { alias }, test: { name: "browser", include: ["test/browser/**/*.test.ts"], testTimeout: 120_000 } },
       {
         resolve: { alias },

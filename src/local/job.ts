@@ -63,7 +63,7 @@ interface JobKeeper {
 }
 
 /** Three pings of a worker that pings as often as it can: one that is late is not yet lost. */
-const shortestRenewal = 3_000;
+export const shortestRenewal = 3_000;
 
 /** One worker's hold on one job. Whatever it says after the job went on without it is ignored. */
 export class Attempt {

@@ -33,6 +33,9 @@ const mostLogs = 20;
 /** How long the last lines of a process that has ended may be on their way, in true milliseconds. */
 const lastWords = 500;
 
+/** The least time a worker is given to let go of a job, in milliseconds. */
+const shortestOverrun = 3_000;
+
 /** Between looks whether the rest of a stopped worker's processes have gone, in true milliseconds. */
 const groupLook = 20;
 
@@ -51,7 +54,8 @@ export class ProcessRunner implements WorkerRunner {
   readonly #logs = new Map<string, string[]>();
 
   constructor(pool: WorkerPool, command: WorkerCommand, rules: ProcessRules, url: () => string) {
-    this.overrun = rules.stopTimeout;
+    // Its obedience shows at its next ping or poll at the latest.
+    this.overrun = Math.max(rules.stopTimeout, shortestOverrun);
     this.#pool = pool;
     this.#command = command;
     this.#rules = rules;

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { Clock } from "../clock.ts";
 import type { WireHealth } from "../protocol/job.ts";
 import type { Agenda, Appointment } from "./agenda.ts";
-import type { Attempt } from "./job.ts";
+import { type Attempt, shortestRenewal } from "./job.ts";
 import type { Jobs } from "./jobs.ts";
 import type { LocalWorker } from "./local-worker.ts";
 
@@ -411,7 +411,7 @@ export class WorkerPool {
   /** A worker that nobody here started goes when nothing is heard of it for a lease. */
   #heard(worker: Worker): void {
     if (worker.isOurs) return;
-    this.#appoint(worker, this.#idleAgenda, this.#rules.lease, () => {
+    this.#appoint(worker, this.#idleAgenda, Math.max(this.#rules.lease, shortestRenewal), () => {
       // Busy without a ping it cannot be heard: then only the job's own clock can tell.
       const isBusy = !worker.hasPinged && [...worker.attempts].some((attempt) => attempt.isCurrent);
       if (worker.offer !== undefined || isBusy) this.#heard(worker);

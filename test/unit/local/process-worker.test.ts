@@ -164,6 +164,8 @@ describe("no process is left", () => {
     await log.waitFor(/Started/);
     const all = pids();
     expect(all).toHaveLength(2);
+    // Before it says that it is up it does not hear SIGTERM.
+    for (const pid of all) await log.waitFor(new RegExp(`worker ${pid} is up`));
     await endpoint.close();
     expect(all.filter(isRunning)).toEqual([]);
     expect(log.lines.filter((line) => line.endsWith("told to end"))).toHaveLength(2);

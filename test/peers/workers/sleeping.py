@@ -1,0 +1,6 @@
+"""A worker that loads for ever and never asks for a job."""
+
+import threading
+
+print("loading for ever", flush=True)
+threading.Event().wait()
