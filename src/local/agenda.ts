@@ -76,11 +76,14 @@ export class Agenda {
     this.#timer = undefined;
     this.#armedFor = Number.POSITIVE_INFINITY;
     const now = this.#clock.now();
-    for (let first = this.#heap[0]; first !== undefined && first.at <= now; first = this.#heap[0]) {
-      this.#remove(first);
-      first.run();
+    try {
+      for (let first = this.#heap[0]; first !== undefined && first.at <= now; first = this.#heap[0]) {
+        this.#remove(first);
+        first.run();
+      }
+    } finally {
+      this.#arm();
     }
-    this.#arm();
   }
 
   #remove(appointment: Appointment): void {

@@ -22,6 +22,9 @@ import { isWorkerOperation, type WorkerOperation, workerOperations } from "./wor
 import { type WorkerCall, WorkerSide } from "./worker-side.ts";
 import { WorkerPool, type WorkerRunner } from "./workers.ts";
 
+/** How many refused workers the log tells of. */
+const mostRefused = 100;
+
 /** The endpoint without its ways in: calls in, answers out. */
 export class Endpoint {
   readonly #settings: Settings;
@@ -39,12 +42,16 @@ export class Endpoint {
   readonly #recorder = new Recorder();
   readonly #inProgress = new Set<Promise<Answer>>();
   readonly faults = new Faults();
+  /** Workers the log has told of: they ask again and again. */
+  readonly #refused = new Set<string>();
   #url: string | undefined;
   #closed = false;
 
   constructor(settings: Settings, worker: WorkerFunction | WorkerCommand | false) {
     const { clock, variants, maxWorkers, webhookFetch, onLog } = settings;
     this.#settings = settings;
+    // Before the folder is opened: whoever mends a wrong fault would find it in use.
+    this.faults.add(...settings.faults);
     this.#agenda = new Agenda(clock);
     this.#background = new Agenda(clock, true);
     this.#holds = new Holds(this.#agenda);
@@ -52,7 +59,7 @@ export class Endpoint {
     this.#jobRecord = settings.data === undefined ? noRecord : new StoreRecord(settings.data, clock, onLog);
     this.#jobs = new Jobs(clock, this.#agenda, this.#background, settings, this.#jobRecord, {
       queued: () => this.#pool.wake(),
-      revoked: (attempt, stopWorker) => this.#pool.revoke(attempt, stopWorker),
+      revoked: (attempt, patience) => this.#pool.revoke(attempt, patience),
       finished: (job) => this.#notify(job),
     });
     const createRunner = (pool: WorkerPool) => this.#createRunner(pool, worker);
@@ -63,8 +70,12 @@ export class Endpoint {
     this.#operations = new Operations(clock, this.#holds, this.#jobs, this.#pool, { variants, maxWorkers });
     this.#workerSide = new WorkerSide(this.#holds, this.#pool, { mostBodyBytes: this.mostBodyBytes, onLog });
     this.#page = this.#createPage();
-    this.faults.add(...settings.faults);
-    this.#jobs.restore();
+    try {
+      this.#jobs.restore();
+    } catch (error) {
+      this.#jobRecord.close();
+      throw error;
+    }
     this.#pool.wake();
   }
 
@@ -160,6 +171,7 @@ export class Endpoint {
     if (page !== undefined) return page;
     const route = parsePath(call.pathname);
     const { operation } = route;
+    if (isFromAnotherSite(call)) return errorAnswer(403, foreignPageText);
     if (!isWorkerOperation(operation)) this.#recordRequest(call, operation, route.rest);
     const fault = this.faults.next(operation);
     if (fault === undefined) return this.#answer(call, route);
@@ -171,12 +183,16 @@ export class Endpoint {
     if (isWorkerOperation(operation) && endpointId === this.#settings.endpointId) {
       return this.#answerWorker({ ...call, operation, rest });
     }
+    // A worker asks again at once, for ever, also where it was given another endpoint's id.
+    if (isWorkerOperation(operation)) {
+      return this.#workerSide.refuse(call, notFoundAnswer("endpoint not found", variants));
+    }
     if (!this.#isAuthorized(call.headers["authorization"])) {
       return variants.authError === "json" ? errorAnswer(401, "unauthorized") : { status: 401, headers: {}, body: "" };
     }
     if (endpointId === undefined) return notFoundAnswer("not found", variants);
     if (endpointId !== this.#settings.endpointId) return notFoundAnswer("endpoint not found", variants);
-    if (operation === undefined || isWorkerOperation(operation)) return notFoundAnswer("not found", variants);
+    if (operation === undefined) return notFoundAnswer("not found", variants);
     const methods: readonly string[] = operations[operation];
     if (!methods.includes(call.method)) return wrongMethod(methods);
     const retryAfter = this.#rates.enter(operation);
@@ -189,14 +205,17 @@ export class Endpoint {
   }
 
   #answerWorker(call: WorkerCall): Answer | Promise<Answer> {
-    const methods: readonly string[] = workerOperations[call.operation];
-    if (!methods.includes(call.method)) return wrongMethod(methods);
+    const methods = workerOperations[call.operation];
+    if (!methods.includes(call.method)) return this.#workerSide.refuse(call, wrongMethod(methods));
     // A key in the user's own ~/.runpod/config.toml goes before the one a worker is given; its id is as hard to guess.
     const [workerId = ""] = call.rest?.split("/") ?? [];
     if (this.#pool.isOurs(workerId) || this.#isAuthorized(call.headers["authorization"])) {
       return this.#workerSide.perform(call);
     }
-    this.#settings.onLog(`worker ${workerId} is refused: its RUNPOD_AI_API_KEY is not this endpoint's key`);
+    if (!this.#refused.has(workerId) && this.#refused.size < mostRefused) {
+      this.#refused.add(workerId);
+      this.#settings.onLog(`worker ${workerId} is refused: its RUNPOD_AI_API_KEY is not this endpoint's key`);
+    }
     return this.#workerSide.refuse(call, errorAnswer(401, "unauthorized"));
   }
 
@@ -227,10 +246,27 @@ export class Endpoint {
       ...(operation !== undefined && jobId !== undefined && { jobId }),
       at: this.#settings.clock.now(),
       headers: call.headers,
-      ...(call.body !== "" && { body: call.body }),
+      ...(call.body !== "" && call.bodyBytes <= this.mostBodyBytes && { body: call.body }),
     });
   }
 }
+
+/**
+ * Whether a web page sends this: clients and workers name no origin. Nor do they reach this computer's own addresses by
+ * a name of somebody else's, as a page does whose name was made to lead here (DNS rebinding).
+ */
+function isFromAnotherSite({ headers, isLocal }: Call): boolean {
+  const { origin, host, "sec-fetch-site": site } = headers;
+  if (origin !== undefined || (site !== undefined && site !== "none" && site !== "same-origin")) return true;
+  return (
+    isLocal &&
+    host !== undefined &&
+    !/^(?:[\d.]+|\[[\da-f:.]+\]|[\w-]+|(?:[\w-]+\.)+(?:localhost|local|internal))(?::\d+)?$/i.test(host)
+  );
+}
+
+const foreignPageText =
+  "this endpoint does not answer web pages, nor requests that name another host than this computer; behind a tunnel, have it rewrite the Host header";
 
 function wrongMethod(methods: readonly string[]): Answer {
   const refusal = errorAnswer(405, "method not allowed");

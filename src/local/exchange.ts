@@ -9,7 +9,7 @@ export interface Call {
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
-  /** Size of the body as sent; `body` is empty where it went over {@link mostBodyBytes}. */
+  /** Size of the body as sent; of one over the limit of any operation `body` is only the beginning. */
   readonly bodyBytes: number;
   /** Whether the caller is on this computer. */
   readonly isLocal: boolean;

@@ -1,3 +1,4 @@
+import { validateHeaderName, validateHeaderValue } from "node:http";
 import { type Operation, operations } from "../protocol/job.ts";
 import { type Check, count, duration, fields, func, isRecord, nearest, oneOf } from "./checks.ts";
 import { type Answer, type Call, jsonAnswer, resetAnswer } from "./exchange.ts";
@@ -106,7 +107,9 @@ export async function spoil(fault: Fault, call: Call, holds: Holds, perform: () 
     return { ...(truth ?? jsonAnswer(200, '{"error":"the operation had no effect"}')), broken: "cut" };
   if ("delay" in fault) {
     const wake = await holds.park({ milliseconds: fault.delay, signal: call.signal });
-    return wake === "time" ? (truth ?? perform()) : resetAnswer;
+    if (wake === "time") return truth ?? perform();
+    truth?.undelivered?.();
+    return resetAnswer;
   }
   if ("hang" in fault) await holds.park({ signal: call.signal });
   return resetAnswer;
@@ -160,8 +163,13 @@ function statusCode(value: unknown, name: string): void {
 }
 
 function headerRecord(value: unknown, name: string): void {
-  if (isRecord(value) && Object.values(value).every((item) => typeof item === "string")) return;
-  throw new TypeError(`${name} must be an object of texts`);
+  if (!isRecord(value)) throw new TypeError(`${name} must be an object of texts`);
+  for (const [header, text] of Object.entries(value)) {
+    if (typeof text !== "string") throw new TypeError(`${name} must be an object of texts`);
+    // The one who sets it is told, not whoever it is sent to.
+    validateHeaderName(header);
+    validateHeaderValue(header, text);
+  }
 }
 
 function textOrObject(value: unknown, name: string): void {

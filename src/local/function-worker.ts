@@ -220,7 +220,9 @@ function exceptionText(error: unknown, workerId: string): string {
 }
 
 function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
+  if (error instanceof Error) return error;
+  // An object without a prototype has no text of its own.
+  return new Error(typeof error === "object" && error !== null ? JSON.stringify(error) : String(error));
 }
 
 function isGenerator(value: unknown): value is AsyncIterable<unknown> | Iterable<unknown> {

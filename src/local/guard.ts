@@ -43,10 +43,10 @@ export class Guard {
     // In a group of its own, or Ctrl-C in a terminal would end it with this process.
     const guard = spawn("/bin/sh", ["-c", script], { stdio: ["pipe", "ignore", "ignore"], detached: true });
     guard.on("error", () => {});
-    guard.stdin.on("error", () => {});
+    guard.stdin?.on("error", () => {});
     // It waits for this process, not the other way round.
     guard.unref();
-    if ("unref" in guard.stdin && typeof guard.stdin.unref === "function") guard.stdin.unref();
+    if (guard.stdin && "unref" in guard.stdin && typeof guard.stdin.unref === "function") guard.stdin.unref();
     return guard;
   }
 

@@ -37,14 +37,21 @@ export const noRecord: JobRecord = {
 export class StoreRecord implements JobRecord {
   readonly #store: Store;
   readonly #onLog: (line: string) => void;
-  /** From the endpoint's clock, which begins anew with each process, to the calendar. */
-  readonly #offset: number;
+  readonly #clock: Clock;
 
   /** @throws Error saying what is wrong with the folder and what to do. */
   constructor(folder: string, clock: Clock, onLog: (line: string) => void) {
     this.#store = Store.open(folder);
     this.#onLog = onLog;
-    this.#offset = Date.now() - clock.now();
+    this.#clock = clock;
+  }
+
+  /**
+   * From the endpoint's clock, which begins anew with each process, to the calendar. Not found once for all: a
+   * computer that sleeps stops the clock and not the calendar.
+   */
+  get #offset(): number {
+    return Date.now() - this.#clock.now();
   }
 
   load(): StoredJob[] {

@@ -5,6 +5,7 @@ import { service } from "../protocol/service.ts";
 import type { Agenda } from "./agenda.ts";
 import { Attempt, type Job, type Report, type Waiter } from "./job.ts";
 import type { JobRecord } from "./job-record.ts";
+import { stringValue } from "./json-string.ts";
 import { LinkedList } from "./linked-list.ts";
 import type { StoredJob } from "./stored-job.ts";
 import type { Submission } from "./submission.ts";
@@ -15,8 +16,8 @@ import { splitText } from "./wire-text.ts";
 export interface JobEvents {
   /** A job waits for a worker. */
   queued(): void;
-  /** A worker no longer holds its job; `stopWorker` where the service ends the worker with it. */
-  revoked(attempt: Attempt, stopWorker: boolean): void;
+  /** A worker no longer holds its job, and is ended if it does not let go of it within so many milliseconds. */
+  revoked(attempt: Attempt, patience: number): void;
   /** COMPLETED or FAILED: the states a webhook hears of. */
   finished(job: Job): void;
 }
@@ -77,12 +78,18 @@ export class Jobs {
       else waiting.push(job);
     }
     const wasRunning = (job: Job) => (job.status === "IN_PROGRESS" ? 0 : 1);
-    waiting.sort((one, other) => wasRunning(one) - wasRunning(other) || one.queuedAt - other.queuedAt);
+    waiting.sort((one, other) => wasRunning(one) - wasRunning(other) || (comesBefore(one, other) ? -1 : 1));
     for (const job of waiting) {
       if (job.status === "IN_PROGRESS") this.#startOver(job);
       const list = this.#line(job);
       job.place = { list, link: list.push(job) };
       this.#count(job, 1);
+    }
+    // What expired meanwhile must not be given out in the moment before its appointment comes.
+    for (const job of [...this.#jobs.values()]) {
+      if (job.expiry === undefined || job.expiry.at > this.#clock.now()) continue;
+      this.#expiries.cancel(job.expiry);
+      this.#expire(job);
     }
   }
 
@@ -122,7 +129,8 @@ export class Jobs {
   take(workerId: string): Attempt | undefined {
     const normal = this.#normal.first?.value;
     const low = this.#low.first?.value;
-    const job = normal === undefined || (low !== undefined && low.order < normal.order) ? low : normal;
+    const isLowFirst = low !== undefined && (normal === undefined || comesBefore(low, normal));
+    const job = isLowFirst ? low : normal;
     if (job === undefined) return undefined;
     this.#leaveQueue(job);
     this.#count(job, -1);
@@ -196,8 +204,10 @@ export class Jobs {
   cancel(job: Job): boolean {
     if (isTerminal(job.status)) return false;
     const { attempt } = job;
+    // The service only asks the worker to stop; what does not heed that may go on as long as the job might have.
+    const left = (attempt?.timeout?.at ?? 0) - this.#clock.now();
     this.#end(job, "CANCELLED");
-    this.#revoke(attempt, "the job was cancelled", false);
+    this.#revoke(attempt, "the job was cancelled", Math.max(0, left));
     return true;
   }
 
@@ -306,7 +316,7 @@ export class Jobs {
     const { attempt } = job;
     if (this.#rules.variants.executionTimeout === "TIMED_OUT") this.#end(job, "TIMED_OUT");
     else this.#fail(job, "executionTimeout exceeded");
-    this.#revoke(attempt, "executionTimeout exceeded", true);
+    this.#revoke(attempt, "executionTimeout exceeded", 0);
   }
 
   #fail(job: Job, error: string): void {
@@ -339,7 +349,7 @@ export class Jobs {
     const { attempt } = job;
     job.expiresAt = Number.POSITIVE_INFINITY;
     this.#end(job, "TIMED_OUT");
-    this.#revoke(attempt, "the job's time to live is over", true);
+    this.#revoke(attempt, "the job's time to live is over", 0);
   }
 
   #delete(job: Job): void {
@@ -351,7 +361,7 @@ export class Jobs {
     this.#jobs.delete(job.id);
     this.#record.deleted(job);
     job.gone = true;
-    this.#revoke(attempt, "the job's time to live is over", true);
+    this.#revoke(attempt, "the job's time to live is over", 0);
     this.#wake(job, false);
   }
 
@@ -362,10 +372,10 @@ export class Jobs {
     job.attempt = undefined;
   }
 
-  #revoke(attempt: Attempt | undefined, reason: string, stopWorker: boolean): void {
+  #revoke(attempt: Attempt | undefined, reason: string, patience: number): void {
     if (attempt === undefined) return;
     attempt.abort(reason);
-    this.#events.revoked(attempt, stopWorker);
+    this.#events.revoked(attempt, patience);
   }
 
   #scheduleExpiry(job: Job): void {
@@ -409,13 +419,17 @@ function keptJob(kept: StoredJob): Job {
   };
 }
 
+function comesBefore(one: Job, other: Job): boolean {
+  return one.queuedAt === other.queuedAt ? one.order < other.order : one.queuedAt < other.queuedAt;
+}
+
 /** A chunk as the stream has it: whole, or cut where it is over the limit. */
 function chunkPieces(text: string): string[] {
   const most = service.streamChunkBytes;
   if (text.length * 3 <= most || Buffer.byteLength(text) <= most) return [text];
   // How the service cuts what is not text is unknown; its JSON in pieces keeps every byte.
-  const whole: unknown = text.startsWith('"') ? JSON.parse(text) : text;
-  return splitText(String(whole), most).map((piece) => JSON.stringify(piece));
+  const whole = text.startsWith('"') ? (stringValue(text) ?? text) : text;
+  return splitText(whole, most).map((piece) => JSON.stringify(piece));
 }
 
 /** A copy: a part of a string would keep the whole of it in memory. */

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { Guard } from "./guard.ts";
+import { withLastLines } from "./last-lines.ts";
 import { onLines } from "./output-lines.ts";
 import { type WorkerCommand, workerEnvironment } from "./worker-command.ts";
 import type { WorkerPool, WorkerRunner } from "./workers.ts";
@@ -23,12 +24,14 @@ interface WorkerProcess {
   readonly ended: Promise<void>;
 }
 
-/** How much of a worker's output is kept, and how much of it an error shows. */
+/** How many lines of a worker's output are kept. */
 const keptLines = 200;
-const shownLines = 15;
 
 /** How many workers' output is kept after their end. */
 const mostLogs = 20;
+
+/** The longest delay `setTimeout` keeps; a longer one fires at once. */
+const longestTimer = 2_147_483_647;
 
 /** How long the last lines of a process that has ended may be on their way, in true milliseconds. */
 const lastWords = 500;
@@ -66,12 +69,21 @@ export class ProcessRunner implements WorkerRunner {
     // What an earlier start of it said explains nothing of this one.
     this.#logs.delete(workerId);
     const log = this.#logOf(workerId);
-    const child = this.#spawn(workerId);
+    let child: ChildProcess;
+    try {
+      child = this.#spawn(workerId);
+    } catch (error) {
+      // Most of what can go wrong is an event of the child, but not all: a folder that is a file, for one.
+      const reason = error instanceof Error ? error.message : String(error);
+      setImmediate(() => this.#pool.gone(workerId, `could not be started in ${this.#command.cwd ?? "."}: ${reason}`));
+      return;
+    }
     if (child.pid !== undefined) this.#guard.add(child.pid);
     const ended = this.#end(workerId, child);
     this.#processes.set(workerId, { child, log, isStopping: false, isKilled: false, killTimer: undefined, ended });
     for (const stream of [child.stdout, child.stderr]) {
-      if (stream !== null) onLines(stream, (line) => this.#heard(workerId, line));
+      // Undefined where there were no more descriptors.
+      if (stream) onLines(stream, (line) => this.#heard(workerId, line));
     }
   }
 
@@ -84,11 +96,16 @@ export class ProcessRunner implements WorkerRunner {
     if (worker.isStopping) return;
     worker.isStopping = true;
     signal(worker.child, "SIGTERM");
-    worker.killTimer = setTimeout(() => {
-      this.#rules.onLog(`worker ${workerId} did not end within ${this.#rules.stopTimeout} ms of SIGTERM and is killed`);
-      worker.isKilled = true;
-      signal(worker.child, "SIGKILL");
-    }, this.#rules.stopTimeout);
+    worker.killTimer = setTimeout(
+      () => {
+        this.#rules.onLog(
+          `worker ${workerId} did not end within ${this.#rules.stopTimeout} ms of SIGTERM and is killed`,
+        );
+        worker.isKilled = true;
+        signal(worker.child, "SIGKILL");
+      },
+      Math.min(this.#rules.stopTimeout, longestTimer),
+    );
   }
 
   describe(workerId: string): { pid?: number; log: readonly string[] } {
@@ -143,6 +160,9 @@ export class ProcessRunner implements WorkerRunner {
       while (worker?.isStopping && !worker.isKilled && isGroupAlive(child.pid)) await pause(groupLook);
       signal(child, "SIGKILL");
       await Promise.race([closed, pause(lastWords)]);
+      // What left the group holds them yet, and they would keep this process alive.
+      child.stdout?.destroy();
+      child.stderr?.destroy();
       this.#guard.remove(child.pid);
     }
     clearTimeout(worker?.killTimer);
@@ -211,12 +231,4 @@ function parseLine(line: string): { jobId?: string; text: string } {
     // The worker's own words, which only look like JSON.
     return { text: line };
   }
-}
-
-function withLastLines(problem: string, log: readonly string[]): string {
-  if (log.length === 0) return `${problem}, without a word`;
-  return `${problem}. Its last lines:\n${log
-    .slice(-shownLines)
-    .map((line) => `  ${line}`)
-    .join("\n")}`;
 }

@@ -4,6 +4,9 @@ import type { Answer, Call } from "./exchange.ts";
 
 type Handle = (call: Call) => Promise<Answer>;
 
+/** What is kept of a body that is too large, in bytes: enough to tell what it was. */
+const keptOfLarge = 64;
+
 /** How long close() lets callers take to read their last answer, in true milliseconds. */
 const closingTime = 1_000;
 
@@ -16,9 +19,10 @@ export class Listener {
   /** @param mostBodyBytes The largest body that is kept; of a larger one only the size is. */
   constructor(handle: Handle, mostBodyBytes: number) {
     this.#server = createServer((request, response) => {
-      const answering = answerRequest(handle, request, response, mostBodyBytes).finally(() =>
-        this.#answering.delete(answering),
-      );
+      const answering = answerRequest(handle, request, response, mostBodyBytes)
+        // A header that cannot be sent, a body that is no text for its length: the caller's trouble alone.
+        .catch(() => void request.socket.destroy())
+        .finally(() => this.#answering.delete(answering));
       this.#answering.add(answering);
     });
     // An idle connection that the server closes just as a request comes in would look like a fault.
@@ -102,7 +106,7 @@ async function answerRequest(
 }
 
 /**
- * The body as text, empty where it is larger than any operation takes: then the rest is still read, since
+ * The body as text, its beginning where it is larger than any operation takes: then the rest is still read, since
  * a caller that is cut off while sending would not see the answer. Undefined when the caller breaks off.
  */
 async function readBody(
@@ -110,11 +114,13 @@ async function readBody(
   mostBodyBytes: number,
 ): Promise<{ text: string; bytes: number } | undefined> {
   const chunks: Buffer[] = [];
+  let head = "";
   let bytes = 0;
   try {
     for await (const data of request) {
       const chunk: Buffer = data;
       bytes += chunk.length;
+      if (bytes === chunk.length) head = chunk.toString("utf8", 0, keptOfLarge);
       if (bytes <= mostBodyBytes) chunks.push(chunk);
       else chunks.length = 0;
     }
@@ -122,7 +128,7 @@ async function readBody(
     // The connection broke: there is nobody left to answer.
     return undefined;
   }
-  return { text: Buffer.concat(chunks).toString("utf8"), bytes };
+  return { text: bytes <= mostBodyBytes ? Buffer.concat(chunks).toString("utf8") : head, bytes };
 }
 
 function textHeaders(request: IncomingMessage): Record<string, string> {

@@ -70,11 +70,11 @@ export class WorkerSide {
 
   async #take(call: WorkerCall, workerId: string, most: number): Promise<Answer> {
     if (call.signal.aborted) return noContent;
-    if (this.#pool.leaving(workerId)?.aborted) return this.refuse(call, noContent);
     if (call.query.get("job_in_progress") === "0") this.#pool.holdsNothing(workerId);
+    if (this.#pool.leaving(workerId)?.aborted) return this.refuse(call, noContent);
     let attempts = this.#pool.take(workerId, most);
     if (attempts.length === 0) {
-      await this.#holds.park({
+      const why = await this.#holds.park({
         milliseconds: pollHold,
         signal: call.signal,
         subscribe: (wake) =>
@@ -83,6 +83,10 @@ export class WorkerSide {
             wake();
           }),
       });
+      // Another poll under the same id took its place: two workers of one id would take turns without a pause.
+      if (why === "woken" && attempts.length === 0 && this.#pool.leaving(workerId)?.aborted === false) {
+        return this.refuse(call, noContent);
+      }
     }
     const undelivered = () => {
       for (const attempt of [...attempts].reverse()) {
@@ -102,6 +106,7 @@ export class WorkerSide {
   }
 
   async #stop(call: WorkerCall, workerId: string): Promise<Answer> {
+    this.#pool.heardStops(workerId);
     let stops = this.#pool.takeStops(workerId);
     if (stops.length === 0) {
       const leaving = this.#pool.leaving(workerId);
@@ -131,6 +136,10 @@ export class WorkerSide {
   #done(call: WorkerCall, workerId: string, jobId: string): Answer {
     const attempt = this.#pool.held(workerId, jobId);
     const isOversized = call.bodyBytes > this.#mostBodyBytes;
+    if (isOversized && /^\{\s*"status":\s*"IN_PROGRESS"/.test(call.body)) {
+      this.#onLog(`job ${jobId}: worker ${workerId} reported progress of ${call.bodyBytes} bytes; it is ignored`);
+      return taken;
+    }
     const fields = isOversized ? new Map<string, string>() : rawFields(call.body);
     if (fields === undefined) {
       this.#onLog(`job ${jobId}: worker ${workerId} reported what is no JSON object; it is ignored`);
@@ -153,7 +162,8 @@ export class WorkerSide {
 
   #stream(call: WorkerCall, workerId: string, jobId: string): Answer {
     const text = rawFields(call.body)?.get("output");
-    if (text !== undefined) this.#pool.held(workerId, jobId)?.chunk(text);
+    if (text === undefined) this.#onLog(`job ${jobId}: worker ${workerId} streamed what has no output; it is ignored`);
+    else this.#pool.held(workerId, jobId)?.chunk(text);
     return taken;
   }
 

@@ -4,6 +4,7 @@ import type { WireHealth } from "../protocol/job.ts";
 import type { Agenda, Appointment } from "./agenda.ts";
 import { type Attempt, shortestRenewal } from "./job.ts";
 import type { Jobs } from "./jobs.ts";
+import { withLastLines } from "./last-lines.ts";
 import type { LocalWorker } from "./local-worker.ts";
 
 /** A kind of worker that the pool can start. What it has to say it says by calling the pool. */
@@ -57,8 +58,10 @@ interface Worker {
   failures: number;
   problem: string | undefined;
   /** Aborted when it gets no more jobs: it goes as soon as it has let go of what it holds. */
-  readonly leaving: AbortController;
+  leaving: AbortController;
   hasPinged: boolean;
+  /** Whether it was ever given a job. */
+  hasWorked: boolean;
   /** The next step of its start, the end of its idling, or, for one that is not ours, of its silence. */
   endAppointment: (() => void) | undefined;
 }
@@ -68,6 +71,9 @@ const mostFailures = 3;
 
 /** Between an unhealthy worker's tries, so that mended code is noticed. */
 const healingPause = 30_000;
+
+/** The library sleeps up to 1 s between a job's end and its next poll. */
+const returnTime = 1_500;
 
 /** How many workers that have gone are remembered. */
 const mostGone = 5;
@@ -146,8 +152,9 @@ export class WorkerPool {
 
   /** A worker asks for jobs, and gets those that wait, at most `most`. Its first asking says that it is up. */
   take(workerId: string, most: number): Attempt[] {
+    if (this.#workers.get(workerId)?.leaving.signal.aborted) return [];
     const worker = this.#arrived(workerId);
-    return worker === undefined || worker.leaving.signal.aborted ? [] : this.#give(worker, most);
+    return worker === undefined ? [] : this.#give(worker, most);
   }
 
   /** A worker that got nothing waits for jobs to come; answers how to withdraw. A later offer takes an earlier one's place. */
@@ -177,9 +184,20 @@ export class WorkerPool {
     return this.#attempts(workerId).some(({ mustStop }) => mustStop);
   }
 
+  /** A worker asks again what to stop, and so has heard what it was told: without pings there is no other sign of it. */
+  heardStops(workerId: string): void {
+    if (this.#workers.get(workerId)?.hasPinged) return;
+    for (const attempt of this.#attempts(workerId)) {
+      if (!attempt.isCurrent && !attempt.mustStop) this.release(attempt);
+    }
+  }
+
   /** The jobs a worker has yet to be told to stop; asked for, they count as told. */
   takeStops(workerId: string): Attempt[] {
-    const attempts = this.#attempts(workerId).filter(({ mustStop }) => mustStop);
+    const attempts = this.#attempts(workerId).filter(
+      // By the same id it would stop what the worker got anew.
+      (attempt) => attempt.mustStop && this.held(workerId, attempt.job.id) === attempt,
+    );
     for (const attempt of attempts) attempt.mustStop = false;
     return attempts;
   }
@@ -257,8 +275,14 @@ export class WorkerPool {
   gone(workerId: string, problem?: string): void {
     const worker = this.#workers.get(workerId);
     if (worker === undefined) return;
-    if (worker.state === "initializing" && !worker.leaving.signal.aborted && !this.#closed) {
-      this.#failed(worker, worker.problem ?? problem ?? "it ended before it asked for a job");
+    // One that asked for jobs, but went before it had one, did not come up either.
+    if (worker.isOurs && worker.state === "idle" && !worker.hasWorked && !worker.leaving.signal.aborted) {
+      this.#withdraw(worker)?.accept([]);
+      worker.state = "initializing";
+      this.#starting++;
+    }
+    if (worker.state === "initializing" && !this.#closed) {
+      this.#failed(worker, worker.problem ?? problem ?? "it ended before it had a job");
       return;
     }
     if (problem !== undefined && !worker.leaving.signal.aborted) this.#rules.onLog(`worker ${workerId} ${problem}`);
@@ -269,19 +293,21 @@ export class WorkerPool {
 
   // What the endpoint says.
 
-  /** A job was taken from its worker; `stopWorker` where the worker must not go on with it. */
-  revoke(attempt: Attempt, stopWorker: boolean): void {
+  /** A job was taken from its worker, which has so many milliseconds, and its runner's overrun, to let go of it. */
+  revoke(attempt: Attempt, patience: number): void {
     const worker = this.#workers.get(attempt.workerId);
-    if (!stopWorker || !worker?.isOurs || this.#runner === undefined || !worker.attempts.has(attempt)) return;
+    if (!worker?.isOurs || this.#runner === undefined || !worker.attempts.has(attempt)) return;
     const end = () => {
-      if (!worker.attempts.delete(attempt)) return;
+      // It may have gone by itself in the meantime.
+      if (this.#workers.get(worker.id) !== worker || !worker.attempts.delete(attempt)) return;
       this.#rules.onLog(`job ${attempt.job.id}: worker ${worker.id} does not let go of it and is stopped`);
       this.#leave(worker);
       this.#stop(worker);
       this.wake();
     };
-    if (this.#runner.overrun > 0) {
-      this.#agenda.add(this.#runner.overrun, end);
+    const allowed = patience + this.#runner.overrun;
+    if (allowed > 0) {
+      this.#idleAgenda.add(allowed, end);
       return;
     }
     // There is nothing to be ended: a function goes on, and nobody listens.
@@ -329,6 +355,7 @@ export class WorkerPool {
     this.#scaling = undefined;
     if (this.#runner === undefined || !this.#isOpen) return;
     while (this.#ours < Math.min(this.#rules.minWorkers, this.#rules.maxWorkers)) this.#start();
+    const returning = this.#returning();
     let wanted = 0;
     for (const job of this.#jobs.scalable) {
       if (this.#ours >= this.#rules.maxWorkers) return;
@@ -338,8 +365,19 @@ export class WorkerPool {
         return;
       }
       wanted++;
-      if (wanted > this.#starting) this.#start();
+      if (wanted > this.#starting + returning) this.#start();
     }
+    if (wanted > 0 && returning > 0) this.#scaling = this.#agenda.add(returnTime, () => this.#scale());
+  }
+
+  /** Workers that have just let go of a job and will ask for the next: a second one started now would come too late. */
+  #returning(): number {
+    const since = this.#clock.now() - returnTime;
+    let returning = 0;
+    for (const { isOurs, state, offer, workedAt } of this.#workers.values()) {
+      if (isOurs && state === "idle" && offer === undefined && workedAt > since) returning++;
+    }
+    return returning;
   }
 
   #start(): void {
@@ -364,6 +402,7 @@ export class WorkerPool {
       problem: undefined,
       leaving: new AbortController(),
       hasPinged: false,
+      hasWorked: false,
       endAppointment: undefined,
     };
     this.#workers.set(id, worker);
@@ -373,14 +412,18 @@ export class WorkerPool {
   #initialize(worker: Worker): void {
     worker.state = "initializing";
     worker.problem = undefined;
+    worker.leaving = new AbortController();
     this.#after(worker, this.coldStart, () => {
       if (this.#rules.crashLoop) {
         worker.state = "unhealthy";
         return;
       }
       this.#appoint(worker, this.#agenda, this.#rules.initTimeout, () => {
-        worker.problem = `it did not ask for a job within ${this.#rules.initTimeout} ms`;
+        const log = this.#runner?.describe(worker.id).log ?? [];
+        worker.problem = withLastLines(`did not ask for a job within ${this.#rules.initTimeout} ms`, log);
         worker.failures = mostFailures;
+        // It may yet come up while it is being stopped, and must not get a job then.
+        this.#leave(worker);
         this.#runner?.stop(worker.id);
       });
       this.#runner?.start(worker.id);
@@ -401,17 +444,26 @@ export class WorkerPool {
       worker = this.#add(workerId, false, "initializing");
     } else if (worker.state === "initializing" && worker.isOurs) {
       this.#starting--;
-      worker.failures = 0;
     }
     if (worker.state === "initializing") this.#rest(worker);
     this.#heard(worker);
     return worker;
   }
 
-  /** A worker that nobody here started goes when nothing is heard of it for a lease. */
+  /** A worker that is not heard of for a lease is given up, and ended where it was started from here. */
   #heard(worker: Worker): void {
-    if (worker.isOurs) return;
-    this.#appoint(worker, this.#idleAgenda, Math.max(this.#rules.lease, shortestRenewal), () => {
+    const silence = Math.max(this.#rules.lease, shortestRenewal);
+    if (worker.isOurs) {
+      // One that used to ping and is silent over a job hangs: it would keep its place for ever.
+      if (!worker.hasPinged || worker.state !== "running") return;
+      this.#appoint(worker, this.#agenda, silence, () => {
+        this.#rules.onLog(`worker ${worker.id} is not heard of any more and is stopped`);
+        this.#leave(worker);
+        this.#stop(worker);
+      });
+      return;
+    }
+    this.#appoint(worker, this.#idleAgenda, silence, () => {
       // Busy without a ping it cannot be heard: then only the job's own clock can tell.
       const isBusy = !worker.hasPinged && [...worker.attempts].some((attempt) => attempt.isCurrent);
       if (worker.offer !== undefined || isBusy) this.#heard(worker);
@@ -428,26 +480,32 @@ export class WorkerPool {
       if (worker.hasPinged) attempt.renew();
       if (attempts.length >= most) break;
     }
+    if (attempts.length > 0) {
+      worker.hasWorked = true;
+      worker.failures = 0;
+    }
     if (attempts.length > 0 && worker.state !== "running") {
       worker.state = "running";
       this.#running++;
       if (worker.isOurs) this.#endAppointment(worker);
+      this.#heard(worker);
     }
     return attempts;
   }
 
   /** A worker holds nothing: it idles, or goes if it was to go. */
   #rest(worker: Worker): void {
-    if (worker.state === "running") this.#running--;
     worker.workedAt = this.#clock.now();
     if (worker.leaving.signal.aborted) {
       this.#stop(worker);
       return;
     }
+    if (worker.state === "running") this.#running--;
     worker.state = "idle";
     if (!worker.isOurs) return;
     this.#appoint(worker, this.#idleAgenda, this.#rules.idleTimeout, () => {
-      if (this.#ours > this.#rules.minWorkers) this.replace(worker.id, "idle");
+      // Those that are on their way out do not stay either.
+      if (this.#staying() > this.#rules.minWorkers) this.replace(worker.id, "idle");
     });
   }
 
@@ -495,6 +553,12 @@ export class WorkerPool {
   /** Whether there is need of a worker that does not come up. */
   #isWanted(): boolean {
     return this.#jobs.scalable.size > 0 || this.#ours <= this.#rules.minWorkers;
+  }
+
+  #staying(): number {
+    let staying = 0;
+    for (const { isOurs, leaving } of this.#workers.values()) if (isOurs && !leaving.signal.aborted) staying++;
+    return staying;
   }
 
   #withdraw(worker: Worker): Offer | undefined {

@@ -151,7 +151,7 @@ describe("a worker process that does not come up", () => {
     const { log, run, pids } = await running({ initTimeout: 500, stopTimeout: 100 }, ["mute"]);
     await run({ a: 1 });
     const pid = Number(/worker (\d+) is up/.exec(await log.waitFor(/is up$/))?.[1]);
-    expect(await log.waitFor(/is unhealthy/)).toContain("it did not ask for a job within 500 ms");
+    expect(await log.waitFor(/is unhealthy/)).toContain("did not ask for a job within 500 ms");
     expect(pids()).toEqual([]);
     expect(isRunning(pid)).toBe(false);
   });
