@@ -108,7 +108,8 @@ export class Endpoint {
   }
 
   async handle(call: Call): Promise<Answer> {
-    if (this.#closed) return resetAnswer;
+    // Workers that are being stopped still have results to post.
+    if (this.#closed && !isWorkerOperation(parsePath(call.pathname).operation)) return resetAnswer;
     const answer = this.#handle(call);
     this.#inProgress.add(answer);
     try {
@@ -122,15 +123,15 @@ export class Endpoint {
     }
   }
 
-  /** Answers what is held, and resolves when all answers are given. */
+  /** Stops the workers, answers what is held, and resolves when all answers are given. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#webhooks.close();
+    await this.#pool.close(this.#settings.data !== undefined);
     this.#agenda.close();
     this.#background.close();
-    this.#webhooks.close();
-    const workersEnded = this.#pool.close();
     this.#holds.close();
-    await Promise.allSettled([workersEnded, ...this.#inProgress]);
+    await Promise.allSettled(this.#inProgress);
     this.#jobRecord.close();
   }
 
@@ -214,7 +215,9 @@ export class Endpoint {
     }
     if (!this.#refused.has(workerId) && this.#refused.size < mostRefused) {
       this.#refused.add(workerId);
-      this.#settings.onLog(`worker ${workerId} is refused: its RUNPOD_AI_API_KEY is not this endpoint's key`);
+      this.#settings.onLog(
+        `worker ${workerId} is refused: set RUNPOD_AI_API_KEY to this endpoint's key, and look for one in ~/.runpod/config.toml, which goes first`,
+      );
     }
     return this.#workerSide.refuse(call, errorAnswer(401, "unauthorized"));
   }

@@ -91,6 +91,7 @@ export class FunctionRunner implements WorkerRunner {
     return { log: [] };
   }
 
+  /** There is nothing to be ended: its calls are aborted, and nobody listens any more. */
   async close(): Promise<void> {}
 
   #begin(attempt: Attempt): void {

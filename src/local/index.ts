@@ -62,7 +62,8 @@ export interface LocalEndpoint {
   /** What {@link listen} answered; undefined while there is no socket. */
   readonly url: string | undefined;
   /**
-   * Answers what is held, aborts the workers' signals, stops their processes, ends all connections and timers.
+   * Takes no more requests of clients, aborts the workers' signals and stops their processes, answers what is held, ends
+   * all connections and timers. With `data`, a process has `stopTimeout` to finish its jobs, and their results count.
    * Afterwards no process is left, and every request finds the connection refused or broken. Calling it again
    * does nothing more.
    */
@@ -119,7 +120,9 @@ export function createLocalEndpoint(options: LocalEndpointOptions = {}): LocalEn
   }
 
   async function close(): Promise<void> {
-    await Promise.all([endpoint.close(), listener?.close()]);
+    // Workers have yet to post what they finish.
+    await endpoint.close();
+    await listener?.close();
     url = undefined;
   }
 

@@ -301,6 +301,7 @@ export class Jobs {
     }
     job.retries++;
     this.counts.retried++;
+    this.#rules.onLog(`job ${job.id}: worker ${job.workerId} is not heard to hold it any more, it goes out again`);
     this.#dropAttempt(job);
     this.#record.changed(job);
     // The service shows IN_PROGRESS throughout, also while the job waits for its next worker.
@@ -337,6 +338,8 @@ export class Jobs {
     // Only what can be retried needs its input again.
     if (status === "COMPLETED" || status === "CANCELLED") job.input = "";
     this.#record.ended(job);
+    if (status !== "COMPLETED")
+      this.#rules.onLog(`job ${job.id}: ${status}${job.error ? `, ${job.error.slice(0, 200)}` : ""}`);
     this.#wake(job, false);
   }
 

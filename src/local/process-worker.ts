@@ -126,11 +126,11 @@ export class ProcessRunner implements WorkerRunner {
     const options = {
       ...(cwd !== undefined && { cwd }),
       env: {
-        ...inherited,
         // Its default is DEBUG, which tells every poll.
         RUNPOD_DEBUG_LEVEL: "INFO",
         // Python holds back what it prints to a pipe, so that a crash would take its last words along.
         PYTHONUNBUFFERED: "1",
+        ...inherited,
         ...env,
         ...workerEnvironment({ url: this.#url(), endpointId, apiKey: apiKey || "local", workerId, lease }),
       },

@@ -20,7 +20,7 @@ export interface WorkerRunner {
   stop(workerId: string): void;
   /** What a person may want to know of a worker. */
   describe(workerId: string): { readonly pid?: number; readonly log: readonly string[] };
-  /** Ends all workers, and resolves when nothing is left of them. */
+  /** Ends all workers in good order, and resolves when nothing is left of them. */
   close(): Promise<void>;
 }
 
@@ -56,6 +56,8 @@ interface Worker {
   workedAt: number;
   /** Starts in a row that came to nothing. */
   failures: number;
+  /** Whether another start right now would come to nothing as well. */
+  isHopeless: boolean;
   problem: string | undefined;
   /** Aborted when it gets no more jobs: it goes as soon as it has let go of what it holds. */
   leaving: AbortController;
@@ -285,7 +287,9 @@ export class WorkerPool {
       this.#failed(worker, worker.problem ?? problem ?? "it ended before it had a job");
       return;
     }
-    if (problem !== undefined && !worker.leaving.signal.aborted) this.#rules.onLog(`worker ${workerId} ${problem}`);
+    if (problem !== undefined && !worker.leaving.signal.aborted) {
+      this.#rules.onLog(`worker ${workerId} ${firstLine(problem)}`);
+    }
     for (const attempt of worker.attempts) attempt.lose();
     this.#forget(worker, problem);
     this.wake();
@@ -335,15 +339,26 @@ export class WorkerPool {
     return [...this.#gone, ...Array.from(this.#workers.values(), (worker) => this.#snapshot(worker))];
   }
 
-  /** Aborts what runs, stops all workers, and resolves when nothing is left of them. */
-  async close(): Promise<void> {
+  /**
+   * Hands out no more, stops all workers, and resolves when nothing is left of them.
+   *
+   * @param mayFinish Whether they may finish what they have: its results will be there for somebody.
+   */
+  async close(mayFinish: boolean): Promise<void> {
     this.#closed = true;
+    this.#agenda.cancel(this.#scaling);
+    if (!mayFinish) this.#abortAll();
+    for (const worker of this.#workers.values()) if (worker.isOurs) this.#leave(worker);
+    await this.#runner?.close();
+    this.#abortAll();
+    for (const worker of this.#workers.values()) this.#withdraw(worker)?.accept([]);
+    this.#workers.clear();
+  }
+
+  #abortAll(): void {
     for (const worker of this.#workers.values()) {
       for (const attempt of worker.attempts) attempt.abort("the endpoint was closed");
-      this.#withdraw(worker)?.accept([]);
     }
-    await this.#runner?.close();
-    this.#workers.clear();
   }
 
   #attempts(workerId: string): Attempt[] {
@@ -399,6 +414,7 @@ export class WorkerPool {
       offer: undefined,
       workedAt: 0,
       failures: 0,
+      isHopeless: false,
       problem: undefined,
       leaving: new AbortController(),
       hasPinged: false,
@@ -412,6 +428,7 @@ export class WorkerPool {
   #initialize(worker: Worker): void {
     worker.state = "initializing";
     worker.problem = undefined;
+    worker.isHopeless = false;
     worker.leaving = new AbortController();
     this.#after(worker, this.coldStart, () => {
       if (this.#rules.crashLoop) {
@@ -421,7 +438,7 @@ export class WorkerPool {
       this.#appoint(worker, this.#agenda, this.#rules.initTimeout, () => {
         const log = this.#runner?.describe(worker.id).log ?? [];
         worker.problem = withLastLines(`did not ask for a job within ${this.#rules.initTimeout} ms`, log);
-        worker.failures = mostFailures;
+        worker.isHopeless = true;
         // It may yet come up while it is being stopped, and must not get a job then.
         this.#leave(worker);
         this.#runner?.stop(worker.id);
@@ -532,13 +549,14 @@ export class WorkerPool {
       this.#forget(worker, problem);
       return;
     }
-    if (worker.failures < mostFailures) {
-      this.#rules.onLog(`worker ${worker.id} did not start and is started again: ${problem}`);
+    if (worker.failures < mostFailures && !worker.isHopeless) {
+      this.#rules.onLog(`worker ${worker.id} did not start and is started again: ${firstLine(problem)}`);
       this.#initialize(worker);
       return;
     }
+    const starts = worker.failures === 1 ? "a start" : `${worker.failures} starts`;
     this.#rules.onLog(
-      `worker ${worker.id} is unhealthy, ${worker.failures} starts came to nothing; the next is tried in ${healingPause / 1_000} s: ${problem}`,
+      `worker ${worker.id} is unhealthy, ${starts} came to nothing; the next is tried in ${healingPause / 1_000} s: ${problem}`,
     );
     worker.state = "unhealthy";
     this.#appoint(worker, this.#agenda, healingPause, () => {
@@ -604,4 +622,9 @@ export class WorkerPool {
       ...(problem !== undefined && { problem }),
     };
   }
+}
+
+/** What is behind stands in the log already. */
+function firstLine(text: string): string {
+  return text.split("\n", 1)[0]?.replace(/\. Its last lines:$/, "") ?? text;
 }

@@ -100,4 +100,20 @@ describe("Agenda", () => {
     expect(ran).toBe(1);
     expect(clock.timers).toBe(0);
   });
+
+  test("goes on after an appointment that throws", async () => {
+    const clock = new ManualClock();
+    const agenda = new Agenda(clock);
+    const ran: string[] = [];
+    agenda.add(10, () => {
+      throw new Error("oops");
+    });
+    agenda.add(10, () => ran.push("at the same time"));
+    agenda.add(20, () => ran.push("later"));
+    expect(() => clock.jump(10)).toThrow("oops");
+    expect(clock.timers).toBe(1);
+    clock.jump(20);
+    expect(ran).toEqual(["at the same time", "later"]);
+    expect(clock.timers).toBe(0);
+  });
 });

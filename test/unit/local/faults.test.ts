@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { Fault } from "../../../src/local/index.ts";
+import { createLocalEndpoint, type Fault } from "../../../src/local/index.ts";
 import { base, start } from "./local.ts";
 import { settle } from "./manual-clock.ts";
 
@@ -52,6 +52,21 @@ describe("respond", () => {
     const reply = await ask("health");
     expect([reply.status, reply.text, reply.headers.get("content-type")]).toEqual([status, text, type]);
     if (status === 429) expect(reply.headers.get("retry-after")).toBe("3");
+  });
+});
+
+describe("a header that cannot be sent", () => {
+  test.each<[string, Record<string, string>]>([
+    ["a name with a space", { "x y": "1" }],
+    ["an empty name", { "": "1" }],
+    ["a line feed in the value", { x: "1\n2" }],
+    ["a character beyond Latin-1", { x: "☃" }],
+  ])("is refused when the fault is added: %s", async (_, headers) => {
+    const fault: Fault = { respond: { status: 200, headers } };
+    const { ask, endpoint } = start();
+    expect(() => endpoint.faults.add(fault)).toThrow(TypeError);
+    expect(() => createLocalEndpoint({ faults: [fault] })).toThrow(TypeError);
+    expect((await ask("health")).status).toBe(200);
   });
 });
 

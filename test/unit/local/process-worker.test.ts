@@ -1,14 +1,20 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { Guard } from "../../../src/local/guard.ts";
 import { createLocalEndpoint, type LocalEndpointOptions } from "../../../src/local/index.ts";
 import { isRunning } from "../../helpers/is-running.ts";
 import { LogLines } from "../../helpers/log-lines.ts";
 import { readReply } from "./local.ts";
+import { until } from "./manual-clock.ts";
 
 const script = fileURLToPath(new URL("../../helpers/queue-worker.mjs", import.meta.url));
+const slowToEnd = fileURLToPath(new URL("../../helpers/slow-to-end.mjs", import.meta.url));
 const headers = { authorization: "Bearer local" };
 
 /** An endpoint over a socket whose workers are processes of Node. Time is true time here. */
@@ -63,6 +69,33 @@ describe("a worker process", () => {
       RUNPOD_POD_ID: workerId,
       RUNPOD_ENDPOINT_ID: "local",
     });
+  });
+
+  test("does not inherit what would make it another kind of worker", async () => {
+    vi.stubEnv("RUNPOD_REALTIME_PORT", "8000");
+    vi.stubEnv("RUNPOD_REALTIME_CONCURRENCY", "2");
+    vi.stubEnv("RUNPOD_OTHER", "kept");
+    onTestFinished(() => {
+      vi.unstubAllEnvs();
+    });
+    const { run, result } = await running();
+    const { output } = await result(await run({ do: "environment" }));
+    expect(output).toMatchObject({ RUNPOD_OTHER: "kept" });
+    expect(output).not.toHaveProperty("RUNPOD_REALTIME_PORT");
+    expect(output).not.toHaveProperty("RUNPOD_REALTIME_CONCURRENCY");
+  });
+
+  test("has its last 200 lines kept", async () => {
+    const count = "let line = 0; while (line < 250) console.log('line', line++); setInterval(() => {}, 60_000)";
+    const { endpoint, log } = await running({
+      worker: { command: [process.execPath, "-e", count] },
+      minWorkers: 1,
+      stopTimeout: 100,
+    });
+    await log.waitFor(/line 249$/);
+    const [worker] = endpoint.workers();
+    expect(worker?.log).toHaveLength(200);
+    expect([worker?.log[0], worker?.log.at(-1)]).toEqual(["line 50", "line 249"]);
   });
 
   test("may be a line for the shell, with a folder and an environment of its own", async () => {
@@ -140,18 +173,28 @@ describe("a worker process that does not come up", () => {
   test.each([
     ["a program that is not there", { command: ["no-such-program-at-all"] }, "ENOENT"],
     ["a folder that is not there", { command: [process.execPath, script], cwd: "/no/such/folder" }, "/no/such/folder"],
+    [
+      "a folder that is a file",
+      { command: [process.execPath, script], cwd: script },
+      `could not be started in ${script}`,
+    ],
     ["a line the shell refuses", { command: "no-such-program-at-all --now" }, "not found"],
+    ["one whose last words have no end", { command: "printf 'its last words'; exit 1" }, "its last words"],
   ])("may be %s", async (_, worker, told) => {
-    const { log, run } = await running({ worker });
+    // With a cold start it happens in a timer, where nobody would catch an exception.
+    const { log, run, endpoint } = await running({ worker, coldStart: 1 });
     await run({ a: 1 });
     expect(await log.waitFor(/is unhealthy/)).toContain(told);
+    expect(endpoint.workers()).toMatchObject([{ state: "unhealthy", problem: expect.stringContaining(told) }]);
   });
 
   test("within its time is ended, and unhealthy at once", async () => {
     const { log, run, pids } = await running({ initTimeout: 500, stopTimeout: 100 }, ["mute"]);
     await run({ a: 1 });
     const pid = Number(/worker (\d+) is up/.exec(await log.waitFor(/is up$/))?.[1]);
-    expect(await log.waitFor(/is unhealthy/)).toContain("did not ask for a job within 500 ms");
+    const told = await log.waitFor(/is unhealthy/);
+    expect(told).toContain("did not ask for a job within 500 ms. Its last lines:");
+    expect(told).toContain(`worker ${pid} is up`);
     expect(pids()).toEqual([]);
     expect(isRunning(pid)).toBe(false);
   });
@@ -171,6 +214,22 @@ describe("no process is left", () => {
     expect(log.lines.filter((line) => line.endsWith("told to end"))).toHaveLength(2);
   });
 
+  test("by close(), which lets jobs be finished where their results are kept", async () => {
+    const data = mkdtempSync(join(tmpdir(), "layerdiffuse-data-"));
+    onTestFinished(() => rmSync(data, { recursive: true, force: true }));
+    const first = await running({ data });
+    const id = await first.run({ do: "block", ms: 300 });
+    await first.log.waitFor(/Started/);
+    const held = first.result(id);
+    await until(() => first.endpoint.requests.some(({ operation }) => operation === "status-sync"));
+    await first.endpoint.close();
+    expect(first.pids()).toEqual([]);
+    // Whoever waited has the result; so has whoever asks after a restart.
+    expect(await held).toMatchObject({ status: "COMPLETED", output: "blocked" });
+    const second = await running({ data });
+    expect(await second.result(id)).toMatchObject({ status: "COMPLETED", output: "blocked" });
+  });
+
   test("by close(), which kills a worker that does not heed SIGTERM", async () => {
     const { endpoint, log, pids } = await running({ minWorkers: 1, stopTimeout: 100 }, ["deaf"]);
     await log.waitFor(/is up$/);
@@ -178,6 +237,68 @@ describe("no process is left", () => {
     await endpoint.close();
     expect(all.filter(isRunning)).toEqual([]);
     expect(log.lines.at(-1)).toContain("did not end within 100 ms of SIGTERM and is killed");
+  });
+
+  test("by close() while an idle one is on its way out, which is not told twice", async () => {
+    const { endpoint, log, run, result, pids } = await running({ idleTimeout: 50, stopTimeout: 500 }, ["deaf"]);
+    await result(await run({ a: 1 }));
+    const all = pids();
+    await log.waitFor(/told to end$/);
+    await endpoint.close();
+    expect(log.lines.filter((line) => line.endsWith("told to end"))).toHaveLength(1);
+    expect(all.filter(isRunning)).toEqual([]);
+  });
+
+  test("by close(), however long a worker takes, where stopTimeout is Infinity", async () => {
+    const { endpoint, log } = await running({
+      worker: { command: [process.execPath, slowToEnd] },
+      minWorkers: 1,
+      stopTimeout: Number.POSITIVE_INFINITY,
+    });
+    await log.waitFor(/up$/);
+    await endpoint.close();
+    expect(log.lines.at(-1)).toMatch(/in good order$/);
+  });
+
+  test("by close(), which lets a program come to its end though the shell before it has gone", async () => {
+    const { endpoint, log, pids } = await running({
+      worker: { command: `"${process.execPath}" "${slowToEnd}" & wait` },
+      minWorkers: 1,
+    });
+    await log.waitFor(/up$/);
+    const [pid = 0] = pids();
+    await endpoint.close();
+    expect(log.lines.slice(-2).map((line) => line.replace(/^.*: /, ""))).toEqual(["told to end", "in good order"]);
+    expect(isRunning(pid)).toBe(false);
+  });
+
+  test("to be killed in place of another: what has ended is no longer watched", async () => {
+    const [added, removed] = [vi.spyOn(Guard.prototype, "add"), vi.spyOn(Guard.prototype, "remove")];
+    onTestFinished(() => {
+      vi.restoreAllMocks();
+    });
+    const { endpoint, run, result } = await running();
+    await result(await run({ do: "refresh" }));
+    await result(await run({ a: 1 }));
+    expect(added).toHaveBeenCalledTimes(2);
+    await endpoint.close();
+    expect(removed.mock.calls).toEqual(added.mock.calls);
+  });
+
+  test("of the endpoint's own, though what a worker left behind holds its output", async () => {
+    const [program, worker] = ["endpoint-to-close.ts", "leaves-a-child.mjs"].map((name) =>
+      fileURLToPath(new URL(`../../helpers/${name}`, import.meta.url)),
+    );
+    const parent = spawn(process.execPath, [program ?? "", worker ?? ""], { stdio: ["ignore", "pipe", "inherit"] });
+    const lines: string[] = [];
+    createInterface(parent.stdout).on("line", (line) => lines.push(line));
+    onTestFinished(() => {
+      parent.kill("SIGKILL");
+      if (lines[0] !== undefined && isRunning(Number(lines[0]))) process.kill(Number(lines[0]), "SIGKILL");
+    });
+    expect(await once(parent, "exit")).toEqual([0, null]);
+    await expect.poll(() => lines).toEqual([expect.stringMatching(/^\d+$/), "closed"]);
+    expect(isRunning(Number(lines[0]))).toBe(true);
   });
 
   test("by close() while a worker starts", async () => {

@@ -49,6 +49,20 @@ describe("rate limits", () => {
     expect((await ask("cancel/x", {})).status).toBe(429);
   });
 
+  test("workers that were replaced add to them no more", async () => {
+    const { ask, run } = start({
+      worker: () => ({ refresh_worker: true, a: 1 }),
+      maxWorkers: 1,
+      rates: { cancel: { perWindow: 30 } },
+    });
+    for (let job = 0; job < 3; job++) await run({ a: 1 });
+    for (let request = 0; request < 30; request++) expect((await ask("cancel/x", {})).status).toBe(404);
+    expect((await ask("cancel/x", {})).status).toBe(429);
+    // Nor do they take away from what a worker at work allows.
+    await run({ a: 1 });
+    expect((await ask("health")).body.workers.running).toBe(0);
+  });
+
   test.each([
     ["seconds", /^8$/],
     ["date", /^\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT$/],

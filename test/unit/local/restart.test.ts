@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { LocalEndpointOptions } from "../../../src/local/index.ts";
 import { createLocalEndpoint } from "../../../src/local/index.ts";
+import { Store } from "../../../src/local/store.ts";
 import { type Local, start } from "./local.ts";
-import { until } from "./manual-clock.ts";
+import { settle, until } from "./manual-clock.ts";
 
 function folder(): string {
   const path = mkdtempSync(join(tmpdir(), "layerdiffuse-data-"));
@@ -17,6 +18,18 @@ function folder(): string {
 async function restart(first: Local, options: LocalEndpointOptions): Promise<Local> {
   await first.endpoint.close();
   return start(options);
+}
+
+/** Sets the calendar so far on from now. */
+function calendar(): (milliseconds: number) => void {
+  const now = Date.now();
+  const spy = vi.spyOn(Date, "now");
+  onTestFinished(() => {
+    vi.restoreAllMocks();
+  });
+  const set = (milliseconds: number) => void spy.mockReturnValue(now + milliseconds);
+  set(0);
+  return set;
 }
 
 const states = ({ endpoint }: Local) => endpoint.jobs().map(({ id, status }) => [id, status]);
@@ -95,6 +108,121 @@ describe("with a folder for its data an endpoint that is started again", () => {
     expect(third.endpoint.jobs()).toEqual([]);
   });
 
+  test("keeps a result for its time though the computer slept, which stops the clock and not the calendar", async () => {
+    const data = folder();
+    const set = calendar();
+    const worker = () => ({ a: 1 });
+    const first = start({ data, worker });
+    set(8 * 3_600_000);
+    const id = await first.run({ a: 1 });
+    const shown = await first.status(id);
+    expect(shown.status).toBe("COMPLETED");
+    const second = await restart(first, { data, worker: false });
+    expect(await second.status(id)).toEqual(shown);
+    await second.clock.advance(1_800_000);
+    expect((await second.ask(`status/${id}`)).status).toBe(404);
+  });
+
+  test("does not run a job whose time to live was over before", async () => {
+    const data = folder();
+    const set = calendar();
+    const first = start({ data, worker: false });
+    const late = await first.run({ a: 1 }, { policy: { ttl: 60_000 } });
+    const kept = await first.run({ a: 2 }, { policy: { ttl: 60_001 } });
+    const ran: string[] = [];
+    set(60_000);
+    const second = await restart(first, { data, worker: (job) => void ran.push(job.id) });
+    await second.clock.advance(0);
+    expect(ran).toEqual([kept]);
+    expect((await second.ask("health")).body.jobs).toMatchObject({ completed: 1, inQueue: 0, inProgress: 0 });
+    expect((await second.status(late)).status).not.toBe("COMPLETED");
+  });
+
+  test("counts how long a job waited also while nothing ran", async () => {
+    const data = folder();
+    const set = calendar();
+    const first = start({ data, worker: false });
+    const id = await first.run({ a: 1 });
+    await first.clock.advance(5_000);
+    set(7_000);
+    const second = await restart(first, { data, worker: () => 1 });
+    await second.clock.advance(0);
+    expect(await second.status(id)).toMatchObject({ status: "COMPLETED", delayTime: 7_000 });
+  });
+
+  test("keeps the place behind others of a job that was retried", async () => {
+    const data = folder();
+    const set = calendar();
+    const first = start({ data, worker: false });
+    const pass = async () => {
+      await first.clock.advance(10);
+      set(first.clock.now());
+    };
+    const retried = await first.run({ a: 1 });
+    await first.ask("job-take/w1");
+    await first.ask(`job-done/w1/${retried}?isStream=false`, { error: "bad" });
+    await pass();
+    const other = await first.run({ a: 2 });
+    await pass();
+    await first.ask(`retry/${retried}`, {});
+    const second = await restart(first, { data, worker: false });
+    expect((await second.ask("job-take/w1")).body.id).toBe(other);
+    expect((await second.ask("job-take/w1")).body.id).toBe(retried);
+  });
+
+  test("puts what ran before what was handed back, though that is older", async () => {
+    const data = folder();
+    const first = start({ data, worker: false, faults: [{ operation: "job-take", delay: 500, when: "after" }] });
+    const [handedBack, ran] = [await first.run({ a: 1 }), await first.run({ a: 2 })];
+    const leave = new AbortController();
+    first.ask("job-take/w1", undefined, { signal: leave.signal }).catch(() => {});
+    await settle();
+    expect((await first.ask("job-take/w2")).body.id).toBe(ran);
+    leave.abort();
+    await settle();
+    expect(states(first)).toEqual([
+      [handedBack, "IN_QUEUE"],
+      [ran, "IN_PROGRESS"],
+    ]);
+    const second = await restart(first, { data, worker: false });
+    expect((await second.ask("job-take/w1")).body.id).toBe(ran);
+    expect((await second.ask("job-take/w1")).body.id).toBe(handedBack);
+  });
+
+  test("knows how often a job was lost: one that is lost again fails", async () => {
+    const data = folder();
+    const first = start({ data, worker: false, lease: 4_000 });
+    const id = await first.run({ a: 1 });
+    await first.ask("job-take/w1");
+    await first.ask("ping/w1");
+    await first.clock.advance(4_000);
+    expect(await first.status(id)).toMatchObject({ status: "IN_PROGRESS", retries: 1 });
+    const second = await restart(first, { data, worker: false, lease: 4_000 });
+    // It counts as running throughout, as it did.
+    expect(await second.status(id)).toMatchObject({ status: "IN_PROGRESS", retries: 1 });
+    expect((await second.ask("health")).body.jobs).toMatchObject({ inQueue: 0, inProgress: 1 });
+    expect((await second.ask("job-take/w2")).body).toMatchObject({ id, retries: 1 });
+    await second.ask("ping/w2");
+    await second.clock.advance(4_000);
+    expect(await second.status(id)).toMatchObject({ status: "FAILED", error: "job timed out after 1 retries" });
+  });
+
+  test("gives out what ran without what it had said so far", async () => {
+    const data = folder();
+    const first = start({ data, worker: false });
+    const id = await first.run({ a: 1 });
+    await first.ask("job-take/w1");
+    await first.ask(`job-stream/w1/${id}?isStream=false`, { output: "old" });
+    await first.ask(`job-done/w1/${id}?isStream=false`, { status: "IN_PROGRESS", output: "half way" });
+    expect((await first.status(id)).output).toBe("half way");
+    const second = await restart(first, { data, worker: false });
+    expect(await second.status(id)).toEqual({ id, status: "IN_QUEUE" });
+    await second.ask("job-take/w1");
+    await second.ask(`job-stream/w1/${id}?isStream=false`, { output: "new" });
+    await second.ask(`job-done/w1/${id}?isStream=true`, { output: [] });
+    expect((await second.ask(`stream/${id}`)).body.stream).toEqual([{ output: "new" }]);
+  });
+
   test("streams each chunk once", async () => {
     const data = folder();
     const worker = async function* () {
@@ -137,4 +265,31 @@ test("a folder that another endpoint uses is refused, and so is one that cannot 
   expect(() => createLocalEndpoint({ data })).toThrow(/another/);
   expect(() => createLocalEndpoint({ data: "/dev/null/there" })).toThrow(/there/);
   expect(readFileSync(join(data, "jobs.sqlite")).length).toBeGreaterThan(0);
+});
+
+test("a folder is free again when an endpoint could not begin for another reason", async () => {
+  const data = folder();
+  const faults = JSON.parse('[{"nonsense":1}]');
+  expect(() => createLocalEndpoint({ worker: false, data, faults })).toThrow(/nonsense/);
+  const { run, status } = start({ worker: false, data });
+  expect((await status(await run())).status).toBe("IN_QUEUE");
+});
+
+test("a result that cannot be written, on a full disk for one, is there for its caller, and the log says so", async () => {
+  const lines: string[] = [];
+  const data = folder();
+  const first = start({ data, worker: () => ({ a: 1 }), onLog: (line) => lines.push(line) });
+  const failing = vi.spyOn(Store.prototype, "end").mockImplementation(() => {
+    throw new Error("jobs.sqlite cannot grow: the disk is full");
+  });
+  onTestFinished(() => {
+    vi.restoreAllMocks();
+  });
+  const id = await first.run({ a: 1 });
+  expect(await first.status(id)).toMatchObject({ status: "COMPLETED", output: { a: 1 } });
+  expect(lines).toEqual([`job ${id}: not kept for a restart: jobs.sqlite cannot grow: the disk is full`]);
+  expect(failing).toHaveBeenCalledOnce();
+  // To the folder it still runs, and so it goes out again.
+  const second = await restart(first, { data, worker: false });
+  expect(states(second)).toEqual([[id, "IN_QUEUE"]]);
 });

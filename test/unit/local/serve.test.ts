@@ -133,10 +133,68 @@ describe("over a socket", () => {
     expect(endpoint.jobs()).toEqual([]);
   });
 
+  test("an answer that cannot be written ends one connection, not the endpoint", async () => {
+    const { ask, endpoint } = await listening();
+    // Allowed as a header, but not along with a length.
+    endpoint.faults.add({ respond: { status: 200, headers: { trailer: "x" } } });
+    await expect(ask("health")).rejects.toThrow("fetch failed");
+    expect((await ask("health")).status).toBe(200);
+  });
+
   test("a response may have no body", async () => {
     const { ask, endpoint } = await listening();
     endpoint.faults.add({ respond: { status: 204 } });
     expect((await ask("health")).status).toBe(204);
+  });
+});
+
+describe("a web page", () => {
+  /** Asks with exactly these headers, which fetch would not let through. */
+  async function ask(url: string, path: string, headers: Record<string, string>, method = "GET"): Promise<number> {
+    const request = httpRequest(`${url}/local/${path}`, { method, headers: { authorization, ...headers } });
+    request.end(method === "POST" ? '{"input":{"a":1}}' : undefined);
+    return new Promise((resolve, reject) => {
+      request.on("error", reject);
+      request.on("response", (response) => {
+        response.resume();
+        response.on("end", () => resolve(response.statusCode ?? 0));
+      });
+    });
+  }
+
+  test.each<[string, Record<string, string>]>([
+    ["of another site", { origin: "https://evil.example" }],
+    ["without an origin of its own", { origin: "null" }],
+    ["that embeds", { "sec-fetch-site": "cross-site" }],
+    ["of a neighbouring port", { "sec-fetch-site": "same-site" }],
+    ["whose name was made to lead here", { host: "evil.example" }],
+    ["whose name was made to lead here, on this port", { host: "evil.example:8000" }],
+    ["whose name only begins well", { host: "127.0.0.1.evil.example" }],
+    ["whose name only ends well", { host: "evillocalhost.example" }],
+  ])("%s is refused, whatever it asks", async (_, headers) => {
+    const { url, endpoint } = await listening({ apiKey: false, worker: false });
+    await (await fetch(`${url}/local/run`, { method: "POST", body: '{"input":{"a":1}}' })).text();
+    for (const path of ["health", "requests", "job-take/w1", "job-stop/w1", "ping/w1"]) {
+      expect([path, await ask(url, path, headers)]).toEqual([path, 403]);
+    }
+    expect(await ask(url, "run", headers, "POST")).toBe(403);
+    expect(endpoint.jobs()).toMatchObject([{ status: "IN_QUEUE" }]);
+    expect(endpoint.workers()).toEqual([]);
+  });
+
+  test.each<Record<string, string>>([
+    { host: "localhost:8000" },
+    { host: "127.0.0.1:8000" },
+    { host: "[::1]:8000" },
+    { host: "host.docker.internal:8000" },
+    { host: "my-laptop.local" },
+    { host: "laptop:8000" },
+    { host: "192.168.1.20:8000" },
+    { "sec-fetch-site": "none" },
+    { "sec-fetch-site": "same-origin" },
+  ])("is not taken for one that asks with %j", async (headers) => {
+    const { url } = await listening();
+    expect(await ask(url, "health", headers)).toBe(200);
   });
 });
 

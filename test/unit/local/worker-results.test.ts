@@ -80,6 +80,7 @@ describe("what a worker throws", () => {
   test.each([
     [new RangeError("too much"), "<class 'RangeError'>", "too much"],
     ["just text", "<class 'Error'>", "just text"],
+    [Object.create(null), "<class 'Error'>", "{}"],
   ])("fails the job with JSON text that tells all: %s", async (thrown, type, message) => {
     for (const worker of [
       () => {

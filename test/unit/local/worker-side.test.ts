@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { connect } from "node:net";
 import { describe, expect, test } from "vitest";
 import type { LocalEndpointOptions } from "../../../src/local/index.ts";
 import { type Local, type Reply, start } from "./local.ts";
@@ -143,6 +145,34 @@ describe("job-take", () => {
     expect((await take("w2")).body.id).toBe(id);
   });
 
+  test("over a socket that breaks before the answer is written gets no job: it is the next one's", async () => {
+    const { run, take, endpoint } = byHand();
+    const { port, host } = new URL(await endpoint.listen());
+    const socket = connect(Number(port), "127.0.0.1");
+    await once(socket, "connect");
+    socket.write(`GET /v2/local/job-take/w1?gpu=cpu HTTP/1.1\r\nhost: ${host}\r\nauthorization: local\r\n\r\n`);
+    await until(() => endpoint.held === 1);
+    socket.resetAndDestroy();
+    const id = await run();
+    await until(() => endpoint.jobs()[0]?.status === "IN_QUEUE");
+    const next = (await take("w2")).body;
+    expect(next.id).toBe(id);
+    expect(next).not.toHaveProperty("retries");
+  });
+
+  test("over a socket, its answer delayed by the script of troubles, gets no job when it leaves meanwhile", async () => {
+    const { run, take, endpoint } = byHand({ faults: [{ operation: "job-take", delay: 500, when: "after" }] });
+    const id = await run();
+    const url = `${await endpoint.listen()}/local/job-take/w1?gpu=cpu`;
+    const leave = new AbortController();
+    const poll = fetch(url, { headers: { authorization: "local" }, signal: leave.signal });
+    poll.catch(() => {});
+    await until(() => endpoint.jobs()[0]?.status === "IN_PROGRESS");
+    leave.abort(new Error("gone"));
+    await until(() => endpoint.jobs()[0]?.status === "IN_QUEUE");
+    expect((await take("w2")).body.id).toBe(id);
+  });
+
   test("asked again by the same worker, the earlier poll is answered 204 and only the later gets the job", async () => {
     const { run, take, clock } = byHand();
     const earlier = watch(take());
@@ -177,6 +207,23 @@ describe("job-take-batch", () => {
     };
     expect(await taken(2)).toEqual({ status: 200, ids: ids.slice(0, 2) });
     expect(await taken(4)).toEqual({ status: 200, ids: ids.slice(2) });
+  });
+
+  test("that is abandoned puts back all it got, in the old order and before what came later", async () => {
+    const { ask, run, take, endpoint } = byHand({
+      faults: [{ operation: "job-take-batch", delay: 500, when: "after" }],
+    });
+    const ids = [await run({ a: 1 }), await run({ a: 2 }), await run({ a: 3 })];
+    const leave = new AbortController();
+    const poll = ask("job-take-batch/w1?gpu=cpu&batch_size=3", undefined, { signal: leave.signal });
+    poll.catch(() => {});
+    await settle();
+    expect(endpoint.jobs().map(({ status }) => status)).toEqual(Array(3).fill("IN_PROGRESS"));
+    ids.push(await run({ a: 4 }));
+    leave.abort(new Error("gone"));
+    await settle();
+    expect(endpoint.jobs().map(({ status }) => status)).toEqual(Array(4).fill("IN_QUEUE"));
+    for (const id of ids) expect((await take("w2")).body.id).toBe(id);
   });
 
   test("is held like the other, and woken with an array", async () => {
@@ -290,6 +337,24 @@ describe("job-done", () => {
     expect((await status(ids[1] ?? "")).status).toBe("COMPLETED");
   });
 
+  test("with progress over the limit is ignored, and the job goes on", async () => {
+    const lines: string[] = [];
+    const { run, take, done, status, endpoint } = byHand({ onLog: (line) => lines.push(line) });
+    const id = await run();
+    await take();
+    // Only a socket cuts what is too large.
+    const response = await fetch(`${await endpoint.listen()}/local/job-done/w1/${id}?gpu=cpu&isStream=false`, {
+      method: "POST",
+      headers: { authorization: "local" },
+      body: `{"status": "IN_PROGRESS", "output": "${"x".repeat(21 * 1024 * 1024)}"}`,
+    });
+    expect(response.status).toBe(200);
+    expect(await status(id)).toEqual({ id, status: "IN_PROGRESS", workerId: "w1", delayTime: 0 });
+    expect(lines.at(-1)).toMatch(/reported progress of \d{8} bytes; it is ignored/);
+    await done(id, { output: 1 });
+    expect(await status(id)).toMatchObject({ status: "COMPLETED", output: 1 });
+  });
+
   test("with stopPod of a worker started by hand says that it should be replaced, and takes the result", async () => {
     const lines: string[] = [];
     const { run, take, done, status } = byHand({ onLog: (line) => lines.push(line) });
@@ -314,6 +379,19 @@ describe("job-stream", () => {
     expect((await ask(`stream/${id}`)).body).toEqual({ status: "COMPLETED", stream });
     expect((await ask(`stream/${id}`)).body).toEqual({ status: "COMPLETED", stream: [] });
     expect(await status(id)).not.toHaveProperty("output");
+  });
+
+  test("takes a chunk over the limit that holds what JSON does not allow, cut into pieces", async () => {
+    const { ask, run, take, done } = byHand();
+    const id = await run();
+    await take();
+    // Python's older readers write such a thing, and its readers take it.
+    const text = `${"x".repeat(1024 * 1024)}\n${"y".repeat(100)}`;
+    expect((await ask(`job-stream/w1/${id}?gpu=cpu&isStream=false`, `{"output":"${text}"}`)).status).toBe(200);
+    await done(id, { output: [] }, "w1", "isStream=true");
+    const { stream } = (await ask(`stream/${id}`)).body;
+    expect(stream.map(({ output }) => output).join("")).toBe(text);
+    expect(stream).toHaveLength(2);
   });
 
   test("of a job that has ended, or that another worker has, is accepted and ignored", async () => {
@@ -419,6 +497,57 @@ describe("the lease of a job", () => {
     expect(await status(id)).toMatchObject({ status: "COMPLETED", output: "from w2", workerId: "w2", retries: 1 });
   });
 
+  test("over, the same worker may get the job again, and then its word counts", async () => {
+    const { run, take, ping, done, status, clock } = await pinging();
+    const id = await run();
+    await take("w1");
+    await clock.advance(lease);
+    expect((await take("w1")).body).toMatchObject({ id, retries: 1 });
+    // Its ping is about the job that it has now.
+    await clock.advance(lease - 1);
+    await ping([id], "w1");
+    await clock.advance(1);
+    await done(id, { output: "second try" }, "w1");
+    expect(await status(id)).toMatchObject({ status: "COMPLETED", output: "second try", retries: 1 });
+  });
+
+  test("ends with the job's return: one that was handed back and waits is not sent out again or timed out", async () => {
+    const { run, ask, take, status, clock } = await pinging({
+      executionTimeout: 30_000,
+      faults: [{ operation: "job-take", skip: 2, delay: 1_000, when: "after" }],
+    });
+    const id = await run();
+    const leave = new AbortController();
+    take("w1", leave.signal).catch(() => {});
+    await settle();
+    expect((await status(id)).status).toBe("IN_PROGRESS");
+    leave.abort();
+    await settle();
+    expect(await status(id)).toEqual({ id, status: "IN_QUEUE" });
+    await clock.advance(10 * lease);
+    expect(await status(id)).toEqual({ id, status: "IN_QUEUE" });
+    expect((await ask("health")).body.jobs).toMatchObject({ inQueue: 1, inProgress: 0, retried: 0, failed: 0 });
+  });
+
+  test("over, the job counts as running while it waits, also when it is handed back once more", async () => {
+    const { run, ask, take, status, clock } = await pinging({
+      faults: [{ operation: "job-take", skip: 3, delay: 1_000, when: "after" }],
+    });
+    const id = await run();
+    await take("w1");
+    await clock.advance(lease);
+    const waiting = await status(id);
+    expect(waiting).toMatchObject({ status: "IN_PROGRESS", retries: 1 });
+    const leave = new AbortController();
+    take("w2", leave.signal).catch(() => {});
+    await settle();
+    leave.abort();
+    await settle();
+    expect(await status(id)).toMatchObject({ status: "IN_PROGRESS", retries: 1 });
+    expect((await ask("health")).body.jobs).toMatchObject({ inQueue: 0, inProgress: 1 });
+    expect((await take("w2")).body).toMatchObject({ id, retries: 1 });
+  });
+
   test("does not run for a worker that never pings: it may be at work", async () => {
     const { run, take, done, status, clock } = byHand();
     const id = await run();
@@ -522,6 +651,83 @@ describe("job-stop", () => {
     expect([...outcomes].sort()).toEqual(["told", "told again"]);
   });
 
+  test("is woken by a ping that lists a job which should have been stopped", async () => {
+    const { ask, run, take, stops, ping } = byHand();
+    const id = await run();
+    await take();
+    await ask(`cancel/${id}`, {});
+    await stops();
+    const poll = watch(stops());
+    // A worker without pings has let go of what it was told of, and so the ping alone says otherwise.
+    await ping();
+    const other = await run();
+    await take();
+    await ping([other]);
+    await ask(`cancel/${other}`, {});
+    await settle();
+    expect(poll.reply?.body).toEqual({ jobsToStop: [other] });
+    const again = watch(stops());
+    await settle();
+    expect(again.reply).toBeUndefined();
+    await ping([other]);
+    await settle();
+    expect(again.reply?.body).toEqual({ jobsToStop: [other] });
+  });
+
+  test("asked twice at a time tells one of them, whichever leaves", async () => {
+    for (const leaver of [0, 1]) {
+      const { ask, run, take } = byHand();
+      const id = await run();
+      await take();
+      const leave = [new AbortController(), new AbortController()];
+      const polls = leave.map(({ signal }) => watch(ask("job-stop/w1?gpu=cpu", undefined, { signal })));
+      await settle();
+      leave[leaver]?.abort(new Error("gone"));
+      await settle();
+      await ask(`cancel/${id}`, {});
+      await settle();
+      // The later one is woken; where that has left, it is the next to ask who is told.
+      if (leaver === 1) expect((await ask("job-stop/w1?gpu=cpu")).body).toEqual({ jobsToStop: [id] });
+      else expect(polls[1]?.reply?.body).toEqual({ jobsToStop: [id] });
+    }
+  });
+
+  test("does not tell a worker to stop what it got anew", async () => {
+    const { ask, run, take, stops, ping, done, status, clock } = byHand();
+    const id = await run({ a: 1 }, { policy: { executionTimeout: 50_000 } });
+    await take();
+    await clock.advance(50_000);
+    expect((await status(id)).status).toBe("FAILED");
+    await ask(`retry/${id}`, {});
+    expect((await ask("job-take/w1?job_in_progress=1")).body.id).toBe(id);
+    const poll = watch(stops());
+    await settle();
+    await ping([id]);
+    await clock.advance(30_000);
+    expect(poll.reply?.text).toBe("");
+    await done(id, { output: "second" });
+    expect(await status(id)).toMatchObject({ status: "COMPLETED", output: "second" });
+  });
+
+  test("asked for again says that a worker without pings has let go of what it was told", async () => {
+    const { ask, run, take, stops, endpoint } = byHand();
+    let poll = watch(stops());
+    for (let job = 0; job < 3; job++) {
+      const id = await run();
+      expect((await ask("job-take/w1?job_in_progress=1")).body.id).toBe(id);
+      await ask(`cancel/${id}`, {});
+      await settle();
+      expect(poll.reply?.body).toEqual({ jobsToStop: [id] });
+      expect(endpoint.workers()[0]?.jobs).toEqual([id]);
+      poll = watch(stops());
+      await settle();
+      expect(endpoint.workers()[0]?.jobs).toEqual([]);
+    }
+    watch(take());
+    await settle();
+    expect(endpoint.workers()).toMatchObject([{ id: "w1", state: "idle" }]);
+  });
+
   test.each([
     ["its execution time-out is over", { policy: { executionTimeout: 5_000 } }, 5_000],
     ["its time to live is over", { policy: { ttl: 10_000 } }, 10_000],
@@ -589,6 +795,54 @@ describe("a worker that came by itself", () => {
     await clock.advance(900);
     expect(poll.reply?.status).toBe(401);
     expect((await status(id)).status).toBe(isPost ? "IN_PROGRESS" : "IN_QUEUE");
+  });
+
+  test.each(["job-take/w1", "job-take-batch/w1?batch_size=2", "job-stop/w1", "ping/w1"])(
+    "of another endpoint is refused late too, since it asks again at once (%s)",
+    async (path) => {
+      const { endpoint, clock } = byHand();
+      let code = 0;
+      void endpoint
+        .fetch(`http://local.test/v2/another/${path}`, { headers: { authorization: "local" } })
+        .then(({ status }) => {
+          code = status;
+        });
+      await clock.advance(499);
+      expect(code).toBe(0);
+      await clock.advance(1);
+      expect(code).toBe(404);
+    },
+  );
+
+  test("with another key is told of once in the log, however often it asks", async () => {
+    const lines: string[] = [];
+    const { ask, clock } = byHand({ onLog: (line) => lines.push(line) });
+    for (let time = 0; time < 3; time++) {
+      const poll = ask("job-take/w1", undefined, { headers: { authorization: "wrong" } });
+      await clock.advance(500);
+      expect((await poll).status).toBe(401);
+    }
+    expect(lines).toEqual([
+      "worker w1 is refused: set RUNPOD_AI_API_KEY to this endpoint's key, and look for one in ~/.runpod/config.toml, which goes first",
+    ]);
+  });
+
+  test("twice under one id makes no whirl of answers", async () => {
+    const { take, clock } = byHand();
+    let answers = 0;
+    let isOver = false;
+    const poll = async () => {
+      while (!isOver) {
+        await take();
+        answers++;
+      }
+    };
+    void poll();
+    void poll();
+    await clock.advance(10_000);
+    isOver = true;
+    // One of them each half second, when the other's poll takes its place.
+    expect(answers).toBeLessThanOrEqual(20);
   });
 
   test.each(["job-take", "job-take/", "job-stop", "ping"])("must say who it is (%s)", async (path) => {
