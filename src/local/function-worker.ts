@@ -222,8 +222,12 @@ function exceptionText(error: unknown, workerId: string): string {
 
 function asError(error: unknown): Error {
   if (error instanceof Error) return error;
-  // An object without a prototype has no text of its own.
-  return new Error(typeof error === "object" && error !== null ? JSON.stringify(error) : String(error));
+  try {
+    return new Error(typeof error === "object" && error !== null ? JSON.stringify(error) : String(error));
+  } catch {
+    // No JSON has large integers or cycles, and an object without a prototype has no text of its own.
+    return new Error(Object.prototype.toString.call(error));
+  }
 }
 
 function isGenerator(value: unknown): value is AsyncIterable<unknown> | Iterable<unknown> {

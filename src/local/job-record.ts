@@ -38,40 +38,45 @@ export class StoreRecord implements JobRecord {
   readonly #store: Store;
   readonly #onLog: (line: string) => void;
   readonly #clock: Clock;
+  #offset: number;
 
   /** @throws Error saying what is wrong with the folder and what to do. */
   constructor(folder: string, clock: Clock, onLog: (line: string) => void) {
     this.#store = Store.open(folder);
     this.#onLog = onLog;
     this.#clock = clock;
+    this.#offset = Date.now() - clock.now();
   }
 
   /**
-   * From the endpoint's clock, which begins anew with each process, to the calendar. Not found once for all: a
-   * computer that sleeps stops the clock and not the calendar.
+   * From the endpoint's clock, which begins anew with each process, to the calendar. Found anew only where they have
+   * come apart, as when a computer slept, which stops the clock and not the calendar: the calendar counts in whole
+   * milliseconds, and jobs that came in one of them would change places.
    */
-  get #offset(): number {
-    return Date.now() - this.#clock.now();
+  #toCalendar(): number {
+    const offset = Date.now() - this.#clock.now();
+    if (Math.abs(offset - this.#offset) > 1_000) this.#offset = offset;
+    return this.#offset;
   }
 
   load(): StoredJob[] {
-    return this.#store.load().map((job) => shifted(job, -this.#offset));
+    return this.#store.load().map((job) => shifted(job, -this.#toCalendar()));
   }
 
   created(job: Job): void {
-    this.#store.create(shifted(job, this.#offset));
+    this.#store.create(shifted(job, this.#toCalendar()));
   }
 
   changed(job: Job): void {
-    this.#try(job, () => this.#store.update(shifted(job, this.#offset)));
+    this.#try(job, () => this.#store.update(shifted(job, this.#toCalendar())));
   }
 
   ended(job: Job): void {
-    this.#try(job, () => this.#store.end(shifted(job, this.#offset)));
+    this.#try(job, () => this.#store.end(shifted(job, this.#toCalendar())));
   }
 
   restarted(job: Job): void {
-    this.#try(job, () => this.#store.restart(shifted(job, this.#offset)));
+    this.#try(job, () => this.#store.restart(shifted(job, this.#toCalendar())));
   }
 
   grew(job: Job, chunks: readonly string[]): void {

@@ -183,7 +183,7 @@ export class WorkerPool {
 
   /** Whether there is a job that a worker has yet to be told to stop. */
   mustStop(workerId: string): boolean {
-    return this.#attempts(workerId).some(({ mustStop }) => mustStop);
+    return this.#untold(workerId).length > 0;
   }
 
   /** A worker asks again what to stop, and so has heard what it was told: without pings there is no other sign of it. */
@@ -196,10 +196,7 @@ export class WorkerPool {
 
   /** The jobs a worker has yet to be told to stop; asked for, they count as told. */
   takeStops(workerId: string): Attempt[] {
-    const attempts = this.#attempts(workerId).filter(
-      // By the same id it would stop what the worker got anew.
-      (attempt) => attempt.mustStop && this.held(workerId, attempt.job.id) === attempt,
-    );
+    const attempts = this.#untold(workerId);
     for (const attempt of attempts) attempt.mustStop = false;
     return attempts;
   }
@@ -361,6 +358,13 @@ export class WorkerPool {
     }
   }
 
+  #untold(workerId: string): Attempt[] {
+    return this.#attempts(workerId).filter(
+      // By the same id it would stop what the worker got anew.
+      (attempt) => attempt.mustStop && this.held(workerId, attempt.job.id) === attempt,
+    );
+  }
+
   #attempts(workerId: string): Attempt[] {
     return [...(this.#workers.get(workerId)?.attempts ?? [])];
   }
@@ -497,10 +501,7 @@ export class WorkerPool {
       if (worker.hasPinged) attempt.renew();
       if (attempts.length >= most) break;
     }
-    if (attempts.length > 0) {
-      worker.hasWorked = true;
-      worker.failures = 0;
-    }
+    if (attempts.length > 0) worker.hasWorked = true;
     if (attempts.length > 0 && worker.state !== "running") {
       worker.state = "running";
       this.#running++;

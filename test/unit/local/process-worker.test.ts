@@ -179,7 +179,7 @@ describe("a worker process that does not come up", () => {
       `could not be started in ${script}`,
     ],
     ["a line the shell refuses", { command: "no-such-program-at-all --now" }, "not found"],
-    ["one whose last words have no end", { command: "printf 'its last words'; exit 1" }, "its last words"],
+    ["one whose last words have no end", { command: "sleep 600 & printf 'its last words'; exit 1" }, "its last words"],
   ])("may be %s", async (_, worker, told) => {
     // With a cold start it happens in a timer, where nobody would catch an exception.
     const { log, run, endpoint } = await running({ worker, coldStart: 1 });

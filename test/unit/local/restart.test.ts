@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import type { LocalEndpointOptions } from "../../../src/local/index.ts";
 import { createLocalEndpoint } from "../../../src/local/index.ts";
 import { Store } from "../../../src/local/store.ts";
@@ -20,17 +20,18 @@ async function restart(first: Local, options: LocalEndpointOptions): Promise<Loc
   return start(options);
 }
 
-/** Sets the calendar so far on from now. */
-function calendar(): (milliseconds: number) => void {
-  const now = Date.now();
-  const spy = vi.spyOn(Date, "now");
-  onTestFinished(() => {
-    vi.restoreAllMocks();
-  });
-  const set = (milliseconds: number) => void spy.mockReturnValue(now + milliseconds);
-  set(0);
-  return set;
+const began = Date.now();
+
+/** Sets the calendar, which stands still otherwise, as the tests' clocks do. */
+function setCalendar(milliseconds: number): void {
+  vi.spyOn(Date, "now").mockReturnValue(began + milliseconds);
 }
+
+beforeEach(() => setCalendar(0));
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
 const states = ({ endpoint }: Local) => endpoint.jobs().map(({ id, status }) => [id, status]);
 
@@ -95,11 +96,7 @@ describe("with a folder for its data an endpoint that is started again", () => {
     const first = start({ data, runRetention: 60_000 });
     const id = await first.run({ ms: 0 });
     await first.clock.advance(0);
-    const now = Date.now();
-    vi.spyOn(Date, "now").mockReturnValue(now + 40_000);
-    onTestFinished(() => {
-      vi.restoreAllMocks();
-    });
+    setCalendar(40_000);
     const second = await restart(first, { data, runRetention: 60_000 });
     expect((await second.ask(`status/${id}`)).status).toBe(200);
     await second.clock.advance(20_001);
@@ -110,10 +107,9 @@ describe("with a folder for its data an endpoint that is started again", () => {
 
   test("keeps a result for its time though the computer slept, which stops the clock and not the calendar", async () => {
     const data = folder();
-    const set = calendar();
     const worker = () => ({ a: 1 });
     const first = start({ data, worker });
-    set(8 * 3_600_000);
+    setCalendar(8 * 3_600_000);
     const id = await first.run({ a: 1 });
     const shown = await first.status(id);
     expect(shown.status).toBe("COMPLETED");
@@ -125,12 +121,11 @@ describe("with a folder for its data an endpoint that is started again", () => {
 
   test("does not run a job whose time to live was over before", async () => {
     const data = folder();
-    const set = calendar();
     const first = start({ data, worker: false });
     const late = await first.run({ a: 1 }, { policy: { ttl: 60_000 } });
     const kept = await first.run({ a: 2 }, { policy: { ttl: 60_001 } });
     const ran: string[] = [];
-    set(60_000);
+    setCalendar(60_000);
     const second = await restart(first, { data, worker: (job) => void ran.push(job.id) });
     await second.clock.advance(0);
     expect(ran).toEqual([kept]);
@@ -140,11 +135,10 @@ describe("with a folder for its data an endpoint that is started again", () => {
 
   test("counts how long a job waited also while nothing ran", async () => {
     const data = folder();
-    const set = calendar();
     const first = start({ data, worker: false });
     const id = await first.run({ a: 1 });
     await first.clock.advance(5_000);
-    set(7_000);
+    setCalendar(7_000);
     const second = await restart(first, { data, worker: () => 1 });
     await second.clock.advance(0);
     expect(await second.status(id)).toMatchObject({ status: "COMPLETED", delayTime: 7_000 });
@@ -152,11 +146,10 @@ describe("with a folder for its data an endpoint that is started again", () => {
 
   test("keeps the place behind others of a job that was retried", async () => {
     const data = folder();
-    const set = calendar();
     const first = start({ data, worker: false });
     const pass = async () => {
       await first.clock.advance(10);
-      set(first.clock.now());
+      setCalendar(first.clock.now());
     };
     const retried = await first.run({ a: 1 });
     await first.ask("job-take/w1");
@@ -168,6 +161,27 @@ describe("with a folder for its data an endpoint that is started again", () => {
     const second = await restart(first, { data, worker: false });
     expect((await second.ask("job-take/w1")).body.id).toBe(other);
     expect((await second.ask("job-take/w1")).body.id).toBe(retried);
+  });
+
+  test("keeps the order of jobs that came within a millisecond: the calendar knows no smaller part", async () => {
+    const data = folder();
+    const first = start({ data, worker: false });
+    const passTo = async (now: number) => {
+      await first.clock.advance(now - first.clock.now());
+      setCalendar(Math.floor(now));
+    };
+    await passTo(0.9);
+    const one = await first.run({ a: 1 });
+    await passTo(1.1);
+    const other = await first.run({ a: 2 });
+    // What is written anew keeps its place too.
+    await passTo(2.95);
+    await first.ask(`status/${other}?ttl=60000`);
+    await passTo(3);
+    await first.ask(`status/${one}?ttl=60000`);
+    const second = await restart(first, { data, worker: false });
+    expect((await second.ask("job-take/w1")).body.id).toBe(one);
+    expect((await second.ask("job-take/w1")).body.id).toBe(other);
   });
 
   test("puts what ran before what was handed back, though that is older", async () => {
@@ -281,9 +295,6 @@ test("a result that cannot be written, on a full disk for one, is there for its 
   const first = start({ data, worker: () => ({ a: 1 }), onLog: (line) => lines.push(line) });
   const failing = vi.spyOn(Store.prototype, "end").mockImplementation(() => {
     throw new Error("jobs.sqlite cannot grow: the disk is full");
-  });
-  onTestFinished(() => {
-    vi.restoreAllMocks();
   });
   const id = await first.run({ a: 1 });
   expect(await first.status(id)).toMatchObject({ status: "COMPLETED", output: { a: 1 } });

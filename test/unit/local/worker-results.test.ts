@@ -81,6 +81,7 @@ describe("what a worker throws", () => {
     [new RangeError("too much"), "<class 'RangeError'>", "too much"],
     ["just text", "<class 'Error'>", "just text"],
     [Object.create(null), "<class 'Error'>", "{}"],
+    [{ n: 1n }, "<class 'Error'>", "[object Object]"],
   ])("fails the job with JSON text that tells all: %s", async (thrown, type, message) => {
     for (const worker of [
       () => {

@@ -431,7 +431,7 @@ describe("the lease of a job", () => {
   }
 
   test("that nobody reports on ends by sending it out again once, then by failing it", async () => {
-    const { run, take, status, clock, ask } = await pinging();
+    const { run, take, status, clock, ask, endpoint } = await pinging();
     const id = await run({ a: 1 });
     await take("w1");
     await clock.advance(lease - 1);
@@ -441,6 +441,7 @@ describe("the lease of a job", () => {
     await clock.advance(1);
     expect(early.reply?.body).toEqual({ id, input: { a: 1 }, retries: 1 });
     expect(await status(id)).toMatchObject({ status: "IN_PROGRESS", retries: 1, workerId: "w2", delayTime: lease });
+    expect(endpoint.workers().find((worker) => worker.id === "w1")?.state).toBe("gone");
     await clock.advance(lease);
     expect(await status(id)).toMatchObject({ status: "FAILED", error: "job timed out after 1 retries", retries: 1 });
     expect((await ask("health")).body.jobs).toMatchObject({ failed: 1, retried: 1, inProgress: 0, inQueue: 0 });
