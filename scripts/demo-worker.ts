@@ -53,7 +53,7 @@ async function serveAndDraw(modelDirectory: string): Promise<void> {
   const log: string[] = [];
   const endpoint = createLocalEndpoint({
     worker: {
-      command: [python, "-u", "handler.py"],
+      command: [python, "handler.py"],
       cwd: workerImage,
       env: {
         MODEL_DIR: modelDirectory,
@@ -71,7 +71,7 @@ async function serveAndDraw(modelDirectory: string): Promise<void> {
   let pids: number[];
   try {
     tell(`The local endpoint listens at ${await endpoint.listen()}. No worker runs yet.`);
-    tell("The client asks for 256×256 in 60 steps; the job has the worker started (python -u handler.py):");
+    tell("The client asks for 256×256 in 60 steps; the job has the worker started (python handler.py):");
     const image = await draw(String(endpoint.url));
     if (!image.hasAlpha) throw new Error("The picture has no alpha channel.");
     await image.save(join(root, picture));

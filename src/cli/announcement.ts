@@ -1,6 +1,5 @@
-import { isLoopback } from "./local-address.ts";
-import type { LocalFlags } from "./local-flags.ts";
-import { mostWorkers } from "./local-flags.ts";
+import { agreeingCommand, isLoopback } from "./local-address.ts";
+import { type LocalFlags, mostWorkers } from "./local-flags.ts";
 import type { Session } from "./session.ts";
 import { assignment, sourcing } from "./shell.ts";
 
@@ -22,7 +21,7 @@ export async function announce(session: Session, url: string, flags: LocalFlags)
   for (const [name, value] of Object.entries(settings)) {
     await session.answer(platform === "win32" ? assignment(platform, name, value) : `export ${name}=${value}`);
   }
-  for (const line of waysIn(url)) await session.note(line);
+  for (const line of waysIn(url, flags)) await session.note(line);
 }
 
 function introduction(platform: string, url: string, flags: LocalFlags): string[] {
@@ -35,33 +34,36 @@ function introduction(platform: string, url: string, flags: LocalFlags): string[
 }
 
 /** What runs the jobs. */
-function jobsGo(platform: string, url: string, { worker, workers = mostWorkers, cwd }: LocalFlags): string {
-  if (worker === undefined) return "No GPU, no account: a stand-in artist draws.";
+function jobsGo(platform: string, url: string, flags: LocalFlags): string {
+  const { worker, workers = mostWorkers, cwd } = flags;
   if (worker === false) {
-    const printing = ["npx layerdiffuse local --print-env -q", ...addressFlags(new URL(url))].join(" ");
+    const { hostname, port } = new URL(url);
+    const host = hostname.replace(/^\[|\]$/g, "");
+    const printing = agreeingCommand("--print-env -q", { ...flags, host, port: Number(port) });
     return `It starts no worker.\nJobs wait for one: ${sourcing(platform, printing)}; python -u handler.py`;
   }
+  if (workers === 0) return "With --workers 0 it starts no worker: jobs wait.";
+  if (worker === undefined) return "No GPU, no account: a stand-in artist draws.";
   const where = cwd === undefined ? "" : `, in ${cwd}`;
   return `When jobs come it starts workers, ${workers} at most: ${worker}${where}`;
 }
 
-/** Where it listens, as flags, as far as that is not the default. */
-function addressFlags({ hostname, port }: URL): string[] {
-  const host = hostname.replace(/^\[|\]$/g, "");
-  return [...(host === "127.0.0.1" ? [] : [`--host ${host}`]), ...(port === "8765" ? [] : [`--port ${port}`])];
-}
-
-function waysIn(url: string): string[] {
-  const body = `'{"input":{"prompt":"a red apple"}}'`;
-  const client = `new LayerDiffuse({ baseUrl: "${url}", endpointId: "local", apiKey: "local" })`;
+function waysIn(url: string, { worker }: LocalFlags): string[] {
+  const prompt = worker === undefined ? "a red apple" : "hello";
+  const job = `{ input: { prompt: "${prompt}" } }`;
+  const access = `{ baseUrl: "${url}", endpointId: "local", apiKey: "local" }`;
   const sdk = `runpodSdk("local", { baseUrl: "${url}" }).endpoint("local")`;
   return [
     "\nthen one of:\n",
-    'layerdiffuse generate "a red apple"',
-    `curl ${url}/local/runsync -H 'Authorization: Bearer local' -H 'Content-Type: application/json' -d ${body}`,
-    `await ${client}.generate("a red apple") // import { LayerDiffuse } from "layerdiffuse"`,
-    `await ${sdk}?.runSync({ input: { prompt: "a red apple" } }) // import runpodSdk from "runpod-sdk"`,
-    'runpod.Endpoint("local", api_key="local").run_sync({"prompt": "a red apple"}) # import runpod',
+    ...(worker === undefined ? [`npx layerdiffuse generate "${prompt}"`] : []),
+    `curl ${url}/local/runsync -H 'Authorization: Bearer local' -H 'Content-Type: application/json' -d '{"input":{"prompt":"${prompt}"}}'`,
+    // Only the artist is sure to draw: what a worker of one's own makes, nobody here knows.
+    worker === undefined
+      ? `await new LayerDiffuse(${access}).generate("${prompt}") // import { LayerDiffuse } from "layerdiffuse"`
+      : `await new RunpodEndpoint(${access}).runSync({ prompt: "${prompt}" }) // import { RunpodEndpoint } from "layerdiffuse"`,
+    `await ${sdk}?.runSync(${job}) // import runpodSdk from "runpod-sdk"`,
+    // The library reads its environment once, when it is imported.
+    `import runpod; runpod.endpoint_url_base = "${url}"; runpod.Endpoint("local", api_key="local").run_sync({"prompt": "${prompt}"})`,
     "\nCtrl-C stops it.",
   ];
 }

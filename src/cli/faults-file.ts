@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import type { Fault } from "../local/index.ts";
 import { messageOf, UsageError } from "./failures.ts";
 import { reasonOf } from "./output-file.ts";
+import { sentence } from "./words.ts";
 
 /**
  * The faults of a file: an array of them in JSON.
@@ -21,7 +22,7 @@ export async function readFaults(path: string, cwd: string): Promise<Fault[]> {
     try {
       faults.add(fault);
     } catch (cause) {
-      throw new UsageError(`${path}, fault ${index + 1} of ${list.length}: ${messageOf(cause)}.`, { cause });
+      throw new UsageError(`${path}, fault ${index + 1} of ${list.length}: ${sentence(messageOf(cause))}`, { cause });
     }
   }
   return faults.active.map(({ fault }) => fault);
@@ -40,6 +41,6 @@ function parse(path: string, text: string): unknown {
     // Some editors begin a file with a byte order mark.
     return JSON.parse(text.replace(/^\uFEFF/, ""));
   } catch (cause) {
-    throw new UsageError(`${path} is no JSON: ${messageOf(cause)}.`, { cause });
+    throw new UsageError(`${path} is no JSON: ${sentence(messageOf(cause))}`, { cause });
   }
 }

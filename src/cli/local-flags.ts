@@ -84,7 +84,7 @@ export function endpointOptions(flags: LocalFlags, cwd: string): LocalEndpointOp
 
 function commandOf(text: string): string {
   if (text.trim() === "" || text.includes("\0")) {
-    throw new UsageError('--worker must be a command, such as --worker "python -u handler.py".');
+    throw new UsageError('--worker must be a command, such as --worker "python handler.py".');
   }
   return text;
 }

@@ -1,9 +1,11 @@
+import type { LocalWorker } from "../local/index.ts";
 import { announce } from "./announcement.ts";
 import { messageOf, UsageError } from "./failures.ts";
 import { readFaults } from "./faults-file.ts";
 import { endpointOptions, type LocalFlags } from "./local-flags.ts";
 import { printEnvironment } from "./print-environment.ts";
 import type { Session } from "./session.ts";
+import { count } from "./words.ts";
 
 /** `layerdiffuse local`: an endpoint on this computer, until Ctrl-C. */
 export async function local(session: Session, flags: LocalFlags): Promise<void> {
@@ -23,9 +25,8 @@ export async function local(session: Session, flags: LocalFlags): Promise<void> 
     await announce(session, url, flags);
     if (flags.worker === undefined) await lookForRenderer(session);
     await interruption(session.signal);
-    if (endpoint.workers().some(({ pid }) => pid !== undefined)) {
-      await session.note("Stopping the workers… Once more ends them at once.");
-    }
+    const stopping = endpoint.workers().filter(({ pid, state }) => pid !== undefined && state !== "gone");
+    if (stopping.length > 0) await session.note(farewell(stopping));
   } finally {
     await endpoint.close();
   }
@@ -45,6 +46,15 @@ function withFolder<Endpoint>(create: () => Endpoint): Endpoint {
 async function lookForRenderer(session: Session): Promise<void> {
   const { loadRenderer } = await import("../local/artist/draw.ts");
   await loadRenderer().catch(({ message }: Error) => session.note(`\n${message}`));
+}
+
+/** What is waited for, and how long: the `stopTimeout` of the endpoint, which no flag changes. */
+function farewell(workers: readonly LocalWorker[]): string {
+  const jobs = new Set(workers.flatMap(({ jobs }) => jobs)).size;
+  const whom = count(workers.length, "worker", "workers");
+  const at = jobs === 0 ? "" : ` with ${count(jobs, "job", "jobs")}`;
+  const them = workers.length === 1 ? "it" : "them";
+  return `Stopping ${whom}${at}, 10 s at the longest (Ctrl-C again ends ${them} at once)…`;
 }
 
 function interruption(signal: AbortSignal): Promise<void> {

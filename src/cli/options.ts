@@ -10,10 +10,10 @@ export function withConnection(command: Command): Command {
     .addOption(new Option("--api-key <key>").hideHelp().argParser(refuseKey));
 }
 
-export function withManner(command: Command): Command {
+export function withManner(command: Command, quietly = "nothing but errors on stderr"): Command {
   return command
     .option("--json", "the result as one JSON object on stdout, failures too")
-    .option("-q, --quiet", "nothing but errors on stderr");
+    .option("-q, --quiet", quietly);
 }
 
 export function withWaiting(command: Command): Command {
@@ -31,14 +31,16 @@ export function number(value: string): number {
 
 /** A time above 0, in milliseconds. */
 export function seconds(value: string): number {
-  const parsed = number(value);
-  if (parsed <= 0) throw new InvalidArgumentError("It must be a number of seconds above 0.");
+  const parsed = Number(value);
+  if (!(parsed > 0)) throw new InvalidArgumentError("It must be a number of seconds above 0.");
   return parsed * 1000;
 }
 
 /** As {@link seconds}, 0 included. */
 export function secondsOrNone(value: string): number {
-  return number(value) === 0 ? 0 : seconds(value);
+  const parsed = value.trim() === "" ? Number.NaN : Number(value);
+  if (!(parsed >= 0)) throw new InvalidArgumentError("It must be a number of seconds, or 0 for none.");
+  return parsed * 1000;
 }
 
 export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (value: string) => number {

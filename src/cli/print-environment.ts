@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { UsageError } from "./failures.ts";
-import { localUrl } from "./local-address.ts";
+import { agreeingCommand, localUrl } from "./local-address.ts";
 import type { LocalFlags } from "./local-flags.ts";
 import type { Session } from "./session.ts";
 import { assignment, lines, quoted, sourcing } from "./shell.ts";
@@ -16,12 +16,15 @@ export async function printEnvironment(session: Session, { host, port, lease }: 
   if (port === 0) throw new UsageError("--print-env must know the port: pass the one where the endpoint listens.");
   const { workerEnvironment } = await import("../local/index.ts");
   // Two workers that share a name would be one to the endpoint, so each printing has another.
-  const environment = (name: string) =>
-    workerEnvironment({
+  const environment = (name: string) => ({
+    ...workerEnvironment({
       url: localUrl(name, port),
       workerId: `by-hand-${randomUUID().slice(0, 8)}`,
       ...(lease !== undefined && { lease }),
-    });
+    }),
+    // As for those that the endpoint starts: what the library says by default drowns the worker's own lines.
+    RUNPOD_DEBUG_LEVEL: "INFO",
+  });
   const here = environment(host);
   if (session.isJson) {
     await session.answer(JSON.stringify(here));
@@ -29,21 +32,22 @@ export async function printEnvironment(session: Session, { host, port, lease }: 
   }
   const { platform } = session.io;
   for (const [name, value] of Object.entries(here)) await session.answer(assignment(platform, name, value));
-  const address = port === 8765 ? "" : ` --port ${port}`;
-  const printing = `npx layerdiffuse local --print-env -q${address}`;
+  const agreed = { host, port, ...(lease !== undefined && { lease }) };
   await session.note(
     `
 For a worker started by hand. In one terminal the endpoint:
 
-  npx layerdiffuse local --no-worker${address}
+  ${agreeingCommand("--no-worker", agreed)}
 
 and in another the worker, with these variables. RUNPOD_POD_ID is new at each printing: no two workers may share one.
 
-  ${sourcing(platform, printing)}; python -u handler.py
+  ${sourcing(platform, agreeingCommand("--print-env -q", agreed))}; python -u handler.py
+
+Stop it when the endpoint stops: the library asks again at once, for ever.
 
 For one in a container, the endpoint must listen beyond this computer:
 
-  npx layerdiffuse local --no-worker --host 0.0.0.0${address}
+  ${agreeingCommand("--no-worker", { ...agreed, host: "0.0.0.0" })}
   ${dockerRun(platform, environment(hostOfContainers))}`,
   );
 }

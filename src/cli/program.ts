@@ -6,6 +6,7 @@ import type { OutputFlags } from "./destination.ts";
 import { exitCodeLines } from "./exit-codes.ts";
 import { UsageError } from "./failures.ts";
 import type { GenerateFlags, WaitFlags } from "./generate.ts";
+import { usualHost, usualPort } from "./local-address.ts";
 import type { LocalFlags } from "./local-flags.ts";
 import { number, seconds, secondsOrNone, wholeNumber, withConnection, withManner, withWaiting } from "./options.ts";
 import type { Session } from "./session.ts";
@@ -47,6 +48,7 @@ export function createProgram(session: Session): Command {
   addCancel(program, session);
   addHealth(program, session);
   addLocal(program, session);
+  for (const command of program.commands) command.showHelpAfterError(`Try: layerdiffuse ${command.name()} --help`);
   program.addHelpText("after", () =>
     [
       examples(
@@ -177,20 +179,23 @@ function addLocal(program: Command, session: Session): void {
     .option("--execution-timeout <seconds>", "longest run of a job that does not say (default: 600)", seconds)
     .option("--lease <seconds>", "how long a job whose worker is lost counts as running (default: 40)", seconds)
     .option("--data <dir>", "keep jobs there, over restarts (default: in memory only)")
-    .option("--host <address>", "where it listens; 0.0.0.0: other computers and containers reach it", "127.0.0.1")
-    .option("-p, --port <n>", "where it listens; 0: any free port", wholeNumber(0, 65_535), 8765)
+    .option("--host <address>", "where it listens; 0.0.0.0: other computers and containers reach it", usualHost)
+    .option("-p, --port <n>", "where it listens; 0: any free port", wholeNumber(0, 65_535), usualPort)
     .option("--faults <file>", "troubles to come: a JSON array, see the local endpoint's documentation")
     .option("--print-env", "print the environment of a worker started by hand, and end");
   // One value stands for both to commander, where the last one counts.
   const asked = new Set<string>();
   for (const name of ["worker", "no-worker"]) command.on(`option:${name}`, () => asked.add(name));
-  withManner(command)
+  withManner(command, "nothing but errors on stderr: neither lines to paste nor the log")
+    .configureOutput({
+      outputError: (text, write) => write(text + workerHint(text, command.opts<LocalFlags>())),
+    })
     .addHelpText(
       "after",
       examples(
         "layerdiffuse local",
         "layerdiffuse local --cold-start 20 --workers 1",
-        'layerdiffuse local --worker "python -u handler.py" --cwd worker-image --data jobs',
+        'layerdiffuse local --worker "python handler.py" --cwd worker-image --workers 1 --data jobs',
         "layerdiffuse local --no-worker --print-env",
         "layerdiffuse local --port 0 --json",
       ),
@@ -207,6 +212,13 @@ function addLocal(program: Command, session: Session): void {
 function promptHint(error: string): string {
   const prompt = /unknown command '(.*\s.*)'/.exec(error)?.[1];
   return prompt === undefined ? "" : `(Did you mean: layerdiffuse generate ${JSON.stringify(prompt)}?)\n`;
+}
+
+/** Words behind a command of one word most likely belong to it. */
+function workerHint(error: string, { worker }: LocalFlags): string {
+  if (typeof worker !== "string" || /\s/.test(worker) || error.includes("Did you mean")) return "";
+  if (!/unknown option|too many arguments/.test(error)) return "";
+  return '(Quote the whole command: --worker "python handler.py")\n';
 }
 
 function speakAs(session: Session, { json = false, quiet = false }: MannerFlags): void {

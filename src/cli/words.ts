@@ -1,4 +1,4 @@
-/** How numbers are said. */
+/** How numbers and messages are said. */
 
 /** Milliseconds as `0.4 s`, `12.3 s`, `2 min 05 s`, `1 h 02 min`. */
 export function duration(milliseconds: number): string {
@@ -23,6 +23,11 @@ export function count(amount: number, one: string, many: string): string {
 export function bar(share: number, width = 16): string {
   const full = Math.round(Math.min(1, Math.max(0, share)) * width);
   return "█".repeat(full) + "░".repeat(width - full);
+}
+
+/** A message of others as a sentence: some end with a full stop or a question mark, some with nothing. */
+export function sentence(message: string): string {
+  return /[.?!]$/.test(message) ? message : `${message}.`;
 }
 
 /** At most `width` characters. */

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 
-/** Whether a process is there. One that has ended and that nobody has waited for yet is not. */
+/** Whether a process is there and has not ended; one that ended and was not waited for counts as ended. */
 export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);
@@ -9,9 +9,11 @@ export function isRunning(pid: number): boolean {
   }
   if (process.platform !== "linux") return true;
   try {
-    // The state stands behind the name, which is in brackets and may hold anything.
-    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+    // "pid (name) state …", and a name may hold anything.
+    const state = readFileSync(`/proc/${pid}/stat`, "latin1").replace(/^.*\) /s, "")[0];
+    return state !== "Z" && state !== "X";
   } catch {
+    // It ended between the two questions.
     return false;
   }
 }

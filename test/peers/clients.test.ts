@@ -55,7 +55,7 @@ describe("the npm client runpod-sdk", () => {
     expect(await endpoint.health()).toEqual(busy);
     expect(await endpoint.purgeQueue()).toEqual({ removed: 1, status: "completed" });
     expect(await endpoint.cancel(running)).toEqual({ id: running, status: "CANCELLED" });
-    await jobs.log.waitForLine(new RegExp(`cancelled ${running}`));
+    await jobs.log.waitFor(new RegExp(`cancelled ${running}`));
     for (const id of [running, waiting.id]) expect(await endpoint.status(id)).toMatchObject({ status: "CANCELLED" });
   });
 
@@ -147,7 +147,7 @@ describe("our RunpodEndpoint", () => {
     const waiting = endpoint.wait(id, { signal: giveUp.signal });
     giveUp.abort(new Error("enough"));
     await expect(waiting).rejects.toThrow("enough");
-    await jobs.log.waitForLine(new RegExp(`cancelled ${id}`));
+    await jobs.log.waitFor(new RegExp(`cancelled ${id}`));
     expect((await endpoint.status(id)).status).toBe("CANCELLED");
   });
 

@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createLocalEndpoint, type LocalEndpoint, type LocalEndpointOptions } from "../../src/local/index.ts";
+import { LogLines } from "../helpers/log-lines.ts";
 import { type Body, type Reply, readReply } from "../unit/local/local.ts";
-import { Log } from "./log.ts";
-import { isAlive } from "./processes.ts";
+import { ended } from "./processes.ts";
 import { workerCommand } from "./python.ts";
 import { until } from "./until.ts";
 
@@ -18,7 +18,7 @@ export interface Gate {
 export interface Peer extends AsyncDisposable {
   readonly endpoint: LocalEndpoint;
   readonly baseUrl: string;
-  readonly log: Log;
+  readonly log: LogLines;
   /** Sends a request to an operation; a body makes it a POST. */
   ask(path: string, body?: unknown): Promise<Reply>;
   /** Submits a job and answers its id. */
@@ -42,7 +42,7 @@ export interface Peer extends AsyncDisposable {
 
 /** Opens an endpoint whose worker is one of this folder, `dispatch` by default. Whoever opens it closes it. */
 export async function openPeer(options: LocalEndpointOptions = {}): Promise<Peer> {
-  const log = new Log();
+  const log = new LogLines();
   const endpoint = createLocalEndpoint({
     worker: { command: workerCommand("dispatch") },
     maxWorkers: 1,
@@ -83,7 +83,7 @@ export async function openPeer(options: LocalEndpointOptions = {}): Promise<Peer
     const pids = endpoint.workers().flatMap(({ pid }) => (pid === undefined ? [] : [pid]));
     await endpoint.close();
     rmSync(folder, { recursive: true, force: true });
-    await until(`the end of the workers ${pids}`, () => !pids.some(isAlive));
+    await ended(...pids);
   }
 
   return {
@@ -96,7 +96,7 @@ export async function openPeer(options: LocalEndpointOptions = {}): Promise<Peer
     done: async (input, rest) => (await result(await run(input, rest))).body,
     begun: async (input, rest) => {
       const id = await run(input, rest);
-      await log.waitForLine(new RegExp(`(holding|waiting|blocking) ${id}`));
+      await log.waitFor(new RegExp(`(holding|waiting|blocking) ${id}`));
       return id;
     },
     gate: () => {

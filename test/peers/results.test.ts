@@ -98,7 +98,7 @@ describe.concurrent("what a Python handler returns", () => {
     const body = await peer.done({ do: "large", bytes: resultLimit + 1 });
     expect(body).toMatchObject({ status: "COMPLETED" });
     expect(body).not.toHaveProperty("output");
-    await peer.log.waitForLine(new RegExp(`${body.id}.*over ${resultLimit} bytes`));
+    await peer.log.waitFor(new RegExp(`${body.id}.*over ${resultLimit} bytes`));
   });
 });
 
@@ -143,7 +143,7 @@ describe.concurrent("a Python handler that fails", () => {
   }) => {
     const body = await peer.done({});
     expect(body).toMatchObject({ status: "FAILED", error: "job timed out after 1 retries", retries: 1 });
-    await peer.log.waitForLine(/missing field\(s\): id or input/);
+    await peer.log.waitFor(/missing field\(s\): id or input/);
   });
 });
 
@@ -166,7 +166,7 @@ describe.concurrent("while a Python handler runs", () => {
     const id = await peer.run({ do: "late_progress", gate: gate.path });
     expect((await peer.result(id)).body.output).toBe("result");
     gate.open();
-    await peer.log.waitForLine(new RegExp(`reported ${id}`));
+    await peer.log.waitFor(new RegExp(`reported ${id}`));
     const next = await peer.done({ do: "answer", value: "next" });
     expect(next.output).toBe("next");
     expect((await peer.ask(`status/${id}`)).body).toMatchObject({ status: "COMPLETED", output: "result" });
@@ -177,7 +177,7 @@ describe.concurrent("while a Python handler runs", () => {
     expect(output).toBe("said");
     const json = '{"event": "drawn", "level": "info", "message": "in words of its own"}';
     for (const words of ["a line of output", "a line of errors", "grün 漢字", json]) {
-      const line = await peer.log.waitForLine(new RegExp(`${id}: .*${words.slice(-8, -2)}`));
+      const line = await peer.log.waitFor(new RegExp(`${id}: .*${words.slice(-8, -2)}`));
       expect(line).toBe(`worker ${workerId} job ${id}: ${words}`);
     }
   });

@@ -19,7 +19,7 @@ describe.concurrent("a job that is cancelled", () => {
     const { workerId } = (await peer.ask(`status/${id}`)).body;
     expect((await peer.ask(`cancel/${id}`, {})).body).toEqual({ id, status: "CANCELLED" });
     expect((await peer.ask(`status/${id}`)).body).toEqual({ id, status: "CANCELLED" });
-    await peer.log.waitForLine(new RegExp(`cancelled ${id}`));
+    await peer.log.waitFor(new RegExp(`cancelled ${id}`));
     expect(peer.isUp(workerId)).toBe(true);
     expect((await peer.done({ do: "answer", value: 1 })).output).toBe(1);
   });
@@ -28,8 +28,8 @@ describe.concurrent("a job that is cancelled", () => {
     const id = await peer.begun({ do: "swallow" });
     const { workerId } = (await peer.ask(`status/${id}`)).body;
     await peer.ask(`cancel/${id}`, {});
-    await peer.log.waitForLine(new RegExp(`swallowed ${id}`));
-    await peer.log.waitForLine(new RegExp(`Finished.*${id}|${id}.*Finished`));
+    await peer.log.waitFor(new RegExp(`swallowed ${id}`));
+    await peer.log.waitFor(new RegExp(`Finished.*${id}|${id}.*Finished`));
     expect((await peer.ask(`status/${id}`)).body).toEqual({ id, status: "CANCELLED" });
     expect(peer.isUp(workerId)).toBe(true);
   });
@@ -40,8 +40,8 @@ describe.concurrent("a job that is cancelled", () => {
     const { workerId } = (await peer.ask(`status/${id}`)).body;
     expect((await peer.ask(`cancel/${id}`, {})).body).toEqual({ id, status: "CANCELLED" });
     gate.open();
-    await peer.log.waitForLine(new RegExp(`unblocked ${id}`));
-    await peer.log.waitForLine(new RegExp(`Finished Job.*${id}|${id}.*Finished Job`));
+    await peer.log.waitFor(new RegExp(`unblocked ${id}`));
+    await peer.log.waitFor(new RegExp(`Finished Job.*${id}|${id}.*Finished Job`));
     expect((await peer.ask(`status/${id}`)).body).toEqual({ id, status: "CANCELLED" });
     expect(peer.isUp(workerId)).toBe(true);
   });
@@ -64,7 +64,7 @@ describe.concurrent("a job over its execution time-out", () => {
     await using peer = await openPeer({ executionTimeout: 1_000 });
     const { id, workerId, ...body } = await peer.done({ do: "hold" });
     expect(body).toMatchObject({ status: "FAILED", error: "executionTimeout exceeded" });
-    await peer.log.waitForLine(new RegExp(`cancelled ${id}`));
+    await peer.log.waitFor(new RegExp(`cancelled ${id}`));
     expect((await peer.ask("health")).body.jobs).toMatchObject({ inProgress: 0, inQueue: 0, failed: 1 });
     const next = await peer.done({ do: "answer", value: 1 });
     expect(next).toMatchObject({ output: 1, workerId });
@@ -99,8 +99,8 @@ describe("a worker that takes four jobs at once", () => {
     const ids = await Promise.all([1, 2, 3].map(() => peer.run({ do: "wait", gate: gate.path })));
     const held = await peer.run({ do: "hold" });
     const fifth = await peer.run({ do: "answer", value: 5 });
-    for (const id of ids) await peer.log.waitForLine(new RegExp(`waiting ${id}`));
-    await peer.log.waitForLine(new RegExp(`holding ${held}`));
+    for (const id of ids) await peer.log.waitFor(new RegExp(`waiting ${id}`));
+    await peer.log.waitFor(new RegExp(`holding ${held}`));
     const { jobs, workers } = (await peer.ask("health")).body;
     expect(jobs).toMatchObject({ inProgress: 4, inQueue: 1 });
     expect(workers).toMatchObject({ running: 1, idle: 0 });
@@ -108,7 +108,7 @@ describe("a worker that takes four jobs at once", () => {
     expect([...(worker?.jobs ?? [])].sort()).toEqual([...ids, held].sort());
 
     await peer.ask(`cancel/${held}`, {});
-    await peer.log.waitForLine(new RegExp(`cancelled ${held}`));
+    await peer.log.waitFor(new RegExp(`cancelled ${held}`));
     expect((await peer.result(fifth)).body).toMatchObject({ status: "COMPLETED", output: 5, workerId: worker?.id });
     gate.open();
     for (const id of ids)

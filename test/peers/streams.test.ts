@@ -70,7 +70,7 @@ for (const kind of ["sync", "async"]) {
         expect((await peer.ask(`stream/${id}`)).body.stream.length).toBeGreaterThan(0);
         const { workerId } = (await peer.ask(`status/${id}`)).body;
         expect((await peer.ask(`cancel/${id}`, "")).body).toEqual({ id, status: "CANCELLED" });
-        await peer.log.waitForLine(new RegExp(`${workerId}.*${id}.*(Job stopped|Finished running generator)`));
+        await peer.log.waitFor(new RegExp(`${workerId}.*${id}.*(Job stopped|Finished running generator)`));
         expect((await readStream(peer, id)).status).toBe("CANCELLED");
         expect((await peer.done({ chunks: ["b"] })).status).toBe("COMPLETED");
         expect(peer.isUp(workerId)).toBe(true);

@@ -53,7 +53,7 @@ const client = () =>
 
 /** The worker's own line about a job that has ended. */
 async function jobRecord(id: string): Promise<{ code: string; ms: Record<string, number> }> {
-  const line = await peer.log.waitForLine(new RegExp(`"event": "job", .*"id": "${id}"`));
+  const line = await peer.log.waitFor(new RegExp(`"event": "job", .*"id": "${id}"`));
   return JSON.parse(line.slice(line.indexOf("{")));
 }
 

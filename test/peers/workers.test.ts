@@ -1,9 +1,10 @@
 import { tmpdir } from "node:os";
 import { describe, test } from "vitest";
+import { isRunning } from "../helpers/is-running.ts";
 import { startNode } from "../helpers/programs.ts";
 import { numberField, numbersField } from "./field.ts";
 import { openPeer } from "./peer.ts";
-import { ended, isAlive } from "./processes.ts";
+import { ended } from "./processes.ts";
 import { python, workerCommand } from "./python.ts";
 import { until } from "./until.ts";
 
@@ -41,7 +42,7 @@ describe.concurrent("worker processes", () => {
     expect(output).toMatchObject({ tag: "given, read" });
     const pids = [pidOf(workerId), numberField(output, "pid"), ...numbersField(output, "pings")];
     await close();
-    expect(pids.filter(isAlive)).toEqual([]);
+    expect(pids.filter(isRunning)).toEqual([]);
   });
 
   test("none is started while there is no GPU to be had", async ({ expect }) => {
@@ -65,7 +66,7 @@ describe.concurrent("a worker that does not come up", () => {
     expect(worker?.log.join("\n")).toContain("No module named 'the_model'");
     expect(worker?.problem).toContain("1");
     expect(worker?.log.filter((line) => line === "loading the model")).toHaveLength(1);
-    await log.waitForLine(/unhealthy/);
+    await log.waitFor(/unhealthy/);
     expect(log.lines.filter((line) => line.endsWith("loading the model")).length).toBe(3);
     expect(log.lines.join("\n")).toContain("ImportError: No module named 'the_model'");
   });
@@ -75,7 +76,7 @@ describe.concurrent("a worker that does not come up", () => {
     const { ask, run, log } = peer;
     await run({ do: "echo" });
     await until("an unhealthy worker", async () => (await ask("health")).text.includes('"unhealthy":1'));
-    await log.waitForLine(/no-such-program-here/);
+    await log.waitFor(/no-such-program-here/);
   });
 
   test("within initTimeout is unhealthy, and its process is ended", async ({ expect }) => {
@@ -86,9 +87,9 @@ describe.concurrent("a worker that does not come up", () => {
     });
     const { ask, run, log, endpoint } = peer;
     const id = await run({ do: "echo" });
-    await log.waitForLine(/loading for ever/);
+    await log.waitFor(/loading for ever/);
     const pid = endpoint.workers()[0]?.pid ?? 0;
-    expect(isAlive(pid)).toBe(true);
+    expect(isRunning(pid)).toBe(true);
     await until("an unhealthy worker", async () => (await ask("health")).text.includes('"unhealthy":1'));
     await ended(pid);
     expect((await ask(`status/${id}`)).body).toEqual({ id, status: "IN_QUEUE" });
@@ -128,7 +129,7 @@ describe.concurrent("a worker that is lost", () => {
     const { ask, done, log } = peer;
     const body = await done({ do: "die_once" });
     expect(body).toMatchObject({ status: "COMPLETED", output: "survived", retries: 1 });
-    const died = await log.waitForLine(/dying/);
+    const died = await log.waitFor(/dying/);
     expect(died).not.toContain(body.workerId);
     expect((await ask("health")).body.jobs).toMatchObject({ completed: 1, failed: 0, retried: 1 });
   });
@@ -142,7 +143,7 @@ describe.concurrent("a worker that is lost", () => {
     const body = await done({ do: deed });
     expect(body).toMatchObject({ status: "FAILED", error: "job timed out after 1 retries", retries: 1 });
     expect((await ask("health")).body.jobs).toMatchObject({ completed: 0, failed: 1, retried: 1 });
-    await log.waitForLine(new RegExp(`${body.workerId}.*\\b${code}\\b`));
+    await log.waitFor(new RegExp(`${body.workerId}.*\\b${code}\\b`));
     expect((await done({ do: "answer", value: 1 })).output).toBe(1);
   });
 
@@ -170,7 +171,7 @@ describe.concurrent("a worker that is lost", () => {
     const { workerId } = (await ask(`status/${id}`)).body;
     const pid = pidOf(workerId);
     process.kill(pid, "SIGTERM");
-    await log.waitForLine(/Received shutdown signal/);
+    await log.waitFor(/Received shutdown signal/);
     const next = await run({ do: "answer", value: "next" });
     open();
     const { body } = await result(id);
@@ -207,9 +208,9 @@ describe.concurrent("no process is left", () => {
     const id = await begun({ do: "block", gate: gate().path });
     expect((await ask(`status/${id}`)).body.workerId).toBe(workerId);
     const pids = [pidOf(workerId), ...numbersField(output, "pings"), numberField(spawned.output, "child")];
-    expect(pids.map(isAlive)).toEqual([true, true, true]);
+    expect(pids.map(isRunning)).toEqual([true, true, true]);
     await close();
-    expect(pids.filter(isAlive)).toEqual([]);
+    expect(pids.filter(isRunning)).toEqual([]);
   });
 
   test("after a worker that left one behind has gone", async () => {
@@ -228,7 +229,7 @@ describe.concurrent("no process is left", () => {
       const program = startNode(file, { cwd: tmpdir() }, ...workerCommand("dispatch"));
       const told = JSON.parse((await program.said("}\n")).split("\n")[0] ?? "");
       const pids = numbersField(told, "pids");
-      expect(pids.map(isAlive)).toEqual(pids.map(() => true));
+      expect(pids.map(isRunning)).toEqual(pids.map(() => true));
       expect(pids.length).toBe(3);
       program.child.kill(signal);
       await program.ended;
@@ -244,6 +245,6 @@ describe.concurrent("no process is left", () => {
     const { output, workerId } = await done({ do: "echo" });
     const pids = [pidOf(workerId), numberField(output, "pid")];
     await close();
-    expect(pids.filter(isAlive)).toEqual([]);
+    expect(pids.filter(isRunning)).toEqual([]);
   });
 });

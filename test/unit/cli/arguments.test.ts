@@ -15,6 +15,13 @@ describe("help", () => {
     expect(stdout).toContain(`Examples:\n  $ layerdiffuse ${command}`);
   });
 
+  test("of local says that --quiet keeps the log back too", async () => {
+    const { stdout } = await ends("local", "--help");
+    expect(stdout.replace(/\s+/g, " ")).toContain(
+      "-q, --quiet nothing but errors on stderr: neither lines to paste nor the log",
+    );
+  });
+
   test("lists the commands, the exit codes, and where the key comes from", async () => {
     const { code, stdout } = await ends("--help");
     expect(code).toBe(0);
@@ -45,12 +52,23 @@ describe("wrong arguments", () => {
     ["no prompt", ["generate"], 'layerdiffuse generate "a red apple"'],
     ["a prompt without quotes", ["generate", "a", "red", "apple"], 'in quotes: layerdiffuse generate "a red apple"'],
     ["concurrency without a batch", ["generate", "x", "--concurrency", "3"], "goes with --batch"],
+    ["a command that is not quoted", ["local", "--worker", "python", "-u", "x.py"], '--worker "python handler.py")'],
+    ["the same without options", ["local", "--worker", "python", "x.py"], "(Quote the whole command: "],
+    ["a time with a unit", ["local", "--cold-start", "5m"], "a number of seconds, or 0"],
+    ["the same where 0 is none", ["local", "--lease", "5m"], "a number of seconds above 0"],
+    ["a wrong option of a command", ["local", "--prot", "1"], "Try: layerdiffuse local --help"],
     ["an impossible port", ["local", "--port", "70000"], "from 0 to 65535"],
   ])("%s: exit 2, and what is right", async (_, argv, message) => {
     const { code, stdout, stderr } = await ends(...argv);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).toContain("error: ");
     expect(stderr).toContain(message);
+  });
+
+  test("a slip beside a command of one word is no matter of quotes", async () => {
+    const { stderr } = await ends("local", "--worker", "./run.sh", "--wokers", "3");
+    expect(stderr).toContain("(Did you mean --workers?)");
+    expect(stderr).not.toContain("Quote");
   });
 
   test("a key as an argument is refused, and not repeated", async () => {

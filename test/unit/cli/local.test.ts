@@ -6,7 +6,7 @@ import runpodSdk from "runpod-sdk";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { endpointOptions } from "../../../src/cli/local-flags.ts";
 import { assignment } from "../../../src/cli/shell.ts";
-import { LayerDiffuse } from "../../../src/index.ts";
+import { LayerDiffuse, RunpodEndpoint } from "../../../src/index.ts";
 import { isRunning } from "../../helpers/is-running.ts";
 import { startShell } from "../../helpers/programs.ts";
 import { launch, type Running } from "./launch.ts";
@@ -40,6 +40,18 @@ async function serveAlone(...argv: string[]): Promise<Running & { url: string }>
 
 const urlOf = (text: string): string => /RUNPOD_BASE_URL\W+(http[^\s"]+)/.exec(text)?.[1] ?? "";
 
+/** The value of a line that was printed to be pasted. */
+async function evaluate(text: string): Promise<unknown> {
+  // The official client prints what it polls.
+  vi.spyOn(console, "log").mockImplementation(() => {});
+  onTestFinished(() => void vi.restoreAllMocks());
+  const AsyncFunction: new (...text: string[]) => (...values: unknown[]) => Promise<unknown> = Object.getPrototypeOf(
+    async () => {},
+  ).constructor;
+  const names = { LayerDiffuse, RunpodEndpoint, runpodSdk };
+  return await new AsyncFunction(...Object.keys(names), `return ${text}`)(...Object.values(names));
+}
+
 async function ask(url: string, operation: string, input?: object): Promise<Response> {
   return await fetch(`${url}/local/${operation}`, {
     headers: { authorization: "Bearer local" },
@@ -64,7 +76,7 @@ describe("layerdiffuse local", () => {
     expect(await run(["health"], { cwd, env }).code).toBe(0);
     interrupt();
     expect(await code).toBe(0);
-    expect(stderr.text).not.toContain("Stopping the workers");
+    expect(stderr.text).not.toContain("Stopping");
   });
 
   test("says no more than fits a screen, and with --quiet nothing beside the settings", async () => {
@@ -81,21 +93,37 @@ describe("layerdiffuse local", () => {
     const lines = stderr.text.split("\n");
     expect(lines).toContain(`Its jobs and workers: ${new URL("/", url)}`);
     const line = (beginning: string) => lines.find((text) => text.startsWith(beginning)) ?? "";
-    expect(line("runpod.Endpoint")).toContain('runpod.Endpoint("local", api_key="local").run_sync(');
+    // An interpreter that is open has read its environment already.
+    expect(line("import runpod;")).toBe(
+      `import runpod; runpod.endpoint_url_base = "${url}"; runpod.Endpoint("local", api_key="local").run_sync({"prompt": "a red apple"})`,
+    );
+    expect(lines).toContain('npx layerdiffuse generate "a red apple"');
 
     const curl = startShell(line("curl"), { cwd: await temporaryFolder() });
     expect(JSON.parse((await curl.ended).stdout)).toMatchObject({ status: "COMPLETED" });
 
-    // The official client prints what it polls.
-    vi.spyOn(console, "log").mockImplementation(() => {});
-    onTestFinished(() => void vi.restoreAllMocks());
-    const AsyncFunction: new (...text: string[]) => (...values: unknown[]) => Promise<unknown> = Object.getPrototypeOf(
-      async () => {},
-    ).constructor;
-    const evaluate = (text: string) =>
-      new AsyncFunction("LayerDiffuse", "runpodSdk", `return ${text}`)(LayerDiffuse, runpodSdk);
     expect(await evaluate(line("await new LayerDiffuse"))).toMatchObject({ hasAlpha: true });
     expect(await evaluate(line("await runpodSdk"))).toMatchObject({ status: "COMPLETED" });
+  });
+
+  test("prints lines for any worker where it knows nothing of images", async () => {
+    const { stderr, until, url } = await serveAlone("--worker", queueWorker());
+    await until(/Ctrl-C stops it/);
+    expect(stderr()).not.toMatch(/generate|LayerDiffuse|apple/);
+    const lines = stderr().split("\n");
+    const line = (beginning: string) => lines.find((text) => text.startsWith(beginning)) ?? "";
+    expect(line("import runpod;")).toContain(`"${url}"`);
+    const curl = startShell(line("curl"), { cwd: await temporaryFolder() });
+    expect(JSON.parse((await curl.ended).stdout)).toMatchObject({ status: "COMPLETED" });
+    expect(await evaluate(line("await new RunpodEndpoint"))).toMatchObject({ status: "COMPLETED" });
+    expect(await evaluate(line("await runpodSdk"))).toMatchObject({ status: "COMPLETED" });
+  });
+
+  test("with --workers 0 says that jobs wait, and claims no artist", async () => {
+    const { stderr } = await serve("--workers", "0");
+    await stderr.until(/Ctrl-C stops it/);
+    expect(stderr.text).toContain("With --workers 0 it starts no worker: jobs wait.");
+    expect(stderr.text).not.toContain("artist");
   });
 
   test("--json gives the settings as one object", async () => {
@@ -222,6 +250,8 @@ describe("--faults", () => {
     ],
     ["an unknown status", '[{"respond":{"status":99}}]', "fault 1 of 1: fault.respond.status must be a whole number"],
     ["an entry that is none", "[null]", "fault 1 of 1: fault must be an object"],
+    ["no effect", '[{"operation":"run"}]', "got none.\n"],
+    ["a name that is nearly one", '[{"operation":"runn","hang":true}]', 'did you mean "run"?\n'],
   ])("%s: exit 2, the file and the place", async (_, text, message) => {
     const { code, stderr, stdout } = await withFile(text);
     expect({ code: await code, stdout: stdout.text }).toEqual({ code: 2, stdout: "" });
@@ -257,7 +287,19 @@ describe("--worker", () => {
     child.kill("SIGINT");
     expect(await exit).toBe(0);
     expect(isRunning(pid)).toBe(false);
-    expect(stderr()).toMatch(/Stopping the workers… [\s\S]*The local endpoint has stopped\.\n$/);
+    expect(stderr()).toMatch(/Stopping 1 worker, 10 s at the longest [\s\S]*The local endpoint has stopped\.\n$/);
+  });
+
+  test("that has jobs: Ctrl-C says how many are waited for", async () => {
+    const { child, exit, stderr, until, url } = await serveAlone("--worker", queueWorker(), "--workers", "1");
+    const job = await ask(url, "run", { do: "sleep" });
+    expect(job.status).toBe(200);
+    await until(/Started\./);
+    child.kill("SIGINT");
+    await until(/Stopping/);
+    expect(stderr()).toContain("Stopping 1 worker with 1 job, 10 s at the longest (Ctrl-C again ends it at once)…\n");
+    child.kill("SIGINT");
+    expect(await exit).toBe(130);
   });
 
   test("that ignores SIGTERM ends with a second Ctrl-C, at once", async () => {
@@ -314,12 +356,31 @@ describe("--print-env", () => {
     expect(await exit).toBe(0);
   });
 
+  test("is told by --no-worker with the lease, without which a worker would ping too seldom", async () => {
+    const { stderr, url } = await serve("--no-worker", "--lease", "4.5", "--host", "::1");
+    await stderr.until(/Ctrl-C stops it/);
+    const { port } = new URL(url);
+    expect(stderr.text).toContain(`"$(npx layerdiffuse local --print-env -q --host ::1 --port ${port} --lease 4.5)"`);
+  });
+
+  test("repeats --host, --port and --lease in each command, but for the host of a container", async () => {
+    const { stderr } = await ends("local", "--print-env", "--host", "::1", "--port", "9000", "--lease", "8");
+    expect(stderr.match(/npx layerdiffuse local [^)\n]*/g)).toEqual([
+      "npx layerdiffuse local --no-worker --host ::1 --port 9000 --lease 8",
+      "npx layerdiffuse local --print-env -q --host ::1 --port 9000 --lease 8",
+      "npx layerdiffuse local --no-worker --host 0.0.0.0 --port 9000 --lease 8",
+    ]);
+    expect(stderr).toContain("RUNPOD_PING_INTERVAL=2000");
+    expect(stderr).toContain("Stop it when the endpoint stops");
+  });
+
   test("takes --host, --port and --lease, and gives each printing a worker's name of its own", async () => {
     const argv = ["local", "--print-env", "--json", "--host", "::1", "--port", "9000", "--lease", "8"];
     const [one, other] = [await ends(...argv), await ends(...argv)].map(({ stdout }) => JSON.parse(stdout));
     expect(one).toMatchObject({
       RUNPOD_WEBHOOK_PING: "http://[::1]:9000/v2/local/ping/$RUNPOD_POD_ID?gpu=local",
       RUNPOD_PING_INTERVAL: "2000",
+      RUNPOD_DEBUG_LEVEL: "INFO",
     });
     expect(one.RUNPOD_POD_ID).not.toBe(other.RUNPOD_POD_ID);
   });
