@@ -37,25 +37,50 @@ function isRunning(pid: number): boolean {
   }
 }
 
-async function draw(baseUrl: string): Promise<GeneratedImage> {
+const input = { prompt: "a red apple, high quality", width: 256, height: 256, seed: 7 };
+
+async function draw(client: LayerDiffuse): Promise<GeneratedImage> {
   let last = "";
   const onProgress = ({ phase, step, steps, elapsed }: Progress) => {
     const text = step === undefined ? phase : `${phase}, step ${step} of ${steps}`;
     if (text !== last) console.log(`   ${(elapsed / 1_000).toFixed(1).padStart(5)} s  ${text}`);
     last = text;
   };
-  const client = new LayerDiffuse({ endpointId: "local", apiKey: "local", baseUrl });
-  const input = { prompt: "a red apple, high quality", width: 256, height: 256, steps: 60, seed: 7 };
-  return await client.generate(input, { signal: stop.signal, onProgress });
+  return await client.generate({ ...input, steps: 60 }, { signal: stop.signal, onProgress });
+}
+
+/** Gives a picture up as soon as it is being drawn; answers the step it had come to. */
+async function giveUp(client: LayerDiffuse): Promise<number> {
+  const givenUp = new AbortController();
+  let reached = 0;
+  const onProgress = ({ step }: Progress) => {
+    if (step === undefined) return;
+    reached = step;
+    givenUp.abort(new Error("given up"));
+  };
+  const signal = AbortSignal.any([stop.signal, givenUp.signal]);
+  try {
+    await client.generate({ ...input, steps: 100 }, { signal, onProgress });
+  } catch (error) {
+    if (error !== givenUp.signal.reason) throw error;
+  }
+  return reached;
 }
 
 async function serveAndDraw(modelDirectory: string): Promise<void> {
   const log: string[] = [];
+  let sayStopped = () => {};
+  const stopped = new Promise<void>((resolve, reject) => {
+    sayStopped = resolve;
+    AbortSignal.timeout(300_000).onabort = () => reject(new Error("The worker did not stop what was given up."));
+  });
+  stopped.catch(() => {});
   const endpoint = createLocalEndpoint({
     worker: {
       command: [python, "handler.py"],
       cwd: workerImage,
       env: {
+        MODE: "queue",
         MODEL_DIR: modelDirectory,
         DEVICE: "cpu",
         WARM_UP_SIZE: "0",
@@ -66,18 +91,26 @@ async function serveAndDraw(modelDirectory: string): Promise<void> {
       },
     },
     maxWorkers: 1,
-    onLog: (line) => log.push(line),
+    onLog: (line) => {
+      log.push(line);
+      if (/Job stopped/.test(line)) sayStopped();
+    },
   });
   let pids: number[];
   try {
     tell(`The local endpoint listens at ${await endpoint.listen()}. No worker runs yet.`);
     tell("The client asks for 256×256 in 60 steps; the job has the worker started (python handler.py):");
-    const image = await draw(String(endpoint.url));
+    const client = new LayerDiffuse({ endpointId: "local", apiKey: "local", baseUrl: String(endpoint.url) });
+    const image = await draw(client);
     if (!image.hasAlpha) throw new Error("The picture has no alpha channel.");
     await image.save(join(root, picture));
     const { width, height, job } = image;
     tell(`${picture}: ${width}×${height} with alpha, drawn in ${job.executionTime} ms by worker ${job.workerId}.`);
     console.log("   The weights are random, so it is noise: a picture wants the true weights and a GPU.");
+    tell("A second picture, of 100 steps, is given up as it is being drawn, which is what Ctrl-C does:");
+    console.log(`   given up at step ${await giveUp(client)}`);
+    await stopped;
+    console.log("   the worker has stopped it, and is free for the next.");
   } catch (error) {
     console.error(log.join("\n"));
     throw error;
