@@ -67,9 +67,11 @@ async function answerRequest(
   mostBodyBytes: number,
 ): Promise<void> {
   const left = new AbortController();
+  // Node 22 counts as finished also an answer that found its socket broken.
+  const isWritten = () => response.writableFinished && !request.socket.errored;
   const closed = new Promise<void>((resolve) => {
     response.once("close", () => {
-      if (!response.writableFinished) left.abort(new Error("the caller has left"));
+      if (!isWritten()) left.abort(new Error("the caller has left"));
       resolve();
     });
   });
@@ -102,7 +104,7 @@ async function answerRequest(
     response.end(bytes);
   }
   await closed;
-  if (!response.writableFinished) answer.undelivered?.();
+  if (!isWritten()) answer.undelivered?.();
 }
 
 /**
