@@ -175,6 +175,33 @@ export function wireInput(input: string | GenerateInput, drawSeed: () => number)
   return { fields: { ...fields, response: { encoding: "base64" }, ...given.extra }, seed };
 }
 
+/**
+ * The input that stands in the worker's words in `wire`, which is a stranger's and may be anything: what is no field
+ * of an input, or of a LoRA, is left out, and so is `extra`.
+ *
+ * @throws InvalidInputError with all issues
+ */
+export function fromWire(wire: object): GenerateInput {
+  const input = fieldsOf(wire, wireNames);
+  const { loras } = input;
+  if (Array.isArray(loras)) input["loras"] = loras.map((lora) => fieldsOf(lora, { name: "name", weight: "weight" }));
+  const issues = inputIssues(input as unknown as GenerateInput);
+  if (issues.length > 0) throw new InvalidInputError(issues);
+  return input as unknown as GenerateInput;
+}
+
+/** Those of a stranger's fields that have a name here, by that name; of anything but an object nothing. */
+function fieldsOf(value: unknown, names: Record<string, string>): Record<string, unknown> {
+  const given = new Map<string, unknown>(typeof value === "object" && value !== null ? Object.entries(value) : []);
+  const known = Object.entries(names).filter(([, wireName]) => given.has(wireName));
+  return Object.fromEntries(known.map(([name, wireName]) => [name, given.get(wireName)]));
+}
+
+/** The name on the wire of an input's field. */
+export function wireNameOf(name: PropertyKey): string {
+  return Object.entries(wireNames).find(([own]) => own === name)?.[1] ?? String(name);
+}
+
 /** A seed drawn from the runtime's own randomness. */
 export function randomSeed(): number {
   return crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
