@@ -23,6 +23,7 @@ export interface NodeResponse {
   writeHead(status: number, headers: Record<string, string>): unknown;
   write(chunk: Uint8Array): boolean;
   end(): unknown;
+  destroy(error?: Error): unknown;
   once(event: "close" | "drain", listener: () => void): unknown;
 }
 
@@ -41,19 +42,27 @@ export function toNodeListener(handler: (request: Request) => Promise<Response>)
     outgoing.once("close", () => {
       if (!outgoing.writableFinished) left.abort(new Error("The caller has left."));
     });
-    const request = toRequest(incoming, left.signal);
-    const response = request ? await handler(request) : new Response(null, { status: 400 });
-    if (outgoing.destroyed) {
-      await response.body?.cancel();
-      return;
+    try {
+      const request = toRequest(incoming, left.signal);
+      const response = request ? await handler(request) : new Response(null, { status: 400 });
+      if (outgoing.destroyed) {
+        await response.body?.cancel();
+        return;
+      }
+      const headers = Object.fromEntries(response.headers);
+      // What is left of the body is not read, so the connection cannot go on.
+      if (response.status === 413 || response.status === 408) headers["connection"] = "close";
+      outgoing.writeHead(response.status, headers);
+      await send(response, outgoing);
+    } catch (error) {
+      // Nobody awaits a listener: an error that left it would end the process.
+      outgoing.destroy(error instanceof Error ? error : new Error(String(error)));
     }
-    const headers = Object.fromEntries(response.headers);
-    // What is left of the body is not read, so the connection cannot go on.
-    if (response.status === 413 || response.status === 408) headers["connection"] = "close";
-    outgoing.writeHead(response.status, headers);
-    await send(response, outgoing);
   };
 }
+
+/** A name or an address, and a port: nothing that would be another part of a URL. */
+const hostName = /^([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?$/i;
 
 function toRequest(incoming: NodeRequest, signal: AbortSignal): Request | undefined {
   const { method = "GET", socket } = incoming;
@@ -65,9 +74,10 @@ function toRequest(incoming: NodeRequest, signal: AbortSignal): Request | undefi
   }
   const path = incoming.originalUrl ?? incoming.url ?? "/";
   const scheme = "encrypted" in socket && socket.encrypted === true ? "https" : "http";
-  const base = `${scheme}://${headers.get("host") ?? "localhost"}`;
+  const host = headers.get("host") ?? "localhost";
+  const base = `${scheme}://${host}`;
   // A path may begin with two slashes and a request line may hold a whole address: neither may name the host.
-  if (!path.startsWith("/") || !URL.canParse(base) || !URL.canParse(base + path)) return undefined;
+  if (!path.startsWith("/") || !hostName.test(host) || !URL.canParse(base + path)) return undefined;
   if (/^(CONNECT|TRACE|TRACK)$/i.test(method)) return undefined;
   const body = method === "GET" || method === "HEAD" ? null : bodyOf(incoming);
   return new Request(base + path, { method, headers, signal, ...(body !== null && { body, duplex: "half" }) });

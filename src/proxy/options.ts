@@ -199,7 +199,7 @@ function noAuthorize(): ConfigurationError {
 function originsOf(origins: unknown): readonly string[] {
   const all: unknown[] = Array.isArray(origins) ? origins : [origins];
   return all.map((origin) => {
-    const isExact = typeof origin === "string" && /^https?:/.test(origin) && URL.canParse(origin);
+    const isExact = typeof origin === "string" && /^https?:[^*]+$/.test(origin) && URL.canParse(origin);
     if (isExact && new URL(origin).origin === origin) return origin;
     throw new ConfigurationError(
       `origins are written as browsers write them, for example https://app.example.com, with no path and no pattern; got ${JSON.stringify(origin)}.`,

@@ -61,7 +61,7 @@ export class Webhook {
     const { signer, policy } = this.#settings;
     const key = /^\d{1,12}$/.test(at) ? await signer.check(["webhook", at, who], mac) : undefined;
     const lifetime = policy.ttl + service.runRetention;
-    const isOver = Number(at) * 1000 + lifetime < this.#internals.wallTime();
+    const isOver = Number(at) * 1000 + lifetime <= this.#internals.wallTime();
     if (key !== undefined && !isOver) return key;
     throw new Problem({ status: 401, code: "authentication", detail: "This address was not given out for a webhook." });
   }
