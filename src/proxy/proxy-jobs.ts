@@ -1,3 +1,4 @@
+import { isLayerDiffuseError } from "../errors.ts";
 import type { JobState } from "../protocol/answers.ts";
 import { isTerminal } from "../protocol/job.ts";
 import { service } from "../protocol/service.ts";
@@ -6,8 +7,9 @@ import type { CheckedInput } from "./input.ts";
 import { jobAnswer } from "./job-answer.ts";
 import type { Limits } from "./limits.ts";
 import type { ProxyInternals, Settings } from "./options.ts";
-import { jobNotFound } from "./problem.ts";
+import { jobNotFound, Problem } from "./problem.ts";
 import type { TokenJob, Tokens } from "./tokens.ts";
+import { problemOf } from "./upstream-problem.ts";
 
 /** A job that was just submitted. */
 export interface SubmittedJob {
@@ -42,7 +44,11 @@ export class ProxyJobs {
     // A job that draws nothing has nothing to store.
     const webhook = input.seed === undefined ? undefined : await this.#webhook(prefix, issued, who);
     const options = { policy, webhook, signal: isKept ? undefined : request.signal };
-    const state = await this.#limits.submit(who, clock.now() + policy.ttl, () => direct.run(input.fields, options));
+    const state = await this.#limits.submit(who, clock.now() + policy.ttl, () =>
+      direct.run(input.fields, options).catch((error: unknown) => {
+        throw notSubmitted(error, this.#settings.clean);
+      }),
+    );
     const expires = issued + Math.ceil((policy.ttl + service.runRetention) / 1000);
     const job: TokenJob = { id: state.id, issued, expires, key: 0 };
     return { token: await this.#tokens.issue(subject, job), job, state, queuedAt: clock.now() };
@@ -95,4 +101,11 @@ export class ProxyJobs {
     const key = await signer.signText(["webhook", String(issued), who]);
     return `${publicUrl}${prefix}/webhook?at=${issued}&for=${who}&key=${key}`;
   }
+}
+
+/** Only of one failure does the core not know whether it left a job behind: of all others the caller may be sure. */
+function notSubmitted(error: unknown, clean: (text: string) => string): unknown {
+  if (!isLayerDiffuseError(error) || error.code === "submission_unknown") return error;
+  const { details } = problemOf(error, clean);
+  return new Problem({ ...details, detail: `${details.detail} Nothing was submitted.` });
 }

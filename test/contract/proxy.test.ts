@@ -140,6 +140,24 @@ describe("an error through the proxy is of the same class as without, for", () =
     expect({ message: "", code: "", field: "", ...failure(through) }).toMatchObject({ message, code, field });
   });
 
+  it.each([401, 403, 404, 400])(
+    "a server whose endpoint answers %i: a server's error, which says that no job exists",
+    async (status) => {
+      const { client, drive } = await proxyStage({ faults: [{ operation: "run", respond: { status } }] });
+      const error = await drive(rejectionOf(client().generate("a red apple")));
+      expect(error).toMatchObject({
+        code: "server",
+        status: 502,
+        message: expect.stringContaining("Nothing was submitted"),
+      });
+    },
+  );
+
+  it("a server that cannot reach its endpoint: a server's error, which says that no job exists", async () => {
+    const { client, drive } = await proxyStage({}, { baseUrl: "http://127.0.0.1:1/v2" });
+    expect(await drive(rejectionOf(client().generate("a red apple")))).toMatchObject({ code: "server", status: 502 });
+  });
+
   it("a limit on requests, with the pause that was asked for", async () => {
     const local: LocalEndpointOptions = {
       faults: [{ operation: "run", respond: { status: 429, headers: { "retry-after": "7" } }, times: 2 }],
