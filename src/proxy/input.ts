@@ -1,4 +1,4 @@
-import { InvalidInputError } from "../errors.ts";
+import { InvalidInputError, isLayerDiffuseError } from "../errors.ts";
 import { fromWire, type GenerateInput, randomSeed, wireInput } from "../protocol/input.ts";
 import { badRequest, Problem } from "./problem.ts";
 import { inputProblem } from "./upstream-problem.ts";
@@ -62,7 +62,8 @@ async function allowed(input: GenerateInput, allow: Allow, subject: string): Pro
   try {
     answer = await allow(input, subject);
   } catch (cause) {
-    if (cause instanceof InvalidInputError) throw inputProblem(cause);
+    // Of whichever copy of this package.
+    if (isLayerDiffuseError(cause, "invalid_input")) throw inputProblem(cause);
     throw refused(cause);
   }
   if (answer === false) throw refused();

@@ -4,7 +4,8 @@ import { decodeBase64Url, encodeBase64Url } from "./base64url.ts";
 export class Signer {
   readonly #endpointId: string;
   readonly #importKeys: () => Promise<CryptoKey[]>;
-  #keys: Promise<CryptoKey[]> | undefined;
+  /** The keys themselves, not their promise: on Workers a request must not wait for what another began. */
+  #keys: readonly CryptoKey[] | undefined;
 
   constructor(endpointId: string, importKeys: () => Promise<CryptoKey[]>) {
     this.#endpointId = endpointId;
@@ -37,8 +38,8 @@ export class Signer {
     return new TextEncoder().encode(JSON.stringify(["layerdiffuse", this.#endpointId, ...parts]));
   }
 
-  #all(): Promise<CryptoKey[]> {
-    this.#keys ??= this.#importKeys();
+  async #all(): Promise<readonly CryptoKey[]> {
+    this.#keys ??= await this.#importKeys();
     return this.#keys;
   }
 }
