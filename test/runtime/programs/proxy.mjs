@@ -1,4 +1,4 @@
-// workerd: the proxy, made as the first request comes; `cold` in the path stands for the endpoint whose workers take long.
+// workerd: the proxy, made as the first request comes; the path begins with the name of an endpoint.
 import { createProxy } from "layerdiffuse/proxy";
 
 const handlers = {};
