@@ -37,7 +37,8 @@ export class Limits {
       this.#jobs.keep(subject, job.id, expires);
       return job;
     } catch (error) {
-      await this.#jobs.release(subject);
+      // A store that fails here must not hide why nothing was submitted.
+      await this.#jobs.release(subject).catch(() => {});
       throw error;
     }
   }

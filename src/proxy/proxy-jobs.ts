@@ -78,7 +78,12 @@ export class ProxyJobs {
 
   /** @param who the subject by the name that others may know */
   async ended(who: string, jobId: string): Promise<void> {
-    await this.#limits.ended(who, jobId);
+    try {
+      await this.#limits.ended(who, jobId);
+    } catch (error) {
+      // Nobody is to lose a finished picture because a counter failed.
+      this.#settings.onError(error instanceof Problem ? error.details.cause : error, { status: 200 });
+    }
   }
 
   /** Stops the job of a caller who has left, as well as that can be done. */

@@ -42,8 +42,10 @@ export class SharedJobs implements JobLimit {
     this.#points = points;
   }
 
-  reserve(subject: string): Promise<Pause> {
-    return consume(this.#limiter, `jobs:${subject}`, 1);
+  async reserve(subject: string): Promise<Pause> {
+    const pause = await consume(this.#limiter, `jobs:${subject}`, 1);
+    // Until the counter forgets all its jobs may be long: one of them will end before.
+    return pause === undefined ? undefined : Math.min(pause, jobPause);
   }
 
   keep(): void {
@@ -68,7 +70,7 @@ async function consume(limiter: SharedLimiter, key: string, points: number): Pro
     return undefined;
   } catch (cause) {
     if (typeof cause === "object" && cause !== null && "msBeforeNext" in cause) {
-      return typeof cause.msBeforeNext === "number" ? Math.min(cause.msBeforeNext, jobPause) : jobPause;
+      return typeof cause.msBeforeNext === "number" ? cause.msBeforeNext : jobPause;
     }
     const detail = "The server cannot count requests just now. Nothing was submitted. Try again later.";
     throw new Problem({ status: 503, code: "server", detail, cause });

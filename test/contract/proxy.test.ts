@@ -1,7 +1,10 @@
-import { describe, expect, it } from "vitest";
+import { createServer } from "node:http";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { LayerDiffuse } from "../../src/client.ts";
 import { isLayerDiffuseError, JobExpiredError } from "../../src/errors.ts";
 import type { LocalEndpointOptions } from "../../src/local/index.ts";
 import type { Progress } from "../../src/progress.ts";
+import { toNodeListener } from "../../src/proxy/index.ts";
 import { rejectionOf } from "../helpers/failures.ts";
 import { picture, stage } from "../helpers/local.ts";
 import { proxyStage } from "../helpers/proxy.ts";
@@ -172,3 +175,37 @@ describe("an error through the proxy is of the same class as without, for", () =
 function copyOf(local: LocalEndpointOptions): LocalEndpointOptions {
   return { ...local, ...(local.faults && { faults: [...local.faults] }) };
 }
+
+describe("over a socket", () => {
+  async function served(local: LocalEndpointOptions = {}) {
+    const made = await proxyStage(local);
+    const server = createServer(toNodeListener(made.handler));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    const address = server.address();
+    if (typeof address !== "object" || address === null) throw new Error("The server has no address.");
+    return { ...made, url: `http://127.0.0.1:${address.port}/api/layerdiffuse` };
+  }
+
+  it("the client makes an image through toNodeListener", async () => {
+    const { url } = await served();
+    const client = new LayerDiffuse({ proxyUrl: url, headers: { "x-user": "alice" } });
+    expect(Buffer.from((await client.generate("a red apple")).bytes).toString("base64")).toBe(picture.image_base64);
+  });
+
+  it("a caller of txt2img who hangs up cancels the job", async () => {
+    const { url, endpoint } = await served({ maxWorkers: 0 });
+    const left = new AbortController();
+    const headers = { "content-type": "application/json", "x-user": "alice" };
+    const body = JSON.stringify({ prompt: "a red apple" });
+    const asking = fetch(`${url}/alpha/v1/txt2img`, { method: "POST", headers, body, signal: left.signal });
+    asking.catch(() => {});
+    while (endpoint.held === 0) await new Promise(setImmediate);
+    left.abort();
+    while (endpoint.jobs().some(({ status }) => status !== "CANCELLED")) await new Promise(setImmediate);
+    expect(endpoint.jobs()).toHaveLength(1);
+  });
+});

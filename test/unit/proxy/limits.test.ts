@@ -126,6 +126,27 @@ describe("a store that instances share", () => {
     expect(JSON.stringify([...jobs.used.keys(), ...rate.used.keys()])).not.toContain("alice");
   });
 
+  it("says how long a rate lasts, and of jobs only that one may end soon", async () => {
+    const full: SharedLimiter = { consume: () => Promise.reject({ msBeforeNext: 40_000 }) };
+    for (const [limiter, pause] of [
+      [{ rate: full }, "40"],
+      [{ jobs: full }, "5"],
+    ] as const) {
+      const { post } = await proxyStage({}, { limiter });
+      expect((await post("run", input)).headers.get("retry-after")).toBe(pause);
+    }
+  });
+
+  it("that fails costs nobody a finished picture", async () => {
+    let isBroken = false;
+    const consume = () => (isBroken ? Promise.reject(new Error("no redis")) : Promise.resolve());
+    const { post, get, told } = await proxyStage({}, { limiter: { jobs: { consume } } });
+    const id = await textOf(await post("run", input), "id");
+    isBroken = true;
+    expect(await bodyOf(await get(`status-sync/${id}`))).toMatchObject({ status: "COMPLETED" });
+    expect(told).toMatchObject([{ error: { message: "no redis" } }]);
+  });
+
   it("that fails lets nobody submit", async () => {
     const broken: SharedLimiter = { consume: () => Promise.reject(new Error("ECONNREFUSED redis.internal")) };
     const { post, calls, told } = await proxyStage({}, { limiter: { rate: broken } });
