@@ -1,5 +1,9 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createStorage } from "unstorage";
-import { describe, expect, it } from "vitest";
+import fsDriver from "unstorage/drivers/fs-lite";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { MemoryStorage } from "../../../src/proxy/storage.ts";
 import { picture } from "../../helpers/local.ts";
 import { ManualClock } from "../../helpers/manual-clock.ts";
@@ -281,6 +285,15 @@ describe("the storage", () => {
     expect(await storage.getKeys()).toEqual([filename]);
     const file = await drive(another()(new Request(`https://b.test/alpha/v1/file/${filename}`)));
     expect(png.equals(new Uint8Array(await file.arrayBuffer()))).toBe(true);
+  });
+
+  it("is a folder, by unstorage's driver, with each picture under its own name", async () => {
+    const base = mkdtempSync(join(tmpdir(), "layerdiffuse-proxy-"));
+    onTestFinished(() => rmSync(base, { recursive: true, force: true }));
+    const { post, get } = await proxyStage({}, { storage: createStorage({ driver: fsDriver({ base }) }) });
+    const filename = await textOf(await post("alpha/v1/txt2img", input), "filename");
+    expect(png.equals(readFileSync(join(base, filename)))).toBe(true);
+    expect((await get(`alpha/v1/file/${filename}`)).status).toBe(200);
   });
 
   it("that fails is a problem that says nothing of it; the job's address still leads to the picture", async () => {
