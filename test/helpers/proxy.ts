@@ -33,7 +33,7 @@ for (const name of ["sign", "verify", "importKey", "deriveKey", "digest"]) {
     const result: Promise<unknown> = Reflect.apply(run, crypto.subtle, values);
     return result.finally(() => signing--);
   };
-  Object.defineProperty(crypto.subtle, name, { value });
+  Object.defineProperty(crypto.subtle, name, { value, configurable: true });
 }
 
 /** Who asks stands in a header of its own: tests are as simple as that. */
