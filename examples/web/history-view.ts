@@ -1,0 +1,72 @@
+import { element, setText, within } from "./element.ts";
+import { failureText } from "./failure-text.ts";
+import { phaseTextWithTime } from "./phase-text.ts";
+import { isPending, type Picture } from "./picture.ts";
+
+/** The grid of all pictures of the session, the newest first. */
+export class HistoryView {
+  readonly #list = element("history", HTMLOListElement);
+  readonly #nothing = element("no-history", HTMLElement);
+  readonly #template = element("tile", HTMLTemplateElement);
+  readonly #tiles = new Map<Picture, HTMLLIElement>();
+  readonly #onSelect: (picture: Picture) => void;
+
+  constructor(onSelect: (picture: Picture) => void) {
+    this.#onSelect = onSelect;
+  }
+
+  update(picture: Picture): void {
+    const tile = this.#tiles.get(picture) ?? this.#add(picture);
+    const { state, input } = picture;
+    const image = within(tile, "img", HTMLImageElement);
+    const url = state.kind === "done" ? state.url : "";
+    if (url !== "" && image.src !== url) image.src = url;
+    image.hidden = url === "";
+    tile.dataset["state"] = state.kind;
+    const place = within(tile, ".tile-state", HTMLElement);
+    place.hidden = state.kind === "done";
+    setText(place, stateText(picture));
+    const button = within(tile, "button", HTMLButtonElement);
+    const isBusy = isPending(picture);
+    // The clock is left out of the name, which would be read again with each second.
+    const name =
+      state.kind === "done" ? input.prompt : `${input.prompt}, ${isBusy ? "in the making" : stateText(picture)}`;
+    if (button.getAttribute("aria-label") !== name) button.setAttribute("aria-label", name);
+  }
+
+  select(picture: Picture): void {
+    for (const [each, tile] of this.#tiles) {
+      const button = within(tile, "button", HTMLButtonElement);
+      if (each === picture) button.setAttribute("aria-current", "true");
+      else button.removeAttribute("aria-current");
+    }
+  }
+
+  forget(picture: Picture): void {
+    this.#tiles.get(picture)?.remove();
+    this.#tiles.delete(picture);
+  }
+
+  #add(picture: Picture): HTMLLIElement {
+    const copy = document.importNode(this.#template.content, true);
+    const tile = within(copy, "li", HTMLLIElement);
+    const button = within(tile, "button", HTMLButtonElement);
+    setText(within(tile, ".tile-prompt", HTMLElement), picture.input.prompt);
+    button.title = picture.input.prompt;
+    button.addEventListener("click", () => {
+      this.#onSelect(picture);
+      // Where the stage is out of sight, as on a phone, the choice would seem to do nothing.
+      element("picture", HTMLElement).parentElement?.scrollIntoView({ block: "nearest" });
+    });
+    this.#list.prepend(tile);
+    this.#tiles.set(picture, tile);
+    this.#nothing.hidden = true;
+    return tile;
+  }
+}
+
+function stateText(picture: Picture): string {
+  const { state } = picture;
+  if (state.kind === "failed") return failureText(state.error).title;
+  return state.kind === "cancelled" ? "cancelled" : phaseTextWithTime(picture, Date.now());
+}
