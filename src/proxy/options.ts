@@ -113,8 +113,9 @@ const optionNames: Record<keyof ProxyOptions, true> = {
   onError: true,
 };
 
+export const defaultLimits = { bodyBytes: 65_536, promptLength: 2_000, concurrency: 4, ratePerMinute: 30 };
+
 const defaults = {
-  limits: { bodyBytes: 65_536, promptLength: 2_000, concurrency: 4, ratePerMinute: 30 },
   syncWait: 55_000,
   queueTimeout: 600_000,
   executionTimeout: 300_000,
@@ -223,8 +224,8 @@ function keysOf(secret: unknown, apiKey: unknown): () => Promise<CryptoKey[]> {
 }
 
 function limitsOf(limits: ProxyLimits): Settings["limits"] {
-  refuseUnknown("limit", limits, Object.keys(defaults.limits));
-  const { bodyBytes, promptLength, concurrency, ratePerMinute } = defaults.limits;
+  refuseUnknown("limit", limits, Object.keys(defaultLimits));
+  const { bodyBytes, promptLength, concurrency, ratePerMinute } = defaultLimits;
   return {
     bodyBytes: wholeNumber("limits.bodyBytes", limits.bodyBytes ?? bodyBytes, 1),
     promptLength: wholeNumber("limits.promptLength", limits.promptLength ?? promptLength, 1),

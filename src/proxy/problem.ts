@@ -11,7 +11,7 @@ export interface ProblemDetails {
   cause?: unknown;
 }
 
-const titles: Record<number, string> = {
+export const titles: Readonly<Record<number, string>> = {
   400: "Bad Request",
   401: "Unauthorized",
   403: "Forbidden",
