@@ -53,11 +53,7 @@ export class HistoryView {
     const button = within(tile, "button", HTMLButtonElement);
     setText(within(tile, ".tile-prompt", HTMLElement), picture.input.prompt);
     button.title = picture.input.prompt;
-    button.addEventListener("click", () => {
-      this.#onSelect(picture);
-      // Where the stage is out of sight, as on a phone, the choice would seem to do nothing.
-      element("picture", HTMLElement).parentElement?.scrollIntoView({ block: "nearest" });
-    });
+    button.addEventListener("click", () => this.#onSelect(picture));
     this.#list.prepend(tile);
     this.#tiles.set(picture, tile);
     this.#nothing.hidden = true;

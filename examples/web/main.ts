@@ -36,6 +36,7 @@ function select(picture: Picture): void {
   selected = picture;
   history.select(picture);
   stage.show(picture, studio.pending.length);
+  stage.reveal();
 }
 
 function onChange(picture: Picture): void {

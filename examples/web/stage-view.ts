@@ -71,6 +71,11 @@ export class StageView {
     if (hadFocus && !this.#isSeen(document.activeElement)) this.#title.focus({ preventScroll: true });
   }
 
+  /** Scrolls to it where it is out of sight, as on a phone. */
+  reveal(): void {
+    this.#stage.scrollIntoView({ block: "nearest" });
+  }
+
   /** Moves the clock on. */
   tick(picture: Picture): void {
     if (isPending(picture)) setText(this.#phase, phaseTextWithTime(picture, Date.now()));
@@ -136,13 +141,15 @@ export class StageView {
       const chosen = radios.find(({ checked }) => checked)?.value ?? "checkers";
       this.#stage.classList.toggle("checkers", chosen === "checkers");
       this.#stage.style.backgroundColor = chosen === "checkers" ? "" : chosen === "own" ? this.#colour.value : chosen;
-      element("own-swatch", HTMLElement).style.backgroundColor = this.#colour.value;
     };
     for (const radio of radios) radio.addEventListener("change", apply);
-    this.#colour.addEventListener("input", () => {
-      for (const radio of radios) radio.checked = radio.value === "own";
-      apply();
-    });
+    // A click takes the colour that it shows, and opens the choice of another.
+    for (const event of ["click", "input"]) {
+      this.#colour.addEventListener(event, () => {
+        for (const radio of radios) radio.checked = radio.value === "own";
+        apply();
+      });
+    }
     apply();
   }
 }

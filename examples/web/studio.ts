@@ -35,7 +35,8 @@ export class Studio {
       return { number: this.#count, input, state: { kind: "waiting" } } satisfies Picture;
     });
     this.pictures.push(...made);
-    for (const picture of made) this.#onChange(picture);
+    // The newest is shown first, of several the first line.
+    for (const picture of made.toReversed()) this.#onChange(picture);
     this.#forgetOldest();
     this.startWaiting();
     return made[0];
