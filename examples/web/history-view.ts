@@ -1,7 +1,7 @@
 import { element, setText, within } from "./element.ts";
 import { failureText } from "./failure-text.ts";
 import { phaseTextWithTime } from "./phase-text.ts";
-import { isPending, type Picture } from "./picture.ts";
+import type { Picture } from "./picture.ts";
 
 /** The grid of all pictures of the session, the newest first. */
 export class HistoryView {
@@ -17,7 +17,7 @@ export class HistoryView {
 
   update(picture: Picture): void {
     const tile = this.#tiles.get(picture) ?? this.#add(picture);
-    const { state, input } = picture;
+    const { state } = picture;
     const image = within(tile, "img", HTMLImageElement);
     const url = state.kind === "done" ? state.url : "";
     if (url !== "" && image.src !== url) image.src = url;
@@ -26,12 +26,6 @@ export class HistoryView {
     const place = within(tile, ".tile-state", HTMLElement);
     place.hidden = state.kind === "done";
     setText(place, stateText(picture));
-    const button = within(tile, "button", HTMLButtonElement);
-    const isBusy = isPending(picture);
-    // The clock is left out of the name, which would be read again with each second.
-    const name =
-      state.kind === "done" ? input.prompt : `${input.prompt}, ${isBusy ? "in the making" : stateText(picture)}`;
-    if (button.getAttribute("aria-label") !== name) button.setAttribute("aria-label", name);
   }
 
   select(picture: Picture): void {
