@@ -30,11 +30,11 @@ test.each([
   );
   // The same pictures each time.
   await page.getByLabel("Seed", { exact: true }).fill("7");
-  await generate("a hot air balloon\na slice of pizza\na cup of coffee");
+  await generate("a red balloon\na slice of pizza\na cup of coffee");
   await expect.poll(() => page.locator("#history img:visible").count(), { timeout: 60_000 }).toBe(3);
   await generate(isHeld);
   await page.locator("#phase").filter({ hasText: "step 7 of 20", visible: true }).waitFor();
-  await page.locator("#history").getByText("a hot air balloon").click();
+  await page.locator("#history").getByText("a red balloon").click();
   await page.locator("#image").waitFor();
   expect(await page.locator("#history li").count()).toBe(4);
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
