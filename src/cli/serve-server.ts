@@ -63,8 +63,8 @@ export class HttpServer {
    */
   async close(timeout: number): Promise<Ending> {
     this.#isStopping = true;
+    // Closes the connections that nothing is asked on, too.
     this.#server.close();
-    this.#server.closeIdleConnections();
     await this.#within(timeout);
     const cut = this.#open.size;
     this.#server.closeAllConnections();
@@ -80,6 +80,7 @@ export class HttpServer {
     let asked: Request | undefined;
     // No connection is kept for another request when there will be none.
     if (this.#isStopping) outgoing.setHeader("connection", "close");
+    const closed = new Promise<void>((resolve) => outgoing.once("close", resolve));
     outgoing.once("close", () => {
       const { method = "GET" } = incoming;
       const status = outgoing.writableFinished ? outgoing.statusCode : 499;
@@ -91,11 +92,12 @@ export class HttpServer {
       asked = request;
       return front().answer(request, trace);
     })(incoming, outgoing);
-    this.#open.add(answered);
-    answered.finally(() => {
-      this.#open.delete(answered);
+    // What the system has not taken yet would be lost with the connection.
+    const ended = Promise.all([answered, closed]).then(() => {
+      this.#open.delete(ended);
       if (this.#open.size === 0) this.#emptied?.();
     });
+    this.#open.add(ended);
   }
 
   /** Resolves when nothing is being answered, or the time is over. */
