@@ -82,15 +82,18 @@ export class Studio {
     };
     onProgress({ phase: jobId === undefined ? "submitting" : "queued", elapsed: 0 });
     const options = { signal: stop.signal, onProgress };
+    // A cancelled one has been shown as such at once, and may run again by now.
+    const end = (state: () => PictureState) => {
+      if (!stop.signal.aborted) this.#become(picture, state());
+    };
     try {
       const image =
         jobId === undefined
           ? await this.#client.generate(input, options)
           : await this.#client.job(jobId).result(options);
-      this.#become(picture, { kind: "done", image, url: URL.createObjectURL(image.blob()) });
+      end(() => ({ kind: "done", image, url: URL.createObjectURL(image.blob()) }));
     } catch (error) {
-      // A cancelled one has been shown as such at once, and may run again by now.
-      if (!stop.signal.aborted) this.#become(picture, { kind: "failed", error });
+      end(() => ({ kind: "failed", error }));
     }
     this.startWaiting();
   }
