@@ -17,8 +17,8 @@ code { background: var(--soft); border-radius: .25rem; padding: .1rem .25rem; }
 pre { background: var(--soft); border-radius: .4rem; margin: .4rem 0; overflow-x: auto; padding: .6rem .8rem; white-space: pre-wrap; }
 pre code { background: none; padding: 0; }
 table { border-collapse: collapse; width: 100%; } td { border-top: 1px solid var(--edge); padding: .35rem .8rem .35rem 0; vertical-align: top; }
-td:first-child { width: 12rem; }
-@media (max-width: 40rem) { td { display: block; border-top: 0; padding: 0; } td:first-child { border-top: 1px solid var(--edge); padding-top: .4rem; width: auto; } }
+td:first-child { width: 12rem; } td:last-child { padding-right: 0; }
+@media (max-width: 40rem) { td { display: block; border-top: 0; padding: 0 0 .35rem; } td:first-child { border-top: 1px solid var(--edge); padding: .35rem 0 0; width: auto; } }
 `;
 
 /** Nothing is loaded, nothing runs, nothing is sent, nobody may frame it: the one style is known by its digest. */
@@ -45,6 +45,7 @@ export function docsPage(document: OpenApiDocument): DocsPage {
       .filter(([method]) => method !== "head")
       .map(([method, operation]) => section(document, server, method.toUpperCase(), path, operation)),
   );
+  const { Problem } = document.components.schemas;
   const html = `<!doctype html>
 <html lang="en">
 <head>
@@ -61,6 +62,11 @@ export function docsPage(document: OpenApiDocument): DocsPage {
 </header>
 <main>
 ${sections.join("\n")}
+<section aria-labelledby="problems">
+<h2 id="problems">Problems</h2>
+<p>${words(Problem.description ?? "")} A program goes by ${code("code")}.</p>
+${table("Body", fields(document, Problem))}
+</section>
 </main>
 </body>
 </html>
@@ -88,8 +94,20 @@ function section(document: OpenApiDocument, server: string, method: string, path
 ${table("Parameters", rows)}
 ${body ? table("Body", fields(document, body.schema)) : ""}
 ${method === "POST" && body?.example ? `<h3>Example</h3>${curl(server, path, it, body)}` : ""}
-${table("Answers", Object.entries(it.responses).map(answerRow))}
+${table("Answers", answerRows(it))}
 </section>`;
+}
+
+/** A row for each good answer, and one for all problems: they look alike. */
+function answerRows({ responses }: ApiOperation): string[] {
+  const all = Object.entries(responses).filter(([status]) => status !== "default");
+  const isProblem = ({ content = {} }: ApiResponse) => "application/problem+json" in content;
+  const problems = all.filter(([, response]) => isProblem(response));
+  const list = problems.map(([status, { description }]) => `${code(status)} ${words(description)}`).join(" · ");
+  return [
+    ...all.filter(([, response]) => !isProblem(response)).map(answerRow),
+    ...(problems.length > 0 ? [row('<a href="#problems">Problems</a>', list)] : []),
+  ];
 }
 
 function answerRow([status, { description, content = {} }]: [string, ApiResponse]): string {

@@ -49,7 +49,7 @@ export class HttpServer {
   /** Answers the port. Rejects with the system's error. */
   open(port: number, host: string): Promise<number> {
     return new Promise((resolve, reject) => {
-      this.#server.once("error", reject);
+      this.#server.on("error", reject);
       this.#server.listen(port, host, () => {
         const address = this.#server.address();
         resolve(typeof address === "object" && address !== null ? address.port : port);

@@ -150,7 +150,10 @@ function troubleLine(
   const code = isLayerDiffuseError(error) ? error.code : "unexpected";
   const beginning = `${new Date().toISOString()} ${route} ${status} ${subject}: ${code}`;
   if (isAboutInput.test(code)) return beginning;
-  const reason = messageOf(error).replaceAll(apiKey, "…").replace(/\s+/g, " ").slice(0, longestReason);
+  const reason = messageOf(error)
+    .replaceAll(apiKey, "…")
+    .replace(/[\s\p{Cc}]+/gu, " ")
+    .slice(0, longestReason);
   return `${beginning}: ${reason}`;
 }
 

@@ -18,7 +18,10 @@ export interface ApiDescription {
 /** What the proxy answers to, made of the tables it works by: its routes and the rules of its input. */
 export function openApiDocument(api: ApiDescription): OpenApiDocument {
   const paths: OpenApiDocument["paths"] = {};
-  for (const route of routes) {
+  const order = Object.keys(operations);
+  // The routes' own order is that of matching; here what most ask for comes first.
+  const sorted = [...routes].sort((one, other) => order.indexOf(one.name) - order.indexOf(other.name));
+  for (const route of sorted) {
     const path = `/${route.path.replace("*", `{${parameterOf(route)}}`)}`;
     paths[path] = Object.fromEntries(
       route.methods.map((method) => [method.toLowerCase(), operationOf(route, method, api)]),

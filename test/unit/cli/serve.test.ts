@@ -315,6 +315,7 @@ describe("its pages", () => {
     expect(response.headers.get("x-content-type-options")).toBe("nosniff");
     const html = await response.text();
     for (const { path } of routes) expect(html).toContain(`/${path.split("*")[0]}`);
+    for (const [, id] of html.matchAll(/href="#([^"]+)"/g)) expect(html).toContain(` id="${id}"`);
     expect(html).not.toMatch(/<script|<link|<img|@import|url\(|\son\w+=|\sstyle=|undefined|\[object/);
     const style = /<style>([\s\S]*)<\/style>/.exec(html)?.[1] ?? "";
     const digest = Buffer.from(await crypto.subtle.digest("SHA-256", Buffer.from(style))).toString("base64");
