@@ -10,7 +10,7 @@ const texts: Record<ErrorCode, FailureText> = {
   configuration: { title: "This page is set up wrongly", advice: "Tell whoever runs it." },
   invalid_input: { title: "This cannot be drawn as it stands", advice: "Change the prompt, the seed or the size." },
   authentication: { title: "You are not signed in", advice: "Sign in again, then try again." },
-  bad_request: { title: "The server refused this prompt", advice: "Shorten or change it, then try again." },
+  bad_request: { title: "The server refused this prompt", advice: "Shorten or change it." },
   endpoint_not_found: { title: "There is no server for pictures here", advice: "Tell whoever runs this page." },
   rate_limited: { title: "Too many pictures at once", advice: "Wait a minute, then try again." },
   server: { title: "The server has trouble", advice: "Try again in a moment." },

@@ -42,8 +42,9 @@ export class StageView {
     onClick("cancel", (picture) => actions.cancel(picture));
     onClick("cancel-all", () => actions.cancelAll());
     onClick("again", (picture) => actions.again(picture));
+    onClick("change", (picture) => actions.reuse(picture, picture.input.seed));
     onClick("reuse", (picture) => {
-      actions.reuse(picture, picture.state.kind === "done" ? picture.state.image.seed : picture.input.seed);
+      if (picture.state.kind === "done") actions.reuse(picture, picture.state.image.seed);
     });
     onClick("copy", ({ state }) => {
       if (state.kind === "done") void this.#copyImage(state.image);
@@ -99,6 +100,9 @@ export class StageView {
     setText(element("failure-title", HTMLElement), title);
     setText(element("failure-advice", HTMLElement), advice);
     setText(element("failure-prompt", HTMLElement), picture.input.prompt);
+    // As it stands it would be refused again.
+    const isRefused = isLayerDiffuseError(error, "bad_request") || isLayerDiffuseError(error, "invalid_input");
+    element("again", HTMLButtonElement).hidden = isRefused;
     element("failure-details", HTMLDetailsElement).hidden = error === undefined;
     setText(element("failure-code", HTMLElement), isLayerDiffuseError(error) ? error.code : "");
     setText(element("failure-message", HTMLElement), error instanceof Error ? error.message : String(error ?? ""));

@@ -201,7 +201,7 @@ describe("the page", () => {
     ["generation_failed", "The GPU could not draw this", "worker refuses"],
     ["submission_unknown", "The connection broke while sending", "answer lost"],
     ["bad_request", "The server refused this prompt", "prompt too long"],
-  ] as const)("says in plain words what %s means, and tries again", async (code, title, trouble) => {
+  ] as const)("says in plain words what %s means, and helps on", async (code, title, trouble) => {
     const { worker: draw, letGo } = heldArtist();
     letGo();
     let attempts = 0;
@@ -219,8 +219,16 @@ describe("the page", () => {
     await page.getByText("What was said").click();
     expect(await page.locator("#failure-code").textContent()).toBe(code);
     expect(await page.locator("#failure-message").textContent()).not.toBe("");
-    if (trouble === "prompt too long") return;
-    await page.getByRole("button", { name: "Try again" }).click();
+    const again = page.getByRole("button", { name: "Try again" });
+    if (trouble === "prompt too long") {
+      expect(await again.isVisible()).toBe(false);
+      await page.getByRole("button", { name: "Change the prompt" }).click();
+      const prompt = page.getByLabel("Prompt", { exact: true });
+      expect(await prompt.evaluate((it) => it === document.activeElement)).toBe(true);
+      await generate("a red apple");
+    } else {
+      await again.click();
+    }
     await picture(page);
   });
 
