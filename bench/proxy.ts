@@ -9,7 +9,6 @@ import { percentile } from "./statistics.ts";
 const note = (text: string) => console.error(text);
 const round = (value: number, digits = 1) => value.toFixed(digits);
 const mb = (bytes: number) => Math.round(bytes / 1e6);
-const seconds = (milliseconds: number) => round(milliseconds / 1_000);
 
 const busy = loadavg()[0] ?? 0;
 note("One request after the other…");
@@ -18,8 +17,8 @@ note("500 browsers at once…");
 const load = await loadBrowsers();
 
 const problems = [...load.wrong];
-if (load.times.length !== load.pictures) problems.push(`${load.times.length} of ${load.pictures} pictures came`);
-if (load.drawn.jobs !== load.pictures || load.drawn.twice > 0) {
+if (load.times.length !== load.browsers) problems.push(`${load.times.length} of ${load.browsers} pictures came`);
+if (load.drawn.jobs !== load.browsers || load.drawn.twice > 0) {
   problems.push(`${load.drawn.jobs} pictures were drawn, ${load.drawn.twice} of them twice`);
 }
 
@@ -35,11 +34,11 @@ Measured on Node ${process.versions.node}, ${cpus().length} cores (${cpus()[0]?.
 | --- | --- | --- | --- | --- | --- | --- |
 ${rows.join("\n")}
 
-**${load.browsers} browsers at once** on one process, ${load.pictures / load.browsers} pictures of ${load.pngBytes / 1e6} MB each, with progress, on ${load.workers} workers that start in ${load.coldStart / 1_000} s and
-draw in ${load.jobTime} ms: ${load.times.length - load.wrong.length} of ${load.pictures} pictures came right, ${load.drawn.twice} were drawn twice; ${round(load.seconds)} s in all, ${round(load.pictures / load.seconds)} pictures a second. A picture
-took ${seconds(percentile(load.times, 0.5))} s (p50) and ${seconds(percentile(load.times, 0.99))} s (p99), cold start and queue included; meanwhile a \`GET health\` took ${round(percentile(load.health, 0.5), 0)} ms (p50) and
-${round(percentile(load.health, 0.99), 0)} ms (p99). The proxy's process: heap ${mb(load.before.heapUsed)} MB before, at most ${mb(load.after.peakHeap)} MB, ${mb(load.after.heapUsed)} MB after; resident ${mb(load.before.rss)} MB before, at most
-${mb(load.after.peakRss)} MB; ${round(load.cpuMsPerPicture)} ms of CPU a picture, polls included.
+**${load.browsers} browsers at once** on one process, a picture of ${load.pngBytes / 1e6} MB each, with progress, on ${load.workers} workers that start in ${load.coldStart / 1_000} s and draw in ${load.jobTime / 1_000} s:
+${load.times.length - load.wrong.length} of ${load.browsers} pictures came right, ${load.drawn.twice} were drawn twice, ${round(load.seconds)} s in all. From a job's end to its picture in the browser, polling
+included: ${round(percentile(load.times, 0.5), 0)} ms (p50), ${round(percentile(load.times, 0.99), 0)} ms (p99); a \`GET health\` meanwhile: ${round(percentile(load.health, 0.5), 0)} ms (p50), ${round(percentile(load.health, 0.99), 0)} ms (p99). The proxy's
+process: heap ${mb(load.before.heapUsed)} MB before, at most ${mb(load.after.peakHeap)} MB, ${mb(load.after.heapUsed)} MB after; resident ${mb(load.before.rss)} MB before, at most ${mb(load.after.peakRss)} MB; ${round(load.cpuMsPerPicture)} ms of CPU a
+picture, polls included.
 `;
 
 console.log(report);
