@@ -2,23 +2,20 @@ import { randomBytes } from "node:crypto";
 import { resolve } from "node:path";
 import { realClock } from "../clock.ts";
 import { ConfigurationError, isLayerDiffuseError } from "../errors.ts";
-import { createProxy, type ProxyErrorContext, type ProxyOptions } from "../proxy/index.ts";
+import { createProxy, type ProxyOptions } from "../proxy/index.ts";
 import { openApiDocument } from "../proxy/openapi.ts";
 import { defaultLimits } from "../proxy/options.ts";
 import { VERSION } from "../version.ts";
-import { messageOf, UsageError } from "./failures.ts";
+import { UsageError } from "./failures.ts";
 import { isLoopback, localUrl } from "./local-address.ts";
 import { type Admission, admission, type ServeFlags, upstreamOf } from "./serve-flags.ts";
 import { Front } from "./serve-front.ts";
-import { accessJson, accessLine } from "./serve-log.ts";
+import { accessJson, accessLine, troubleLine } from "./serve-log.ts";
 import { HttpServer } from "./serve-server.ts";
 import { FolderStorage } from "./serve-storage.ts";
 import { Tokens, tokenWords } from "./serve-tokens.ts";
 import type { Session } from "./session.ts";
 import { count, duration } from "./words.ts";
-
-/** Of what went wrong behind the server, as much as fits a line. */
-const longestReason = 300;
 
 /** `layerdiffuse serve`: the proxy as a server of its own, until Ctrl-C or SIGTERM. */
 export async function serve(session: Session, flags: ServeFlags): Promise<void> {
@@ -136,25 +133,6 @@ function hostsOf({ host, publicUrl }: ServeFlags, admitted: Admission): Readonly
   const own = new URL(localUrl(host, 80)).hostname;
   const outside = publicUrl === undefined ? [] : [new URL(publicUrl).hostname];
   return new Set(["localhost", "127.0.0.1", "[::1]", own, ...outside]);
-}
-
-/** What a worker says, or RunPod of a request, may repeat what was asked for. */
-const isAboutInput = /^(job_|generation_|bad_request)/;
-
-/** Why the server could not do what it was asked, for its owner, on one line: no key, no prompt. */
-function troubleLine(
-  error: unknown,
-  { route = "-", subject = "-", status }: ProxyErrorContext,
-  apiKey: string,
-): string {
-  const code = isLayerDiffuseError(error) ? error.code : "unexpected";
-  const beginning = `${new Date().toISOString()} ${route} ${status} ${subject}: ${code}`;
-  if (isAboutInput.test(code)) return beginning;
-  const reason = messageOf(error)
-    .replaceAll(apiKey, "…")
-    .replace(/[\s\p{Cc}]+/gu, " ")
-    .slice(0, longestReason);
-  return `${beginning}: ${reason}`;
 }
 
 async function announce(session: Session, url: string, flags: ServeFlags, admitted: Admission): Promise<void> {
