@@ -66,10 +66,14 @@ export async function serve(session: Session, flags: ServeFlags): Promise<void> 
     await interruption(session.signal);
     await session.note(`Stopping: what is held has ${duration(flags.stopTimeout)} to end. Once more ends it at once.`);
     const { cut, left } = await server.close(flags.stopTimeout);
-    if (cut > 0) await session.note(`${count(cut, "request was", "requests were")} cut off, their jobs cancelled.`);
     if (left > 0) {
       throw new Error(
         `${count(left, "request", "requests")} could not be ended in time: their jobs may run until their own time is over.`,
+      );
+    }
+    if (cut > 0) {
+      await session.note(
+        `${count(cut, "request was", "requests were")} cut off, and the jobs that hung on them cancelled.`,
       );
     }
     await session.note("The server has stopped.");

@@ -367,8 +367,28 @@ describe("Ctrl-C", () => {
     expect(await code).toBe(0);
     expect(await held).toBeInstanceOf(Error);
     expect(endpoint.jobs().map(({ status }) => status)).toEqual(["CANCELLED"]);
-    expect(stderr.text).toContain("1 request was cut off, their jobs cancelled.");
+    expect(stderr.text).toContain("1 request was cut off, and the jobs that hung on them cancelled.");
     expect(stderr.text).toMatch(/ POST txt2img 499 \d+ ms alice\n/);
+  });
+
+  test("does not say that all is well when a cancellation hangs", async () => {
+    const begun = deferred();
+    const worker = (...given: Parameters<typeof endless>) => {
+      begun.resolve();
+      return endless(...given);
+    };
+    const faults = [{ operation: "cancel", hang: true, times: 100 }] as const;
+    const { post, interrupt, code, stderr } = await serveBefore(["--stop-timeout", "0"], {
+      worker,
+      faults: [...faults],
+    });
+    const held = post("/alpha/v1/txt2img", alice).catch((error: unknown) => error);
+    await begun.promise;
+    interrupt();
+    expect(await code).toBe(1);
+    expect(stderr.text).toContain("1 request could not be ended in time");
+    expect(stderr.text).not.toContain("cancelled");
+    await held;
   });
 
   test("a second one ends it at once", async () => {
