@@ -1,12 +1,15 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { type RateLimiterAbstract, RateLimiterMemory } from "rate-limiter-flexible";
 import { createElement } from "react";
 import { renderToStaticMarkup } from "react-dom/server";
+import { createStorage } from "unstorage";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { LayerDiffuse } from "../../src/client.ts";
 import { createLocalEndpoint, type LocalEndpoint } from "../../src/local/index.ts";
 import { readPng } from "../../src/png.ts";
+import { createProxy, type SharedLimiter } from "../../src/proxy/index.ts";
 import { picture } from "../helpers/local.ts";
 import { newFolder, startNode } from "../helpers/programs.ts";
 
@@ -254,5 +257,68 @@ describe("examples/next", () => {
     const html = renderToStaticMarkup(createElement(Page));
     expect(html).toContain('name="prompt" value="a red apple"/>');
     expect(html).not.toContain("rpa_");
+  });
+});
+
+describe("stores that instances share", () => {
+  const submission = { method: "POST", headers: { "content-type": "application/json" } };
+
+  /** Two instances with nothing in common but the stores. */
+  async function instances(more: Parameters<typeof createProxy>[0]) {
+    const { environment } = await upstream();
+    const connection = { endpointId: "local", apiKey: "local", baseUrl: environment.RUNPOD_BASE_URL };
+    const [first, second] = [createProxy({ ...connection, ...more }), createProxy({ ...connection, ...more })];
+    return { first, second };
+  }
+
+  /** As docs/scaling.md has it. */
+  const placesOf = (limiter: RateLimiterAbstract): SharedLimiter => ({
+    consume: (key, points) =>
+      limiter.consume(key, points).catch(async (refused: unknown) => {
+        if (!(refused instanceof Error)) await limiter.reward(key, points);
+        throw refused;
+      }),
+    reward: (key, points) => limiter.reward(key, points),
+  });
+
+  test("are limiters of rate-limiter-flexible: jobs at once are counted together, and each end once", async () => {
+    const points = 2;
+    const limiter = {
+      rate: new RateLimiterMemory({ keyPrefix: "rate", points: 9, duration: 60 }),
+      jobs: placesOf(new RateLimiterMemory({ keyPrefix: "jobs", points, duration: 960 })),
+    };
+    const limits = { concurrency: points, ratePerMinute: 9 };
+    const { first, second } = await instances({ authorize: "public", limits, limiter });
+    const body = JSON.stringify({ input: { prompt: "a red apple" } });
+    const run = (proxy: Handler) => proxy(new Request("https://app.test/run", { ...submission, body }));
+    const { id }: { id: string } = await (await run(first)).json();
+    expect([(await run(second)).status, (await run(first)).status]).toEqual([200, 429]);
+    const look = (proxy: Handler) => proxy(new Request(`https://app.test/status-sync/${id}`));
+    // The same end, seen by both, and twice.
+    for (const proxy of [first, second, first]) expect((await (await look(proxy)).json()).status).toBe("COMPLETED");
+    expect([(await run(second)).status, (await run(first)).status]).toEqual([200, 429]);
+  });
+
+  test("are a storage that keeps text alone, as Redis by unstorage does: the other instance serves the bytes", async () => {
+    const kept = new Map<string, string>();
+    const storage = createStorage({
+      driver: {
+        name: "text",
+        hasItem: (key) => kept.has(key),
+        getItem: (key) => kept.get(key) ?? null,
+        setItem: (key, value) => void kept.set(key, value),
+        removeItem: (key) => void kept.delete(key),
+        getKeys: () => [...kept.keys()],
+        clear: () => kept.clear(),
+        dispose: () => {},
+      },
+    });
+    const { first, second } = await instances({ authorize: "public", storage });
+    const body = JSON.stringify({ prompt: "a red apple" });
+    const made = await first(new Request("https://app.test/alpha/v1/txt2img", { ...submission, body }));
+    const { url }: { url: string } = await made.json();
+    const file = await second(new Request(`https://other.test${url}`));
+    expect([made.status, file.status]).toEqual([200, 200]);
+    expect(Buffer.from(await file.arrayBuffer()).toString("base64")).toBe(picture.image_base64);
   });
 });
