@@ -15,6 +15,7 @@ export default defineConfig((flags) => {
   const dts = flags.dts === false ? false : { compilerOptions: { stripInternal: true, ignoreDeprecations: "6.0" } };
   return [
     { ...common, entry: ["src/index.ts"], format: ["esm", "cjs"], platform: "neutral", dts, clean: true },
+    { ...common, entry: { "proxy/index": "src/proxy/index.ts" }, format: ["esm", "cjs"], platform: "neutral", dts },
     {
       ...common,
       entry: { "local/index": "src/local/index.ts" },

@@ -13,6 +13,7 @@ import { ConfigurationError, forbidRetry, InvalidInputError, isLayerDiffuseError
 import { type GeneratedImage, generationError, type ImageContext } from "./image.ts";
 import { Job } from "./job.ts";
 import { runMany } from "./many.ts";
+import { policyOf } from "./policy.ts";
 import { Call } from "./progress.ts";
 import type { Health } from "./protocol/answers.ts";
 import { type GenerateInput, randomSeed, type WireInput, wireInput } from "./protocol/input.ts";
@@ -243,11 +244,8 @@ export class LayerDiffuse {
   /** What goes to the service beside the input: its clocks end a job that nobody waits for any more. */
   #runOptions(options: SubmitOptions): RunOptions {
     const { queueTimeout, executionTimeout } = this.#clocks(options);
-    const { minExecutionTimeout, maxExecutionTimeout, minTtl, maxTtl } = limits;
-    const clamp = (value: number, least: number, most: number) => Math.round(Math.min(most, Math.max(least, value)));
     const policy: Policy = {
-      executionTimeout: clamp(executionTimeout, minExecutionTimeout, maxExecutionTimeout),
-      ttl: clamp(queueTimeout + executionTimeout + 60_000, minTtl, maxTtl),
+      ...policyOf(queueTimeout, executionTimeout),
       ...Object.fromEntries(Object.entries(options.policy ?? {}).filter(([, value]) => value !== undefined)),
     };
     const { signal, webhook, cancelOnAbort } = options;

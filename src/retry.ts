@@ -45,7 +45,8 @@ export function mayRetry(kind: RequestKind, error: unknown): boolean {
 /** Whether this error leaves open if a submission made a job. */
 export function isAmbiguous(error: unknown): error is LayerDiffuseError {
   if (error instanceof ConnectionError) return error.arrived === "unknown";
-  if (error instanceof ServerError) return error.status !== 200;
+  // A proxy of ours knows, and says so.
+  if (error instanceof ServerError) return error.status !== 200 && !error.message.includes("Nothing was submitted");
   // A redirect, which is refused, made none.
   return error instanceof InvalidResponseError && error.status !== undefined && error.status < 300;
 }

@@ -9,6 +9,7 @@ import type { GenerateFlags, WaitFlags } from "./generate.ts";
 import { usualHost, usualPort } from "./local-address.ts";
 import type { LocalFlags } from "./local-flags.ts";
 import { number, seconds, secondsOrNone, wholeNumber, withConnection, withManner, withWaiting } from "./options.ts";
+import type { ServeFlags } from "./serve-flags.ts";
 import type { Session } from "./session.ts";
 
 interface MannerFlags {
@@ -48,6 +49,7 @@ export function createProgram(session: Session): Command {
   addCancel(program, session);
   addHealth(program, session);
   addLocal(program, session);
+  addServe(program, session);
   for (const command of program.commands) command.showHelpAfterError(`Try: layerdiffuse ${command.name()} --help`);
   program.addHelpText("after", () =>
     [
@@ -206,6 +208,61 @@ function addLocal(program: Command, session: Session): void {
       const { local } = await import("./local.ts");
       await local(session, flags);
     });
+}
+
+function addServe(program: Command, session: Session): void {
+  const command = program
+    .command("serve")
+    .description("the HTTP API and the proxy for pages as a server: who asks has a token, the key stays here")
+    .option("--local", "over a stand-in artist in this process: no account, no GPU")
+    .option("--public", "let anyone in who reaches it")
+    .option("--tokens-file <file>", "who may ask: name:token, one a line (default: LAYERDIFFUSE_TOKENS)")
+    .addOption(new Option("--token <token>").hideHelp().argParser(refuseToken))
+    .option("--storage <dir>", "where pictures are kept (default: in memory, for an hour)")
+    .option("--public-url <url>", "where others reach it: makes addresses absolute, and has RunPod call back")
+    .option("--origin <origin>", "a page's origin that may call, such as https://app.example.com; repeatable", listed)
+    .option("--concurrency <n>", "jobs at once of one name (default: 4)", wholeNumber(1))
+    .option("--rate-per-minute <n>", "jobs a minute of one name (default: 30)", wholeNumber(1))
+    .option("--sync-wait <seconds>", "how long a request is held at most (default: 55)", seconds)
+    .option(
+      "--stop-timeout <seconds>",
+      "how long what is held may take to end, once it is to stop (default: 7)",
+      secondsOrNone,
+      7_000,
+    )
+    .option("--host <address>", "where it listens; 0.0.0.0: other computers reach it", "127.0.0.1")
+    .option("-p, --port <n>", "where it listens; 0: any free port", wholeNumber(0, 65_535), 8787);
+  withConnection(withManner(command))
+    .addHelpText(
+      "after",
+      examples(
+        "layerdiffuse serve --local",
+        'LAYERDIFFUSE_TOKENS="shop:$(openssl rand -hex 24)" layerdiffuse serve --storage images',
+        "layerdiffuse serve --tokens-file tokens.txt --host 0.0.0.0 --public-url https://images.example.com",
+      ) +
+        `
+Environment:
+  RUNPOD_API_KEY, RUNPOD_ENDPOINT_ID, RUNPOD_BASE_URL   as for the other commands; not read with --local
+  LAYERDIFFUSE_TOKENS   who may ask: name:token, parted by commas or white space
+  LAYERDIFFUSE_SECRET   signs job ids, the same on all instances: 32 characters or more; "new,old" changes it
+                        (default: derived from the API key)`,
+    )
+    .action(async (flags: ServeFlags & MannerFlags) => {
+      speakAs(session, flags);
+      const { serve } = await import("./serve.ts");
+      await serve(session, flags);
+    });
+}
+
+function listed(value: string, before: string[] = []): string[] {
+  return [...before, value];
+}
+
+/** As the API key: an argument is seen by everybody on the machine. */
+function refuseToken(): never {
+  throw new UsageError(
+    "Tokens are taken from LAYERDIFFUSE_TOKENS or a --tokens-file only: as an argument, everybody on this machine could read them.",
+  );
 }
 
 /** Whoever leaves the command out most likely wants a picture. */

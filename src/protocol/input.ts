@@ -52,41 +52,23 @@ const wireNames = {
 
 /** The transparent decoder halves its input six times, so sides are multiples of 64. */
 const sideStep = 64;
-const mostPixels = 2_400_000;
+export const mostPixels = 2_400_000;
 
-/** What is wrong with a value, or nothing. */
-type Check = (value: unknown) => string | undefined;
+/** What a field takes: the checks are made of it, and so is the description of the HTTP API. */
+export type FieldRule =
+  | { readonly type: "string"; readonly mayBeBlank?: true }
+  | { readonly type: "number"; readonly least: number; readonly most: number; readonly step?: number };
 
-const text: Check = (value) =>
-  typeof value !== "string" ? "must be a string" : value.trim() === "" ? "must not be blank" : undefined;
+const text: FieldRule = { type: "string" };
+const side: FieldRule = { type: "number", least: sideStep, most: 4096, step: sideStep };
 
-const show = (value: unknown) => (typeof value === "object" && value ? "an object" : String(value).slice(0, 80));
-
-const between =
-  (least: number, most: number): Check =>
-  (value) =>
-    typeof value === "number" && value >= least && value <= most
-      ? undefined
-      : `must be a number from ${least} to ${most}, got ${show(value)}`;
-
-const whole =
-  (least: number, most: number): Check =>
-  (value) =>
-    between(least, most)(value) ?? (Number.isInteger(value) ? undefined : "must be a whole number");
-
-const side: Check = (value) => {
-  const message = whole(sideStep, 4096)(value);
-  if (message) return message;
-  const below = Math.floor(Number(value) / sideStep) * sideStep;
-  return below === value ? undefined : `must be a multiple of ${sideStep} (nearest: ${below}, ${below + sideStep})`;
-};
-
-const checks: Record<Exclude<keyof GenerateInput, "loras" | "extra">, Check> = {
+/** The fields by their own names; `loras` is a list of what {@link loraRules} says. */
+export const inputRules: Readonly<Record<Exclude<keyof GenerateInput, "loras" | "extra">, FieldRule>> = {
   prompt: text,
-  negativePrompt: (value) => (typeof value === "string" ? undefined : "must be a string"),
-  seed: whole(0, 0xffff_ffff),
-  steps: whole(1, 100),
-  cfgScale: between(1, 30),
+  negativePrompt: { type: "string", mayBeBlank: true },
+  seed: { type: "number", least: 0, most: 0xffff_ffff, step: 1 },
+  steps: { type: "number", least: 1, most: 100, step: 1 },
+  cfgScale: { type: "number", least: 1, most: 30 },
   width: side,
   height: side,
   sampler: text,
@@ -94,12 +76,33 @@ const checks: Record<Exclude<keyof GenerateInput, "loras" | "extra">, Check> = {
   preset: text,
 };
 
-const loraChecks: Record<keyof Lora, Check> = { name: text, weight: between(-2, 2) };
+export const loraRules: Readonly<Record<keyof Lora, FieldRule>> = {
+  name: text,
+  weight: { type: "number", least: -2, most: 2 },
+};
+
+const show = (value: unknown) => (typeof value === "object" && value ? "an object" : String(value).slice(0, 80));
+
+/** What is wrong with a value, or nothing. */
+function complaint(rule: FieldRule, value: unknown): string | undefined {
+  if (rule.type === "string") {
+    if (typeof value !== "string") return "must be a string";
+    return rule.mayBeBlank || value.trim() !== "" ? undefined : "must not be blank";
+  }
+  const { least, most, step } = rule;
+  if (typeof value !== "number" || !(value >= least && value <= most)) {
+    return `must be a number from ${least} to ${most}, got ${show(value)}`;
+  }
+  if (step === undefined) return undefined;
+  if (!Number.isInteger(value)) return "must be a whole number";
+  const below = Math.floor(value / step) * step;
+  return below === value ? undefined : `must be a multiple of ${step} (nearest: ${below}, ${below + step})`;
+}
 
 /** Checks the fields of `value`, which is the caller's and may be anything; `known` names the fields checked elsewhere. */
 function checkFields(
   value: unknown,
-  checks: Record<string, Check>,
+  rules: Readonly<Record<string, FieldRule>>,
   required: string,
   known: string[] = [],
 ): InputIssue[] {
@@ -107,26 +110,27 @@ function checkFields(
     return [{ path: [], message: "must be an object" }];
   }
   const issues: InputIssue[] = [];
-  const names = [...Object.keys(checks), ...known];
+  const names = [...Object.keys(rules), ...known];
   if (!Object.hasOwn(value, required)) issues.push({ path: [required], message: "is required" });
   for (const [name, given] of Object.entries(value)) {
+    const rule = rules[name];
     const message = !names.includes(name)
       ? `is unknown; ${suggestion(name, names)}`
       : given === undefined && name !== required
         ? undefined
-        : checks[name]?.(given);
+        : rule && complaint(rule, given);
     if (message) issues.push({ path: [name], message });
   }
   return issues;
 }
 
 function inputIssues(input: GenerateInput): InputIssue[] {
-  const issues = checkFields(input, checks, "prompt", ["loras", "extra"]);
+  const issues = checkFields(input, inputRules, "prompt", ["loras", "extra"]);
   const { loras, extra, width = 1024, height = 1024 } = input ?? {};
   if (loras !== undefined && !Array.isArray(loras)) issues.push({ path: ["loras"], message: "must be a list" });
   else {
     for (const [index, lora] of (loras ?? []).entries()) {
-      for (const { path, message } of checkFields(lora, loraChecks, "name")) {
+      for (const { path, message } of checkFields(lora, loraRules, "name")) {
         issues.push({ path: ["loras", index, ...path], message });
       }
     }
@@ -173,6 +177,33 @@ export function wireInput(input: string | GenerateInput, drawSeed: () => number)
   }
   // Base64 alone is half the bytes of the worker's default, which holds the image twice.
   return { fields: { ...fields, response: { encoding: "base64" }, ...given.extra }, seed };
+}
+
+/**
+ * The input that stands in the worker's words in `wire`, which is a stranger's and may be anything: what is no field
+ * of an input, or of a LoRA, is left out, and so is `extra`.
+ *
+ * @throws InvalidInputError with all issues
+ */
+export function fromWire(wire: object): GenerateInput {
+  const input = fieldsOf(wire, wireNames);
+  const { loras } = input;
+  if (Array.isArray(loras)) input["loras"] = loras.map((lora) => fieldsOf(lora, { name: "name", weight: "weight" }));
+  const issues = inputIssues(input as unknown as GenerateInput);
+  if (issues.length > 0) throw new InvalidInputError(issues);
+  return input as unknown as GenerateInput;
+}
+
+/** Those of a stranger's fields that have a name here, by that name; of anything but an object nothing. */
+function fieldsOf(value: unknown, names: Record<string, string>): Record<string, unknown> {
+  const given = new Map<string, unknown>(typeof value === "object" && value !== null ? Object.entries(value) : []);
+  const known = Object.entries(names).filter(([, wireName]) => given.has(wireName));
+  return Object.fromEntries(known.map(([name, wireName]) => [name, given.get(wireName)]));
+}
+
+/** The name on the wire of an input's field. */
+export function wireNameOf(name: PropertyKey): string {
+  return Object.entries(wireNames).find(([own]) => own === name)?.[1] ?? String(name);
 }
 
 /** A seed drawn from the runtime's own randomness. */

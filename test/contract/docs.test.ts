@@ -9,6 +9,7 @@ import { Session } from "../../src/cli/session.ts";
 import { createLocalEndpoint, type LocalEndpoint, workerEnvironment } from "../../src/local/index.ts";
 import { variantValues } from "../../src/local/variants.ts";
 import { readPng } from "../../src/png.ts";
+import { createProxy } from "../../src/proxy/index.ts";
 import { anchorsOf, handwrittenPages, linksOf, readPage, root, type Snippet, snippetsOf } from "../helpers/markdown.ts";
 import { newFolder, type Program, startNode, startShell } from "../helpers/programs.ts";
 import { serveFetch } from "../helpers/serve-fetch.ts";
@@ -53,7 +54,7 @@ function marksOf({ mark, at }: Snippet): Marks {
 }
 
 const pages = handwrittenPages();
-const entries = ["src/index.ts", "src/local/index.ts"];
+const entries = ["src/index.ts", "src/proxy/index.ts", "src/local/index.ts"];
 const snippets = pages.flatMap(snippetsOf);
 const used = snippets.filter((snippet) => marksOf(snippet).skip === undefined);
 const typescript = used.filter(({ language }) => language === "ts");
@@ -152,17 +153,9 @@ describe.concurrent("running", () => {
   });
 });
 
-/** What a proxy does that adds the key. */
 async function serveProxy({ endpoint, context }: Scene): Promise<string> {
-  const server = await serveFetch(async (request) => {
-    const { pathname, search } = new URL(request.url);
-    const operation = /^\/api\/layerdiffuse\/(.+)$/.exec(pathname)?.[1];
-    if (operation === undefined) return new Response(null, { status: 404 });
-    const { method, signal } = request;
-    const body = method === "POST" ? await request.text() : null;
-    const headers = { authorization: "Bearer local", "content-type": "application/json" };
-    return await endpoint.fetch(`${endpoint.url}/local/${operation}${search}`, { method, headers, body, signal });
-  });
+  const connection = { endpointId: "local", apiKey: "local", baseUrl: endpoint.url };
+  const server = await serveFetch(createProxy({ ...connection, authorize: "public" }));
   context.onTestFinished(() => server.close());
   return server.url;
 }
@@ -254,6 +247,13 @@ describe("nothing is left out of", () => {
   ])("docs/local-endpoint.md: the members of %s", (type) => {
     expect(missing("docs/local-endpoint.md", membersOf(program, "src/local/index.ts", type))).toEqual([]);
   });
+
+  test.each(["ProxyOptions", "ProxyLimits", "SharedLimiters", "SharedLimiter", "ImageStorage", "ProxyErrorContext"])(
+    "docs/proxy.md: the members of %s",
+    (type) => {
+      expect(missing("docs/proxy.md", membersOf(program, "src/proxy/index.ts", type))).toEqual([]);
+    },
+  );
 
   test("docs/local-endpoint.md: the environment of a worker", () => {
     const names = Object.keys(workerEnvironment({ url: "http://127.0.0.1:8765/v2", workerId: "w" }));

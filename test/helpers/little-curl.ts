@@ -20,5 +20,5 @@ const response = await fetch(positionals[0] ?? "", {
   }),
   ...(values.data === undefined ? {} : { body: values.data }),
 });
-process.stdout.write(await response.text());
+process.stdout.write(new Uint8Array(await response.arrayBuffer()));
 if (values.fail && !response.ok) process.exitCode = 22;

@@ -23,6 +23,8 @@ export interface Stage {
   calls(): string[];
   /** Requests of the clients that are under way. */
   inFlight(): number;
+  /** How to reach the endpoint, by a fetch whose requests count. */
+  upstream: { endpointId: string; apiKey: string; baseUrl: string; fetch: typeof fetch };
 }
 
 /**
@@ -60,6 +62,7 @@ export async function stage(options: LocalEndpointOptions = {}): Promise<Stage> 
       clock.drive(new Promise<void>((resolve) => clock.setTimeout(resolve, milliseconds)), isBusy),
     calls: () => endpoint.requests.map(({ method, operation, path }) => `${method} ${operation ?? path}`),
     inFlight: () => inFlight,
+    upstream: settings,
   };
 }
 

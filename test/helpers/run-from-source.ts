@@ -6,6 +6,7 @@ import { registerHooks } from "node:module";
 const root = new URL("../../", import.meta.url);
 const sources: Readonly<Record<string, string>> = {
   layerdiffuse: "src/index.ts",
+  "layerdiffuse/proxy": "src/proxy/index.ts",
   "layerdiffuse/local": "src/local/index.ts",
 };
 

@@ -130,6 +130,7 @@ const main :Workerd.Worker = (
   modules = [
     (name = "${main}", esModule = embed "${main}"),
     (name = "scenarios.mjs", esModule = embed "scenarios.mjs"),
+    (name = "layerdiffuse/proxy", esModule = embed "node_modules/layerdiffuse/dist/proxy/index.js"),
     (name = "layerdiffuse", esModule = embed "node_modules/layerdiffuse/dist/index.js"),
   ],
   compatibilityDate = "2026-01-01",

@@ -73,6 +73,18 @@ describe("the imports under src", () => {
     expect(broken((file, name) => isIn("local", file) && isOurs(name) && !isShared(name))).toEqual([]);
   });
 
+  it("keep the local endpoint and the command line out of the proxy, and what is the browser's", () => {
+    // The proxy is a server beside the client's core: not the client itself, and nothing that saves or makes many.
+    const isForeign = (name: string) =>
+      /^(local|cli)\//.test(name) || /^(index|client|job|many|webhook)\.ts$/.test(name);
+    expect([...imports.keys()].filter((file) => isIn("proxy", file)).length).toBeGreaterThan(15);
+    expect(broken((file, name) => isIn("proxy", file) && isForeign(name))).toEqual([]);
+  });
+
+  it("keep the proxy out of the client and the local endpoint", () => {
+    expect(broken((file, name) => !/^(proxy|cli)\//.test(file) && isIn("proxy", name))).toEqual([]);
+  });
+
   it("keep the local endpoint and the command line out of the client", () => {
     expect(broken((file, name) => !/^(local|cli)\//.test(file) && /^(local|cli)\//.test(name))).toEqual([]);
   });

@@ -4,13 +4,14 @@ import { createContext, runInContext } from "node:vm";
 import { build, type Metafile, type Platform } from "esbuild";
 import { beforeAll, describe, expect, it } from "vitest";
 import type * as Layerdiffuse from "../../src/index.ts";
+import type * as LayerdiffuseProxy from "../../src/proxy/index.ts";
 import { makePng } from "../helpers/png.ts";
 
 const entry = fileURLToPath(new URL("../../src/index.ts", import.meta.url));
 
-async function bundle(platform: Platform): Promise<{ text: string; metafile: Metafile }> {
+async function bundle(platform: Platform, from = entry): Promise<{ text: string; metafile: Metafile }> {
   const { outputFiles, metafile } = await build({
-    entryPoints: [entry],
+    entryPoints: [from],
     bundle: true,
     write: false,
     metafile: true,
@@ -67,6 +68,51 @@ function browserGlobals(): Record<string, unknown> {
     location: { href: "https://app.test/shop/" },
   };
 }
+
+describe("the proxy", () => {
+  const proxy = fileURLToPath(new URL("../../src/proxy/index.ts", import.meta.url));
+
+  it("bundled for no platform, needs nothing of Node's and nothing of the local endpoint or the command line", async () => {
+    const { metafile } = await bundle("neutral", proxy);
+    const imported = Object.values(metafile.inputs).flatMap(({ imports }) => imports.map(({ path }) => path));
+    expect(imported.filter((path) => path.startsWith("node:") || builtinModules.includes(path))).toEqual([]);
+    for (const { imports } of Object.values(metafile.outputs)) expect(imports).toEqual([]);
+    expect(Object.keys(metafile.inputs).filter((path) => /src\/(local|cli)\//.test(path))).toEqual([]);
+  });
+
+  it("is imported where there is nothing but the language, and makes a picture without process and Buffer", async () => {
+    const { text } = await bundle("neutral", proxy);
+    const load = (globals: Record<string, unknown>): typeof LayerdiffuseProxy => {
+      const context = createContext(globals);
+      runInContext(text, context);
+      return runInContext("layerdiffuse", context);
+    };
+    expect(typeof load({}).createProxy).toBe("function");
+    const png = makePng();
+    const fetch = async (url: string) =>
+      Response.json(
+        url.endsWith("/run")
+          ? { id: "job-1", status: "IN_QUEUE" }
+          : { id: "job-1", status: "COMPLETED", output: { image_base64: png.toString("base64") } },
+      );
+    const globals = {
+      ...browserGlobals(),
+      navigator: { userAgent: "Cloudflare-Workers" },
+      Response,
+      ReadableStream,
+      ArrayBuffer,
+      Uint8Array,
+      fetch,
+    };
+    const handler = load(globals).createProxy({ authorize: () => "alice", endpointId: "e", apiKey: "rpa_key" });
+    const headers = { "content-type": "application/json" };
+    const body = JSON.stringify({ prompt: "a red apple" });
+    const made = await handler(new Request("https://w.test/alpha/v1/txt2img", { method: "POST", headers, body }));
+    const { url }: { url?: string } = await made.json();
+    const file = await handler(new Request(`https://w.test${url}`));
+    expect(png.equals(new Uint8Array(await file.arrayBuffer()))).toBe(true);
+  });
+});
 
 describe("the package", () => {
   let text: string;

@@ -9,7 +9,7 @@ async function ends(...argv: string[]) {
 }
 
 describe("help", () => {
-  test.each(["generate", "result", "cancel", "health", "local"])("of %s has examples", async (command) => {
+  test.each(["generate", "result", "cancel", "health", "local", "serve"])("of %s has examples", async (command) => {
     const { code, stdout } = await ends(command, "--help");
     expect(code).toBe(0);
     expect(stdout).toContain(`Examples:\n  $ layerdiffuse ${command}`);

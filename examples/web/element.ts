@@ -1,0 +1,18 @@
+/** The element of the page with this id, which is of this kind. */
+export function element<Kind extends Element>(id: string, kind: new () => Kind): Kind {
+  const found = document.getElementById(id);
+  if (found instanceof kind) return found;
+  throw new Error(`index.html has no ${kind.name} with the id ${id}.`);
+}
+
+/** The first element within `parent` that matches and is of this kind. */
+export function within<Kind extends Element>(parent: ParentNode, selector: string, kind: new () => Kind): Kind {
+  const found = parent.querySelector(selector);
+  if (found instanceof kind) return found;
+  throw new Error(`There is no ${kind.name} that matches ${selector}.`);
+}
+
+/** Sets the text where it differs: screen readers are told of every writing. */
+export function setText(target: Element, text: string): void {
+  if (target.textContent !== text) target.textContent = text;
+}

@@ -1,0 +1,41 @@
+import type { Phase } from "layerdiffuse";
+import type { Picture } from "./picture.ts";
+
+const words: Record<Phase, string> = {
+  submitting: "sending",
+  queued: "waiting in the queue",
+  starting: "waiting for a GPU: cold start",
+  throttled: "waiting for a GPU: none is free",
+  running: "drawing",
+  decoding: "unpacking",
+  done: "done",
+};
+
+/** What a picture waits for, in words that stay the same while it does. */
+export function phaseText({ state }: Picture): string {
+  if (state.kind === "waiting") return navigator.onLine ? "waiting for its turn" : "waiting for the network";
+  if (state.kind !== "running") return "";
+  const { phase, step, steps } = state.progress;
+  return phase === "running" && step !== undefined && steps !== undefined ? `step ${step} of ${steps}` : words[phase];
+}
+
+/** The same with the time it has taken so far, where there is nothing better to count: `…: cold start, 0:42`. */
+export function phaseTextWithTime(picture: Picture, now: number): string {
+  const text = phaseText(picture);
+  const { state } = picture;
+  const isTimed = state.kind === "running" && ["queued", "starting", "throttled"].includes(state.progress.phase);
+  return isTimed ? `${text}, ${minutesAndSeconds(now - state.since)}` : text;
+}
+
+function minutesAndSeconds(milliseconds: number): string {
+  const seconds = Math.max(0, Math.floor(milliseconds / 1_000));
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+}
+
+/** How far along it is, from 0 to 1, where that is known. */
+export function share({ state }: Picture): number | undefined {
+  if (state.kind !== "running") return undefined;
+  const { phase, step, steps } = state.progress;
+  if (phase === "decoding" || phase === "done") return 1;
+  return phase === "running" && step !== undefined && steps ? step / steps : undefined;
+}

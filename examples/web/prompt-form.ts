@@ -1,0 +1,116 @@
+import type { GenerateInput } from "layerdiffuse";
+import { element, setText } from "./element.ts";
+
+const largestSeed = 0xffff_ffff;
+const mostAtOnce = 30;
+
+/** The form: what is written there, as inputs of the client. */
+export class PromptForm {
+  readonly #form = element("form", HTMLFormElement);
+  readonly #prompt = element("prompt", HTMLTextAreaElement);
+  readonly #promptProblem = element("prompt-problem", HTMLElement);
+  readonly #negative = element("negative", HTMLInputElement);
+  readonly #seed = element("seed", HTMLInputElement);
+  readonly #seedProblem = element("seed-problem", HTMLElement);
+  readonly #lock = element("lock", HTMLButtonElement);
+  readonly #size = element("size", HTMLSelectElement);
+  readonly #generate = element("generate", HTMLButtonElement);
+
+  constructor(onSubmit: (inputs: GenerateInput[]) => void) {
+    this.#form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const inputs = this.#read();
+      if (inputs) onSubmit(inputs);
+    });
+    this.#prompt.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+        event.preventDefault();
+        this.#form.requestSubmit();
+      }
+    });
+    this.#prompt.addEventListener("input", () => this.#promptChanged());
+    this.#seed.addEventListener("input", () => {
+      this.#complain(this.#seed, this.#seedProblem, "");
+      // Whoever writes a seed means to have it.
+      this.#setLocked(this.#seed.value.trim() !== "");
+    });
+    this.#lock.addEventListener("click", () => this.#setLocked(!this.#isLocked));
+    for (const example of document.querySelectorAll("[data-prompt]")) {
+      example.addEventListener("click", () => {
+        this.#prompt.value = example.getAttribute("data-prompt") ?? "";
+        this.#promptChanged();
+        this.#prompt.focus();
+      });
+    }
+  }
+
+  /** Writes an earlier input into the form. */
+  fill(input: GenerateInput, seed: number | undefined): void {
+    this.#prompt.value = input.prompt;
+    this.#negative.value = input.negativePrompt ?? "";
+    this.#size.value = `${input.width}x${input.height}`;
+    this.#seed.value = seed === undefined ? "" : String(seed);
+    this.#setLocked(seed !== undefined);
+    this.#complain(this.#seed, this.#seedProblem, "");
+    this.#promptChanged();
+    this.#prompt.focus();
+  }
+
+  /** Shows the seed of the picture on the stage, so that it can be locked. */
+  seedWas(seed: number | undefined): void {
+    if (!this.#isLocked && seed !== undefined) this.#seed.value = String(seed);
+  }
+
+  get #isLocked(): boolean {
+    return this.#lock.getAttribute("aria-pressed") === "true";
+  }
+
+  #setLocked(isLocked: boolean): void {
+    this.#lock.setAttribute("aria-pressed", String(isLocked));
+  }
+
+  get #prompts(): string[] {
+    return this.#prompt.value
+      .split("\n")
+      .map((line) => line.trim())
+      .filter((line) => line !== "");
+  }
+
+  #promptChanged(): void {
+    this.#complain(this.#prompt, this.#promptProblem, "");
+    const count = this.#prompts.length;
+    setText(this.#generate, count > 1 ? `Generate ${count} pictures` : "Generate");
+  }
+
+  #read(): GenerateInput[] | undefined {
+    const prompts = this.#prompts;
+    if (prompts.length === 0) {
+      return this.#complain(this.#prompt, this.#promptProblem, "Write what to draw.");
+    }
+    if (prompts.length > mostAtOnce) {
+      return this.#complain(this.#prompt, this.#promptProblem, `At most ${mostAtOnce} lines at once.`);
+    }
+    const seed = this.#isLocked ? this.#seed.value.trim() : "";
+    if (!/^\d*$/.test(seed) || Number(seed) > largestSeed) {
+      return this.#complain(this.#seed, this.#seedProblem, `A whole number up to ${largestSeed}.`);
+    }
+    const [width, height] = this.#size.value.split("x").map(Number);
+    const negativePrompt = this.#negative.value.trim();
+    return prompts.map((prompt) => ({
+      prompt,
+      width,
+      height,
+      ...(negativePrompt !== "" && { negativePrompt }),
+      ...(seed !== "" && { seed: Number(seed) }),
+    }));
+  }
+
+  #complain(field: HTMLElement, place: HTMLElement, problem: string): undefined {
+    setText(place, problem);
+    if (problem === "") field.removeAttribute("aria-invalid");
+    else {
+      field.setAttribute("aria-invalid", "true");
+      field.focus();
+    }
+  }
+}

@@ -1,0 +1,114 @@
+import type { Clock } from "../clock.ts";
+import { limitTo } from "../deadline.ts";
+import { badRequest } from "./problem.ts";
+
+/** No input of ours is deeper than 4. */
+const deepest = 20;
+/** How long a caller may take to send a body. Milliseconds. */
+const slowest = 10_000;
+
+export interface BodyLimits {
+  clock: Clock;
+  mostBytes: number;
+}
+
+/**
+ * The JSON object in a request's body.
+ *
+ * @throws Problem: 415 for another type or an encoding, 413 over the size, 408 for one that takes too long, 400 for
+ * anything that is no plain JSON object
+ */
+export async function readJsonBody(request: Request, limits: BodyLimits): Promise<object> {
+  const { headers } = request;
+  // Two values, joined by a comma, are not this type either.
+  if (!/^application\/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?$/i.test(headers.get("content-type") ?? "")) {
+    throw badRequest("The body must be JSON: send `content-type: application/json`.", 415);
+  }
+  const body = parse(await readTextBody(request, limits));
+  if (typeof body !== "object" || body === null || Array.isArray(body)) {
+    throw badRequest("The body must be a JSON object.");
+  }
+  return body;
+}
+
+/** The body as text, cut off as soon as it is over the limit, whatever it says of its own length. */
+export async function readTextBody(request: Request, { clock, mostBytes }: BodyLimits): Promise<string> {
+  const { headers, body, signal } = request;
+  if (!/^(identity)?$/i.test(headers.get("content-encoding") ?? "")) {
+    throw badRequest("A compressed body is not taken; send it as it is.", 415);
+  }
+  const tooLarge = () => badRequest(`The body is larger than ${mostBytes} bytes; send less.`, 413);
+  if (Number(headers.get("content-length")) > mostBytes) throw tooLarge();
+  if (body === null) throw badRequest("The body is empty.");
+  const limit = limitTo(clock, clock.now() + slowest, signal, () => badRequest("The body took too long to come.", 408));
+  const reader = body.getReader();
+  const stopped = new Promise<never>((_, reject) => {
+    limit.signal.addEventListener("abort", () => reject(limit.signal.reason), { once: true });
+  });
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  try {
+    for (;;) {
+      const { done, value } = await Promise.race([stopped, reader.read()]);
+      if (done) break;
+      size += value.length;
+      if (size > mostBytes) throw tooLarge();
+      chunks.push(value);
+    }
+  } catch (error) {
+    // Nobody waits for the rest.
+    reader.cancel().catch(() => {});
+    throw error;
+  } finally {
+    limit.end();
+  }
+  return decode(chunks, size);
+}
+
+function decode(chunks: readonly Uint8Array[], size: number): string {
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw badRequest("The body is not UTF-8.");
+  }
+}
+
+function parse(text: string): unknown {
+  // Before it is parsed: not every parser survives a million brackets.
+  if (depthOf(text) > deepest) throw badRequest(`The body is nested deeper than ${deepest}.`);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw badRequest("The body is not JSON.");
+  }
+  if (holdsPrototype(value)) throw badRequest("The body holds a field named `__proto__`.");
+  return value;
+}
+
+function depthOf(text: string): number {
+  let depth = 0;
+  let most = 0;
+  let isInString = false;
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at];
+    if (isInString) {
+      if (character === "\\") at++;
+      else if (character === '"') isInString = false;
+    } else if (character === '"') isInString = true;
+    else if (character === "[" || character === "{") most = Math.max(most, ++depth);
+    else if (character === "]" || character === "}") depth--;
+  }
+  return most;
+}
+
+function holdsPrototype(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  return Object.hasOwn(value, "__proto__") || Object.values(value).some(holdsPrototype);
+}

@@ -1,0 +1,25 @@
+/** Longer than this is no message. */
+const longest = 1_000;
+
+/** Shorter secrets, such as the local endpoint's, are part of ordinary words. */
+const shortestSecret = 8;
+
+/**
+ * Takes out of a worker's message what a browser must not know: a traceback, and the words in `secret` (the endpoint's
+ * id, its host, the key).
+ */
+export function textCleaner(secret: readonly (string | undefined)[]): (text: string) => string {
+  const words = secret.filter((word) => word !== undefined && word.length >= shortestSecret);
+  return (text) => {
+    const message = words.reduce<string>((rest, word) => rest.replaceAll(word ?? "", "[removed]"), withoutTrace(text));
+    return message.length > longest ? `${message.slice(0, longest)}…` : message;
+  };
+}
+
+/** Python ends a traceback with the exception; what stands before it is the worker's own. */
+function withoutTrace(text: string): string {
+  const at = text.indexOf("Traceback (most recent call last)");
+  if (at < 0) return text;
+  const before = text.slice(0, at).trim();
+  return before || (text.trimEnd().split("\n").pop() ?? "").trim();
+}

@@ -1,0 +1,88 @@
+import type { Clock } from "../clock.ts";
+import type { JobLimit, Pause, RateLimit } from "./limit.ts";
+
+const minute = 60_000;
+/** Of more subjects than this, those that have nothing counted any more are forgotten. */
+const mostSubjects = 10_000;
+
+/** Submissions in the last minute, in this process. */
+export class MemoryRate implements RateLimit {
+  readonly #most: number;
+  readonly #clock: Clock;
+  /** When each subject submitted, the oldest first. */
+  readonly #times = new Map<string, number[]>();
+
+  constructor(most: number, clock: Clock) {
+    this.#most = most;
+    this.#clock = clock;
+  }
+
+  async take(subject: string): Promise<Pause> {
+    const now = this.#clock.now();
+    const isRecent = (time: number) => time > now - minute;
+    const times = (this.#times.get(subject) ?? []).filter(isRecent);
+    const [oldest = now] = times;
+    this.#times.set(subject, times);
+    if (times.length >= this.#most) return oldest + minute - now;
+    times.push(now);
+    if (this.#times.size > mostSubjects) {
+      for (const [name, all] of this.#times) if (!all.some(isRecent)) this.#times.delete(name);
+    }
+    return undefined;
+  }
+}
+
+/** Jobs that were handed out and not seen to end, in this process. */
+export class MemoryJobs implements JobLimit {
+  readonly #most: number;
+  readonly #pause: number;
+  readonly #clock: Clock;
+  /** Of each subject, when each job is forgotten. */
+  readonly #jobs = new Map<string, Map<string, number>>();
+  /** Of each subject, how many submissions are under way. */
+  readonly #reserved = new Map<string, number>();
+
+  constructor(most: number, pause: number, clock: Clock) {
+    this.#most = most;
+    this.#pause = pause;
+    this.#clock = clock;
+  }
+
+  async reserve(subject: string): Promise<Pause> {
+    const reserved = this.#reserved.get(subject) ?? 0;
+    this.#forget(subject);
+    if ((this.#jobs.get(subject)?.size ?? 0) + reserved >= this.#most) return this.#pause;
+    this.#reserved.set(subject, reserved + 1);
+    if (this.#jobs.size > mostSubjects) for (const name of this.#jobs.keys()) this.#forget(name);
+    return undefined;
+  }
+
+  keep(subject: string, jobId: string, expires: number): void {
+    this.#leave(subject);
+    const jobs = this.#jobs.get(subject) ?? new Map<string, number>();
+    this.#jobs.set(subject, jobs.set(jobId, expires));
+  }
+
+  async release(subject: string): Promise<void> {
+    this.#leave(subject);
+  }
+
+  async ended(subject: string, jobId: string): Promise<void> {
+    const jobs = this.#jobs.get(subject);
+    jobs?.delete(jobId);
+    if (jobs?.size === 0) this.#jobs.delete(subject);
+  }
+
+  #leave(subject: string): void {
+    const left = (this.#reserved.get(subject) ?? 1) - 1;
+    if (left > 0) this.#reserved.set(subject, left);
+    else this.#reserved.delete(subject);
+  }
+
+  #forget(subject: string): void {
+    const now = this.#clock.now();
+    const jobs = this.#jobs.get(subject);
+    for (const [id, expires] of jobs ?? []) if (expires <= now) jobs?.delete(id);
+    if (jobs?.size === 0) this.#jobs.delete(subject);
+  }
+}

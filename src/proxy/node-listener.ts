@@ -1,0 +1,136 @@
+/** What is needed of Node's `IncomingMessage`, with what Express adds. */
+export interface NodeRequest {
+  readonly method?: string | undefined;
+  readonly url?: string | undefined;
+  /** Express: the whole path, where `url` is what lies under the mount. */
+  readonly originalUrl?: string | undefined;
+  readonly headers: Record<string, string | string[] | undefined>;
+  /** Express: what a body parser has read already. */
+  readonly body?: unknown;
+  readonly readableEnded?: boolean;
+  readonly socket: object;
+  on(event: "data", listener: (chunk: Uint8Array) => void): unknown;
+  on(event: "end" | "close", listener: () => void): unknown;
+  on(event: "error", listener: (error: Error) => void): unknown;
+  pause(): unknown;
+  resume(): unknown;
+}
+
+/** What is needed of Node's `ServerResponse`. */
+export interface NodeResponse {
+  readonly writableFinished: boolean;
+  readonly destroyed: boolean;
+  writeHead(status: number, headers: Record<string, string>): unknown;
+  write(chunk: Uint8Array): boolean;
+  end(): unknown;
+  destroy(error?: Error): unknown;
+  once(event: "close" | "drain", listener: () => void): unknown;
+}
+
+export type NodeListener = (request: NodeRequest, response: NodeResponse) => Promise<void>;
+
+/**
+ * A handler as a listener of `node:http`, and as middleware of Express.
+ *
+ * @example
+ * createServer(toNodeListener(handler)).listen(3000);
+ * app.use("/api/layerdiffuse", toNodeListener(handler));
+ */
+export function toNodeListener(handler: (request: Request) => Promise<Response>): NodeListener {
+  return async (incoming, outgoing) => {
+    const left = new AbortController();
+    outgoing.once("close", () => {
+      if (!outgoing.writableFinished) left.abort(new Error("The caller has left."));
+    });
+    try {
+      const request = toRequest(incoming, left.signal);
+      const response = request ? await handler(request) : new Response(null, { status: 400 });
+      if (outgoing.destroyed) {
+        await response.body?.cancel();
+        return;
+      }
+      const headers = Object.fromEntries(response.headers);
+      // What is left of the body is not read, so the connection cannot go on.
+      if (response.status === 413 || response.status === 408) headers["connection"] = "close";
+      outgoing.writeHead(response.status, headers);
+      await send(response, outgoing);
+    } catch (error) {
+      // Nobody awaits a listener: an error that left it would end the process.
+      outgoing.destroy(error instanceof Error ? error : new Error(String(error)));
+    }
+  };
+}
+
+/** A name or an address, and a port: nothing that would be another part of a URL. */
+const hostName = /^([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?$/i;
+
+function toRequest(incoming: NodeRequest, signal: AbortSignal): Request | undefined {
+  const { method = "GET", socket } = incoming;
+  const headers = new Headers();
+  for (const [name, value] of Object.entries(incoming.headers)) {
+    // HTTP/2 has its own beginning with a colon.
+    if (value === undefined || name.startsWith(":")) continue;
+    for (const each of Array.isArray(value) ? value : [value]) headers.append(name, each);
+  }
+  const path = incoming.originalUrl ?? incoming.url ?? "/";
+  const scheme = "encrypted" in socket && socket.encrypted === true ? "https" : "http";
+  const host = headers.get("host") ?? "localhost";
+  const base = `${scheme}://${host}`;
+  // A path may begin with two slashes and a request line may hold a whole address: neither may name the host.
+  if (!path.startsWith("/") || !hostName.test(host) || !URL.canParse(base + path)) return undefined;
+  if (/^(CONNECT|TRACE|TRACK)$/i.test(method)) return undefined;
+  const body = method === "GET" || method === "HEAD" ? null : bodyOf(incoming);
+  return new Request(base + path, { method, headers, signal, ...(body !== null && { body, duplex: "half" }) });
+}
+
+function bodyOf(incoming: NodeRequest): ReadableStream<Uint8Array> | string {
+  const { body, readableEnded } = incoming;
+  if (body !== undefined && readableEnded) return JSON.stringify(body);
+  let isOver = false;
+  return new ReadableStream({
+    start(controller) {
+      const end = (finish: () => void) => {
+        if (!isOver) finish();
+        isOver = true;
+      };
+      incoming.on("data", (chunk) => {
+        if (isOver) return;
+        controller.enqueue(new Uint8Array(chunk));
+        if ((controller.desiredSize ?? 0) <= 0) incoming.pause();
+      });
+      incoming.on("end", () => end(() => controller.close()));
+      incoming.on("close", () => end(() => controller.error(new Error("The caller has left."))));
+      incoming.on("error", (error) => end(() => controller.error(error)));
+      incoming.pause();
+    },
+    pull() {
+      incoming.resume();
+    },
+    cancel() {
+      isOver = true;
+      // Thrown away as it comes: a caller who is cut off while sending would not see the answer.
+      incoming.resume();
+    },
+  });
+}
+
+async function send(response: Response, outgoing: NodeResponse): Promise<void> {
+  const reader = response.body?.getReader();
+  for (;;) {
+    const { done, value } = (await reader?.read()) ?? { done: true };
+    if (done || value === undefined) break;
+    if (outgoing.destroyed) {
+      await reader?.cancel();
+      return;
+    }
+    if (!outgoing.write(value)) await drained(outgoing);
+  }
+  outgoing.end();
+}
+
+function drained(outgoing: NodeResponse): Promise<void> {
+  return new Promise((resolve) => {
+    outgoing.once("drain", resolve);
+    outgoing.once("close", resolve);
+  });
+}

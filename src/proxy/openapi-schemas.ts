@@ -1,0 +1,266 @@
+import type { ErrorCode } from "../errors.ts";
+import {
+  type FieldRule,
+  type GenerateInput,
+  inputRules,
+  loraRules,
+  mostPixels,
+  wireNameOf,
+} from "../protocol/input.ts";
+import { terminalStatuses } from "../protocol/job.ts";
+import type { RouteName } from "./routes.ts";
+
+/** JSON Schema 2020-12, as far as it is used here. */
+export interface JsonSchema {
+  $ref?: string;
+  type?: string | readonly string[];
+  const?: unknown;
+  enum?: readonly unknown[];
+  description?: string;
+  format?: string;
+  pattern?: string;
+  minimum?: number;
+  maximum?: number;
+  multipleOf?: number;
+  maxLength?: number;
+  properties?: Record<string, JsonSchema>;
+  required?: readonly string[];
+  items?: JsonSchema;
+  anyOf?: readonly JsonSchema[];
+  not?: JsonSchema;
+  examples?: readonly unknown[];
+}
+
+/** What is said of a field beside what its rule says. */
+interface FieldWords {
+  description: string;
+  example: unknown;
+}
+
+const inputWords: Record<keyof typeof inputRules, FieldWords> = {
+  prompt: { description: "What to draw.", example: "a red apple" },
+  negativePrompt: { description: 'What to keep out. Worker\'s default: "bad, ugly".', example: "leaf" },
+  seed: { description: "The same seed makes the same picture. Default: drawn.", example: 7 },
+  steps: { description: "Worker's default: 20.", example: 20 },
+  cfgScale: { description: "How closely to follow the prompt. Worker's default: 5.", example: 5 },
+  width: { description: `Pixels; width × height is at most ${mostPixels}. Worker's default: 1024.`, example: 1024 },
+  height: { description: `Pixels; width × height is at most ${mostPixels}. Worker's default: 1024.`, example: 1024 },
+  sampler: { description: 'Worker\'s default: "DPM++ 2M SDE".', example: "DPM++ 2M SDE" },
+  scheduler: { description: 'Worker\'s default: "Karras".', example: "Karras" },
+  preset: {
+    description: 'Such as "general", "aesthetic", "logo", "icon_3d". Worker\'s default: "general".',
+    example: "general",
+  },
+};
+
+const loraWords: Record<keyof typeof loraRules, FieldWords> = {
+  name: { description: "A style adapter that is installed on the worker.", example: "glass" },
+  weight: { description: "0.7 to 0.95 is usual. Worker's default: 0.85.", example: 0.85 },
+};
+
+/** Every code there is; the compiler sees to it that none is left out. */
+const errorCodes: Record<ErrorCode, true> = {
+  configuration: true,
+  invalid_input: true,
+  authentication: true,
+  bad_request: true,
+  endpoint_not_found: true,
+  rate_limited: true,
+  server: true,
+  connection: true,
+  submission_unknown: true,
+  job_failed: true,
+  job_cancelled: true,
+  job_timed_out: true,
+  job_expired: true,
+  generation_failed: true,
+  queue_timeout: true,
+  execution_timeout: true,
+  invalid_response: true,
+  invalid_image: true,
+};
+
+/** The longest texts that count as prompts. */
+const prompts: readonly PropertyKey[] = ["prompt", "negativePrompt"] satisfies (keyof GenerateInput)[];
+
+function schemaOf(rule: FieldRule, { description, example }: FieldWords): JsonSchema {
+  const common = { description, examples: [example] };
+  // A text that is all white space counts as blank.
+  if (rule.type === "string") return { type: "string", ...common, ...(!rule.mayBeBlank && { pattern: "\\S" }) };
+  const { least, most, step } = rule;
+  const type = step === undefined ? "number" : "integer";
+  const isMultiple = step !== undefined && step > 1;
+  return { type, ...common, minimum: least, maximum: most, ...(isMultiple && { multipleOf: step }) };
+}
+
+/** The input's fields by their names on the wire, made of the rules that it is checked by. */
+function inputProperties(promptLength: number): Record<string, JsonSchema> {
+  const properties: Record<string, JsonSchema> = {};
+  for (const [name, rule] of entriesOf(inputRules)) {
+    const schema = schemaOf(rule, inputWords[name]);
+    properties[wireNameOf(name)] = prompts.includes(name) ? { ...schema, maxLength: promptLength } : schema;
+  }
+  const loras = entriesOf(loraRules).map(([name, rule]) => [name, schemaOf(rule, loraWords[name])]);
+  properties[wireNameOf("loras")] = {
+    type: "array",
+    description: "Styles.",
+    items: { type: "object", properties: Object.fromEntries(loras), required: ["name"] },
+    examples: [[{ name: "glass", weight: 0.85 }]],
+  };
+  return properties;
+}
+
+function entriesOf<Name extends string, Value>(table: Readonly<Record<Name, Value>>): [Name, Value][] {
+  const isName = (name: string): name is Name => Object.hasOwn(table, name);
+  return Object.keys(table)
+    .filter(isName)
+    .map((name) => [name, table[name]]);
+}
+
+/** In the HTTP API a null stands for nothing, and a seed of -1 for any. */
+function orNull(name: string, schema: JsonSchema): JsonSchema {
+  if (name === "prompt") return schema;
+  const type = [String(schema.type), "null"];
+  return name === "seed" ? { ...schema, type, minimum: -1 } : { ...schema, type };
+}
+
+const object = (properties: Record<string, JsonSchema>, required: readonly string[] = []): JsonSchema => ({
+  type: "object",
+  properties,
+  ...(required.length > 0 && { required }),
+});
+
+const text = (description: string): JsonSchema => ({ type: "string", description });
+const count: JsonSchema = { type: "integer", minimum: 0 };
+const counts = (...names: string[]): JsonSchema =>
+  object(Object.fromEntries(names.map((name) => [name, count])), names);
+const milliseconds = (description: string): JsonSchema => ({ type: "number", description });
+const status: JsonSchema = {
+  type: "string",
+  description: `IN_QUEUE, IN_PROGRESS, ${terminalStatuses.join(", ")}; others may be added and mean that it runs.`,
+};
+const fileName = "^alpha_\\d{1,12}_[\\w-]{21}[AQgw]\\.png$";
+
+/** The schemas by name; what is not described may be there too. */
+export function schemas(promptLength: number) {
+  const input = inputProperties(promptLength);
+  const drawn = Object.entries(input).map(([name, schema]) => [name, orNull(name, schema)]);
+  return {
+    Input: object(input, ["prompt"]),
+    WarmUp: {
+      ...object({ warm_up: { const: true } }, ["warm_up"]),
+      description: "Starts a worker and draws nothing.",
+      not: { required: ["prompt"] },
+    },
+    RunRequest: object(
+      { input: { anyOf: [{ $ref: "#/components/schemas/Input" }, { $ref: "#/components/schemas/WarmUp" }] } },
+      ["input"],
+    ),
+    Txt2ImgRequest: object(Object.fromEntries(drawn), ["prompt"]),
+    Txt2ImgAnswer: object(
+      {
+        url: { type: "string", format: "uri-reference", description: "Where the picture is." },
+        filename: { type: "string", pattern: fileName },
+        info: { type: ["string", "null"], description: "The generation record, as JSON text." },
+      },
+      ["url", "filename", "info"],
+    ),
+    Accepted: object({ status, job: text("The last part of the address in `Location`.") }, ["status", "job"]),
+    UnderWay: object(
+      {
+        status,
+        phase: { type: "string", enum: ["queued", "starting", "throttled", "running"] },
+        progress: { description: "What the worker last told." },
+      },
+      ["status", "phase"],
+    ),
+    Job: object(
+      {
+        id: text("For `status`, `status-sync` and `cancel`; good for the one who submitted it."),
+        status,
+        output: { description: "The result, or while it runs what the worker last told." },
+        error: object(
+          {
+            message: { type: "string" },
+            type: { type: "string" },
+            code: { type: "string" },
+            field: { type: "string" },
+          },
+          ["message"],
+        ),
+        delayTime: milliseconds("Milliseconds in the queue, cold start included."),
+        executionTime: milliseconds("Milliseconds on a worker."),
+        retries: { type: "integer", minimum: 0, description: "How often it went out again, its worker being lost." },
+      },
+      ["id", "status"],
+    ),
+    Health: object(
+      {
+        jobs: counts("completed", "failed", "inProgress", "inQueue", "retried"),
+        workers: counts("idle", "initializing", "ready", "running", "throttled", "unhealthy"),
+      },
+      ["jobs", "workers"],
+    ),
+    EndedJob: object(
+      {
+        id: { type: "string", pattern: "^[\\w.~:-]+$" },
+        status: { type: "string", enum: terminalStatuses },
+      },
+      ["id", "status"],
+    ),
+    Received: object({ received: { const: true } }, ["received"]),
+    Problem: {
+      ...object(
+        {
+          detail: text("What happened and what to do."),
+          code: { type: "string", enum: Object.keys(errorCodes) },
+          title: { type: "string" },
+          status: { type: "integer", minimum: 400, maximum: 599 },
+          issues: {
+            type: "array",
+            description: "What is wrong with the input.",
+            items: object(
+              { path: { type: "array", items: { type: ["string", "integer"] } }, message: { type: "string" } },
+              ["path", "message"],
+            ),
+          },
+        },
+        ["detail", "code", "title", "status"],
+      ),
+      description: "Problem details, RFC 9457.",
+    },
+  } satisfies Record<string, JsonSchema>;
+}
+
+export type SchemaName = keyof ReturnType<typeof schemas>;
+
+/** A job's id that an example shows. */
+const token = "AAAAAGpZMgAAAAAAAGpZOQA.an-example";
+const file = "alpha_1767225600_AAAAAAAAAAAAAAAAAAAAAA.png";
+
+/** What bodies look like; tests send the requests and check the answers. */
+export const requestExamples: { readonly [Name in RouteName]?: unknown } = {
+  run: { input: { prompt: "a red apple", seed: 7 } },
+  runsync: { input: { prompt: "a red apple", seed: 7 } },
+  txt2img: { prompt: "a red apple", negative_prompt: "leaf", seed: -1 },
+  webhook: { id: "4f1c2d3e-u1", status: "COMPLETED" },
+};
+
+export const answerExamples: { readonly [Name in SchemaName]?: unknown } = {
+  Job: { id: token, status: "IN_QUEUE" },
+  Txt2ImgAnswer: { url: `/alpha/v1/file/${file}`, filename: file, info: '{"seed": 7}' },
+  Accepted: { status: "IN_QUEUE", job: token },
+  UnderWay: { status: "IN_PROGRESS", phase: "running", progress: { step: 7, steps: 20 } },
+  Health: {
+    jobs: { completed: 12, failed: 0, inProgress: 1, inQueue: 0, retried: 0 },
+    workers: { idle: 0, initializing: 0, ready: 1, running: 1, throttled: 0, unhealthy: 0 },
+  },
+  Received: { received: true },
+  Problem: {
+    detail: "Invalid input. steps: must be a number from 1 to 100, got 400. Nothing was submitted.",
+    code: "invalid_input",
+    title: "Unprocessable Content",
+    status: 422,
+    issues: [{ path: ["steps"], message: "must be a number from 1 to 100, got 400" }],
+  },
+};

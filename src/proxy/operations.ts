@@ -1,0 +1,97 @@
+import { isLayerDiffuseError } from "../errors.ts";
+import type { JobState } from "../protocol/answers.ts";
+import { isTerminal } from "../protocol/job.ts";
+import { limits } from "../protocol/limits.ts";
+import { readJsonBody } from "./body.ts";
+import type { Handler, ProxyCall } from "./call.ts";
+import { checkRunInput } from "./input.ts";
+import type { ProxyInternals, Settings } from "./options.ts";
+import type { ProxyJobs } from "./proxy-jobs.ts";
+
+/** Of the requests in flight, this many may be held for a job: the others stay free for submissions. */
+const mostHeld = 300;
+/** What is waited for where the caller does not say. */
+const defaultWait = 60_000;
+
+/** The operations of the endpoint that a browser's client needs. */
+export class Operations {
+  readonly #settings: Settings;
+  readonly #internals: ProxyInternals;
+  readonly #jobs: ProxyJobs;
+  #held = 0;
+
+  constructor(settings: Settings, internals: ProxyInternals, jobs: ProxyJobs) {
+    this.#settings = settings;
+    this.#internals = internals;
+    this.#jobs = jobs;
+  }
+
+  readonly run: Handler = async (call) => {
+    const { token, state } = await this.#submit(call);
+    return await this.#jobs.answer(call.subject, token, state);
+  };
+
+  readonly runsync: Handler = async (call) => {
+    const { subject, request } = call;
+    const { token, job, state } = await this.#submit(call);
+    let last = state;
+    try {
+      if (!isTerminal(state.status)) last = await this.#hold(job.id, call);
+    } catch (error) {
+      if (request.signal.aborted) {
+        // Nobody else knows its id.
+        await this.#jobs.abandon(subject, job);
+        throw error;
+      }
+      // The job is there: its caller goes on with its id.
+      this.#settings.onError(error, { route: "runsync", subject, status: 200 });
+    }
+    return await this.#jobs.answer(subject, token, last);
+  };
+
+  readonly status: Handler = async (call) => {
+    const { id } = await this.#jobs.find(call);
+    const state = await this.#settings.direct.status(id, { signal: call.request.signal });
+    return await this.#jobs.answer(call.subject, call.parameter, state);
+  };
+
+  readonly statusSync: Handler = async (call) => {
+    const { id } = await this.#jobs.find(call);
+    return await this.#jobs.answer(call.subject, call.parameter, await this.#hold(id, call));
+  };
+
+  readonly cancel: Handler = async (call) => {
+    const { id } = await this.#jobs.find(call);
+    // Not with the caller's signal: one who cancels and leaves means it.
+    return await this.#jobs.answer(call.subject, call.parameter, await this.#settings.direct.cancel(id));
+  };
+
+  readonly health: Handler = async ({ request }) =>
+    Response.json(await this.#settings.direct.health({ signal: request.signal }));
+
+  async #submit(call: ProxyCall) {
+    const { limits, allow } = this.#settings;
+    const { clock } = this.#internals;
+    const body = await readJsonBody(call.request, { clock, mostBytes: limits.bodyBytes });
+    const rules = { promptLength: limits.promptLength, allow };
+    return await this.#jobs.submit(call, await checkRunInput(body, rules, call.subject));
+  }
+
+  /** The job's state when it has ended, or after the wait; at once where no more requests may be held. */
+  async #hold(id: string, { url, request: { signal } }: ProxyCall): Promise<JobState> {
+    const { direct, syncWait } = this.#settings;
+    const asked = Number(url.searchParams.get("wait") ?? defaultWait) || defaultWait;
+    const wait = Math.max(limits.minWait, Math.min(asked, syncWait, limits.maxWait));
+    if (this.#held >= mostHeld) return await direct.status(id, { signal });
+    this.#held++;
+    try {
+      return await direct.statusSync(id, { wait, signal });
+    } catch (error) {
+      // An endpoint without this operation answers so, and one without the job: `/status` knows.
+      if (!isLayerDiffuseError(error) || !(error.status === 404 || error.status === 405)) throw error;
+      return await direct.status(id, { signal });
+    } finally {
+      this.#held--;
+    }
+  }
+}

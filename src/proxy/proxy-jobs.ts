@@ -1,0 +1,116 @@
+import { isLayerDiffuseError } from "../errors.ts";
+import type { JobState } from "../protocol/answers.ts";
+import { isTerminal } from "../protocol/job.ts";
+import { service } from "../protocol/service.ts";
+import type { ProxyCall } from "./call.ts";
+import type { CheckedInput } from "./input.ts";
+import { jobAnswer } from "./job-answer.ts";
+import type { Limits } from "./limits.ts";
+import type { ProxyInternals, Settings } from "./options.ts";
+import { jobNotFound, Problem } from "./problem.ts";
+import type { TokenJob, Tokens } from "./tokens.ts";
+import { problemOf } from "./upstream-problem.ts";
+
+/** A job that was just submitted. */
+export interface SubmittedJob {
+  token: string;
+  job: TokenJob;
+  state: JobState;
+  /** Milliseconds of the clock. */
+  queuedAt: number;
+}
+
+/** The jobs of the callers: submitted within their limits, known to them by tokens. */
+export class ProxyJobs {
+  readonly #settings: Settings;
+  readonly #internals: ProxyInternals;
+  readonly #tokens: Tokens;
+  readonly #limits: Limits;
+
+  constructor(settings: Settings, internals: ProxyInternals, tokens: Tokens, limits: Limits) {
+    this.#settings = settings;
+    this.#internals = internals;
+    this.#tokens = tokens;
+    this.#limits = limits;
+  }
+
+  /** Submits a job for the caller. One who leaves meanwhile cancels it, unless `isKept`. */
+  async submit(call: ProxyCall, input: CheckedInput, isKept = false): Promise<SubmittedJob> {
+    const { request, subject, prefix } = call;
+    const { policy, direct } = this.#settings;
+    const { clock, wallTime } = this.#internals;
+    const who = await this.#nameOf(subject);
+    const issued = Math.floor(wallTime() / 1000);
+    // A job that draws nothing has nothing to store.
+    const webhook = input.seed === undefined ? undefined : await this.#webhook(prefix, issued, who);
+    const options = { policy, webhook, signal: isKept ? undefined : request.signal };
+    const state = await this.#limits.submit(who, clock.now() + policy.ttl, () =>
+      direct.run(input.fields, options).catch((error: unknown) => {
+        throw notSubmitted(error, this.#settings.clean);
+      }),
+    );
+    const expires = issued + Math.ceil((policy.ttl + service.runRetention) / 1000);
+    const job: TokenJob = { id: state.id, issued, expires, key: 0 };
+    return { token: await this.#tokens.issue(subject, job), job, state, queuedAt: clock.now() };
+  }
+
+  /**
+   * The job whose token stands in the path.
+   *
+   * @throws Problem 404, the same whatever is wrong
+   */
+  async find({ parameter, subject }: ProxyCall): Promise<TokenJob> {
+    const job = await this.#tokens.read(parameter, subject);
+    if (!job) throw jobNotFound();
+    return job;
+  }
+
+  /** The answer for a state that was read, which is also noted. */
+  async answer(subject: string, token: string, state: JobState): Promise<Response> {
+    await this.note(subject, state);
+    return Response.json(jobAnswer(token, state, this.#settings.clean));
+  }
+
+  /** A job that has ended makes room for another. */
+  async note(subject: string, { id, status }: Pick<JobState, "id" | "status">): Promise<void> {
+    if (isTerminal(status)) await this.ended(await this.#nameOf(subject), id);
+  }
+
+  /** @param who the subject by the name that others may know */
+  async ended(who: string, jobId: string): Promise<void> {
+    try {
+      await this.#limits.ended(who, jobId);
+    } catch (error) {
+      // Nobody is to lose a finished picture because a counter failed.
+      this.#settings.onError(error instanceof Problem ? error.details.cause : error, { status: 200 });
+    }
+  }
+
+  /** Stops the job of a caller who has left, as well as that can be done. */
+  async abandon(subject: string, { id }: TokenJob): Promise<void> {
+    try {
+      await this.note(subject, await this.#settings.patient.cancel(id));
+    } catch (error) {
+      this.#settings.onError(error, { subject, status: 499 });
+    }
+  }
+
+  /** The subject may be an address or a name: counters and RunPod get this instead. */
+  async #nameOf(subject: string): Promise<string> {
+    return (await this.#settings.signer.signText(["subject", subject])).slice(0, 22);
+  }
+
+  async #webhook(prefix: string, issued: number, who: string): Promise<string | undefined> {
+    const { publicUrl, signer } = this.#settings;
+    if (publicUrl === undefined) return undefined;
+    const key = await signer.signText(["webhook", String(issued), who]);
+    return `${publicUrl}${prefix}/webhook?at=${issued}&for=${who}&key=${key}`;
+  }
+}
+
+/** Only of one failure does the core not know whether it left a job behind: of all others the caller may be sure. */
+function notSubmitted(error: unknown, clean: (text: string) => string): unknown {
+  if (!isLayerDiffuseError(error) || error.code === "submission_unknown") return error;
+  const { details } = problemOf(error, clean);
+  return new Problem({ ...details, detail: `${details.detail} Nothing was submitted.` });
+}

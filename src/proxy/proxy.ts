@@ -1,0 +1,135 @@
+import type { Handler, ProxyCall } from "./call.ts";
+import { Cors } from "./cors.ts";
+import { fileAnswer } from "./file-answer.ts";
+import { Images } from "./images.ts";
+import { Limits } from "./limits.ts";
+import { Operations } from "./operations.ts";
+import type { ProxyErrorContext, ProxyInternals, Settings } from "./options.ts";
+import { badRequest, Problem, pageNotFound } from "./problem.ts";
+import { ProxyJobs } from "./proxy-jobs.ts";
+import { type FoundRoute, findRoute, type RouteName } from "./routes.ts";
+import { Tokens } from "./tokens.ts";
+import { Txt2Img } from "./txt2img.ts";
+import { problemOf } from "./upstream-problem.ts";
+import { Webhook } from "./webhook.ts";
+
+/** Lets requests in, hands them to their routes, and sees to it that whatever happens becomes an answer. */
+export class ProxyServer {
+  readonly #settings: Settings;
+  readonly #cors: Cors;
+  readonly #images: Images;
+  readonly #handlers: { readonly [Name in RouteName]: Handler };
+
+  constructor(settings: Settings, internals: ProxyInternals) {
+    const { signer, limits, limiter, origins, publicUrl, storage } = settings;
+    this.#settings = settings;
+    this.#cors = new Cors(origins, publicUrl);
+    this.#images = new Images(storage, signer);
+    const tokens = new Tokens(signer, () => Math.floor(internals.wallTime() / 1000));
+    const jobs = new ProxyJobs(settings, internals, tokens, new Limits(limits, limiter, internals.clock));
+    const operations = new Operations(settings, internals, jobs);
+    const txt2img = new Txt2Img(settings, internals, jobs, this.#images);
+    this.#handlers = {
+      run: operations.run,
+      runsync: operations.runsync,
+      status: operations.status,
+      "status-sync": operations.statusSync,
+      cancel: operations.cancel,
+      health: operations.health,
+      txt2img: txt2img.submit,
+      job: txt2img.job,
+      file: this.#file,
+      webhook: new Webhook(settings, internals, jobs, this.#images).receive,
+    };
+  }
+
+  async answer(request: Request): Promise<Response> {
+    const context: Partial<ProxyErrorContext> = {};
+    let response: Response;
+    try {
+      response = await this.#route(request, context);
+    } catch (error) {
+      response = this.#failure(error, request, context);
+    }
+    const headers = new Headers(response.headers);
+    headers.set("x-content-type-options", "nosniff");
+    headers.set("referrer-policy", "no-referrer");
+    if (!headers.has("cache-control")) headers.set("cache-control", "no-store");
+    for (const [name, value] of Object.entries(this.#cors.headersFor(request))) headers.set(name, value);
+    const { status, body } = response;
+    return new Response(body, { status, headers });
+  }
+
+  async #route(request: Request, context: Partial<ProxyErrorContext>): Promise<Response> {
+    const url = new URL(request.url);
+    const found = findRoute(url.pathname);
+    if (!found) throw pageNotFound();
+    const { route, prefix, parameter } = found;
+    context.route = route.name;
+    if (request.method === "OPTIONS") return this.#cors.preflight(request, route.methods);
+    if (!route.methods.includes(request.method)) throw wrongMethod(found);
+    this.#cors.refuseForeign(request);
+    const subject = route.isOpen ? "" : await this.#subjectOf(request);
+    if (subject !== "") context.subject = subject;
+    const call: ProxyCall = { request, url, prefix, parameter, subject };
+    return await this.#handlers[route.name](call);
+  }
+
+  async #subjectOf(request: Request): Promise<string> {
+    const subject = await this.#settings.authorize(request);
+    if (subject !== null) return subject;
+    throw new Problem({
+      status: 401,
+      code: "authentication",
+      detail: "The server does not know who asks. Sign in, or send what it asks for in `headers`.",
+      headers: { "www-authenticate": "Bearer" },
+    });
+  }
+
+  readonly #file: Handler = async ({ request, parameter }) => {
+    if (!Images.isName(parameter)) {
+      // Nothing that could lead elsewhere is so much as looked up.
+      if (!/^[\w.-]{1,100}$/.test(parameter) || parameter.includes("..")) throw badRequest("Invalid filename.");
+      throw fileNotFound();
+    }
+    const bytes = await this.#images.load(parameter);
+    if (!bytes) throw fileNotFound();
+    return await fileAnswer(request, parameter, bytes);
+  };
+
+  #failure(error: unknown, request: Request, context: Partial<ProxyErrorContext>): Response {
+    const problem = request.signal.aborted ? left(error) : problemOf(error, this.#settings.clean);
+    const { status, cause } = problem.details;
+    if (cause !== undefined && status !== 499) {
+      try {
+        this.#settings.onError(cause, { ...context, status });
+      } catch {
+        // The owner's callback must not cost the caller an answer.
+      }
+    }
+    return problem.toResponse();
+  }
+}
+
+function fileNotFound(): Problem {
+  return new Problem({
+    status: 404,
+    code: "bad_request",
+    detail: "File not found: it is kept no longer, or never was.",
+  });
+}
+
+/** Nobody reads it. */
+function left(cause: unknown): Problem {
+  return new Problem({ status: 499, code: "connection", detail: "The caller has left.", cause });
+}
+
+function wrongMethod({ route }: FoundRoute): Problem {
+  const allow = [...route.methods, "OPTIONS"].join(", ");
+  return new Problem({
+    status: 405,
+    code: "bad_request",
+    detail: `This address takes ${allow}.`,
+    headers: { allow },
+  });
+}

@@ -1,0 +1,62 @@
+import { decodeBase64Url, encodeBase64Url } from "./base64url.ts";
+
+/** Signs and checks lists of texts with HMAC-SHA-256. The first secret signs, all of them check. */
+export class Signer {
+  readonly #endpointId: string;
+  readonly #importKeys: () => Promise<CryptoKey[]>;
+  /** The keys themselves, not their promise: on Workers a request must not wait for what another began. */
+  #keys: readonly CryptoKey[] | undefined;
+
+  constructor(endpointId: string, importKeys: () => Promise<CryptoKey[]>) {
+    this.#endpointId = endpointId;
+    this.#importKeys = importKeys;
+  }
+
+  /** @param key which of the secrets; the newest is 0 */
+  async sign(parts: readonly string[], key = 0): Promise<Uint8Array<ArrayBuffer>> {
+    const secret = (await this.#all())[key];
+    if (!secret) throw new RangeError(`There is no secret ${key}.`);
+    return new Uint8Array(await crypto.subtle.sign("HMAC", secret, this.#message(parts)));
+  }
+
+  async signText(parts: readonly string[]): Promise<string> {
+    return encodeBase64Url(await this.sign(parts));
+  }
+
+  /** Which of the secrets made `mac`; `undefined` when none did. The comparison is the runtime's, in constant time. */
+  async check(parts: readonly string[], mac: string): Promise<number | undefined> {
+    const bytes = decodeBase64Url(mac);
+    if (!bytes) return undefined;
+    for (const [index, key] of (await this.#all()).entries()) {
+      if (await crypto.subtle.verify("HMAC", key, bytes, this.#message(parts))) return index;
+    }
+    return undefined;
+  }
+
+  /** As a JSON list: no two lists of parts make the same text. */
+  #message(parts: readonly string[]): Uint8Array<ArrayBuffer> {
+    return new TextEncoder().encode(JSON.stringify(["layerdiffuse", this.#endpointId, ...parts]));
+  }
+
+  async #all(): Promise<readonly CryptoKey[]> {
+    this.#keys ??= await this.#importKeys();
+    return this.#keys;
+  }
+}
+
+/** Keys of the owner's own secrets. */
+export function keysOfSecrets(secrets: readonly string[]): Promise<CryptoKey[]> {
+  const algorithm = { name: "HMAC", hash: "SHA-256" };
+  const importKey = (secret: string) =>
+    crypto.subtle.importKey("raw", new TextEncoder().encode(secret), algorithm, false, ["sign", "verify"]);
+  return Promise.all(secrets.map(importKey));
+}
+
+/** A key drawn from the API key, so that every instance with the same key has the same one. RFC 5869. */
+export async function keysOfApiKey(apiKey: string): Promise<CryptoKey[]> {
+  const text = (value: string) => new TextEncoder().encode(value);
+  const source = await crypto.subtle.importKey("raw", text(apiKey), "HKDF", false, ["deriveKey"]);
+  const derivation = { name: "HKDF", hash: "SHA-256", salt: text("layerdiffuse/proxy"), info: text("tokens v1") };
+  const algorithm = { name: "HMAC", hash: "SHA-256", length: 256 };
+  return [await crypto.subtle.deriveKey(derivation, source, algorithm, false, ["sign", "verify"])];
+}

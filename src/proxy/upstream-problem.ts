@@ -1,0 +1,87 @@
+import {
+  type ErrorCode,
+  InvalidInputError,
+  isLayerDiffuseError,
+  JobError,
+  type LayerDiffuseError,
+  RateLimitError,
+} from "../errors.ts";
+import { wireNameOf } from "../protocol/input.ts";
+import { jobNotFound, Problem } from "./problem.ts";
+
+/** What a caller is told of each failure behind the proxy: 4xx only where the caller can do something about it. */
+const answers: Record<ErrorCode, { status: number; code: ErrorCode; detail: string }> = {
+  // Of a wrong key or endpoint the caller need not know, and can do nothing.
+  configuration: { status: 502, code: "server", detail: "The server's endpoint is not set up right; tell its owner." },
+  authentication: { status: 502, code: "server", detail: "The server's endpoint is not set up right; tell its owner." },
+  endpoint_not_found: {
+    status: 502,
+    code: "server",
+    detail: "The server's endpoint is not set up right; tell its owner.",
+  },
+  bad_request: { status: 502, code: "server", detail: "The endpoint refused what the server sent; tell its owner." },
+  invalid_input: { status: 422, code: "invalid_input", detail: "The input was refused." },
+  rate_limited: { status: 429, code: "rate_limited", detail: "The endpoint is asked too often. Try again later." },
+  server: { status: 502, code: "server", detail: "The endpoint has trouble. Try again later." },
+  connection: { status: 502, code: "connection", detail: "The endpoint cannot be reached. Try again later." },
+  submission_unknown: {
+    status: 502,
+    code: "submission_unknown",
+    detail: "The endpoint did not say whether it took the job, so it may exist. It was not sent again.",
+  },
+  job_failed: { status: 502, code: "job_failed", detail: "The job failed" },
+  job_cancelled: { status: 409, code: "job_cancelled", detail: "The job was cancelled" },
+  job_timed_out: { status: 504, code: "job_timed_out", detail: "The job was stopped after too long a run" },
+  job_expired: { status: 404, code: "job_expired", detail: "job not found" },
+  generation_failed: { status: 502, code: "generation_failed", detail: "The worker made no image" },
+  queue_timeout: { status: 504, code: "queue_timeout", detail: "No worker took the job in time. Try again later." },
+  execution_timeout: { status: 504, code: "execution_timeout", detail: "The job ran too long. Ask for less." },
+  invalid_response: { status: 502, code: "invalid_response", detail: "The endpoint answered what nobody understands." },
+  invalid_image: {
+    status: 502,
+    code: "invalid_image",
+    detail: "The job ended without a whole image. Generate it again.",
+  },
+};
+
+/** What a caller is told of any error; the error itself is the cause, for the server's owner only. */
+export function problemOf(error: unknown, clean: (text: string) => string): Problem {
+  if (error instanceof Problem) return error;
+  if (!isLayerDiffuseError(error)) {
+    const detail = "The server has trouble. Try again later.";
+    return new Problem({ status: 500, code: "server", detail, cause: error });
+  }
+  if (error.code === "job_expired") return jobNotFound(error);
+  if (error instanceof InvalidInputError) return inputProblem(error);
+  const answer = answers[error.code];
+  return new Problem({
+    ...answer,
+    detail: detailOf(error, answer.detail, clean),
+    headers: retryAfter(error),
+    cause: error,
+  });
+}
+
+/** The input's own faults, in the words it came in. */
+export function inputProblem(error: InvalidInputError): Problem {
+  const issues = error.issues.map(({ path, message }) => ({ path: path.map(wireNameOf), message }));
+  const list = issues.map(({ path, message }) => (path.length > 0 ? `${path.join(".")}: ${message}` : message));
+  return new Problem({
+    status: 422,
+    code: "invalid_input",
+    detail: `Invalid input. ${list.join("; ")}. Nothing was submitted.`,
+    issues,
+  });
+}
+
+/** A worker's own words are the caller's to read: they are about the caller's input. */
+function detailOf(error: LayerDiffuseError, detail: string, clean: (text: string) => string): string {
+  if (!(error instanceof JobError)) return detail;
+  const said = error.failure?.message;
+  return said ? `${detail}: ${clean(said)}` : `${detail}.`;
+}
+
+function retryAfter(error: LayerDiffuseError): Record<string, string> {
+  const pause = error instanceof RateLimitError ? error.retryAfter : undefined;
+  return pause === undefined ? {} : { "retry-after": String(Math.ceil(pause / 1000)) };
+}

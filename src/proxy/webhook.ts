@@ -1,0 +1,77 @@
+import { isLayerDiffuseError } from "../errors.ts";
+import { decodeImage } from "../image.ts";
+import { parseJob } from "../protocol/answers.ts";
+import { isTerminal } from "../protocol/job.ts";
+import { limits } from "../protocol/limits.ts";
+import { service } from "../protocol/service.ts";
+import { readTextBody } from "./body.ts";
+import type { Handler } from "./call.ts";
+import type { Images } from "./images.ts";
+import type { ProxyInternals, Settings } from "./options.ts";
+import { badRequest, Problem } from "./problem.ts";
+import type { ProxyJobs } from "./proxy-jobs.ts";
+
+/** The largest result the service has, and what stands around it. */
+const mostBytes = limits.runSyncBodyBytes + 1024 * 1024;
+
+/** The service's call when a job has ended: the picture is stored, whether or not anybody asks for it. */
+export class Webhook {
+  readonly #settings: Settings;
+  readonly #internals: ProxyInternals;
+  readonly #jobs: ProxyJobs;
+  readonly #images: Images;
+
+  constructor(settings: Settings, internals: ProxyInternals, jobs: ProxyJobs, images: Images) {
+    this.#settings = settings;
+    this.#internals = internals;
+    this.#jobs = jobs;
+    this.#images = images;
+  }
+
+  readonly receive: Handler = async ({ request, url: { searchParams } }) => {
+    const { clock } = this.#internals;
+    const [at = "", who = "", mac = ""] = ["at", "for", "key"].map((name) => searchParams.get(name) ?? "");
+    const key = await this.#keyOf(at, who, mac);
+    const text = await readTextBody(request, { clock, mostBytes });
+    const told = parseJob(parse(text), text);
+    if (!told || !isTerminal(told.status)) throw badRequest("The body is no job that has ended.");
+    // The service signs nothing: what it tells is only why to look.
+    const state = await this.#settings.patient.status(told.id).catch((error: unknown) => {
+      if (isLayerDiffuseError(error, "job_expired")) return undefined;
+      throw error;
+    });
+    if (state && isTerminal(state.status)) {
+      await this.#jobs.ended(who, state.id);
+      const name = await this.#images.nameOf({ id: state.id, issued: Number(at), key });
+      if (state.status === "COMPLETED" && !(await this.#images.has(name))) {
+        try {
+          await this.#images.store(name, decodeImage(state, {}).bytes);
+        } catch (error) {
+          // A job without a picture stays one, however often the service calls; a storage may come back.
+          if (!isLayerDiffuseError(error)) throw error;
+          this.#settings.onError(error, { route: "webhook", status: 200 });
+        }
+      }
+    }
+    return Response.json({ received: true });
+  };
+
+  /** Which secret signed the address. @throws Problem 401 */
+  async #keyOf(at: string, who: string, mac: string): Promise<number> {
+    const { signer, policy } = this.#settings;
+    const key = /^\d{1,12}$/.test(at) ? await signer.check(["webhook", at, who], mac) : undefined;
+    const lifetime = policy.ttl + service.runRetention;
+    const isOver = Number(at) * 1000 + lifetime <= this.#internals.wallTime();
+    if (key !== undefined && !isOver) return key;
+    throw new Problem({ status: 401, code: "authentication", detail: "This address was not given out for a webhook." });
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // No job then.
+    return undefined;
+  }
+}

@@ -1,0 +1,77 @@
+import type { Browser, BrowserContext, BrowserContextOptions, Page, Request } from "playwright-core";
+import { onTestFinished } from "vitest";
+import { serveWeb } from "../../examples/web/server.ts";
+import { createArtist } from "../../src/local/artist.ts";
+import { createLocalEndpoint, type LocalEndpoint, type LocalEndpointOptions } from "../../src/local/index.ts";
+import { deferred } from "../helpers/deferred.ts";
+
+/** Of a form that could stand nowhere by chance. */
+export const apiKey = "rpa_THEKEYTHATMUSTSTAYONTHESERVER0123456789";
+export const endpointId = "endpointofthistest";
+
+export interface WebPage {
+  readonly context: BrowserContext;
+  readonly page: Page;
+  readonly endpoint: LocalEndpoint;
+  readonly url: string;
+  /** What the browser found wrong: errors and warnings on its console, and exceptions. */
+  readonly complaints: string[];
+  /** All that the page asked for. */
+  readonly requests: Request[];
+  /** Writes the prompts into the form and sends it off. */
+  generate(prompts: string): Promise<void>;
+}
+
+/** The page of examples/web with its server, over a local endpoint; all closed at the end of the test. */
+export async function openWebPage(
+  browser: Browser,
+  options: LocalEndpointOptions = {},
+  look: BrowserContextOptions = {},
+): Promise<WebPage> {
+  const endpoint = createLocalEndpoint({ endpointId, apiKey, ...options });
+  onTestFinished(() => endpoint.close());
+  const baseUrl = await endpoint.listen();
+  const server = await serveWeb({ endpointId, apiKey, baseUrl });
+  onTestFinished(() => server.close());
+  const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...look });
+  onTestFinished(() => context.close());
+  const page = await context.newPage();
+  const complaints: string[] = [];
+  page.on("console", (message) => {
+    if (message.type() === "error" || message.type() === "warning") complaints.push(message.text());
+  });
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  const requests: Request[] = [];
+  page.on("request", (request) => requests.push(request));
+  await page.goto(server.url);
+  return {
+    context,
+    page,
+    endpoint,
+    url: server.url,
+    complaints,
+    requests,
+    generate: async (prompts) => {
+      await page.getByLabel("Prompt", { exact: true }).fill(prompts);
+      await page.getByRole("button", { name: /^Generate/ }).click();
+    },
+  };
+}
+
+/** The stand-in artist, who stops at step 7 of 20 until let go; what was drawn is kept. */
+export function heldArtist() {
+  const opened = deferred();
+  const draw = createArtist();
+  const drawn: Buffer[] = [];
+  const worker: LocalEndpointOptions["worker"] = async (job, context) => {
+    context.progress({ step: 7, steps: 20 });
+    const stopped = new Promise((_, reject) => {
+      context.signal.addEventListener("abort", () => reject(context.signal.reason));
+    });
+    await Promise.race([opened.promise, stopped]);
+    const output = await draw(job, { ...context, progress: () => {} });
+    if ("image_base64" in output && output.image_base64) drawn.push(Buffer.from(output.image_base64, "base64"));
+    return output;
+  };
+  return { worker, letGo: opened.resolve, drawn };
+}

@@ -1,0 +1,46 @@
+import { fileURLToPath } from "node:url";
+import type { Browser } from "playwright-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { launchChromium } from "./open-page.ts";
+import { heldArtist, openWebPage } from "./open-web-page.ts";
+
+let browser: Browser;
+
+beforeAll(async () => {
+  browser = await launchChromium();
+}, 60_000);
+
+afterAll(() => browser.close());
+
+// `UPDATE_SCREENSHOTS=1 npm run test:browser -- web-screenshots` writes the pictures of docs/browser.md.
+const isWritten = Boolean(process.env["UPDATE_SCREENSHOTS"]);
+
+test.each([
+  [1280, 900, "light"],
+  [360, 780, "dark"],
+] as const)("a session at a width of %i shows all it made", async (width, height, colorScheme) => {
+  const { worker, letGo } = heldArtist();
+  const isHeld = "a birthday cake";
+  const done = heldArtist();
+  done.letGo();
+  const { page, generate } = await openWebPage(
+    browser,
+    { worker: (job, context) => (job.input["prompt"] === isHeld ? worker : done.worker)(job, context), maxWorkers: 4 },
+    { viewport: { width, height }, colorScheme, reducedMotion: "reduce" },
+  );
+  // The same pictures each time.
+  await page.getByLabel("Seed", { exact: true }).fill("7");
+  await generate("a red balloon\na slice of pizza\na cup of coffee");
+  await expect.poll(() => page.locator("#history img:visible").count(), { timeout: 60_000 }).toBe(3);
+  await generate(isHeld);
+  await page.locator("#phase").filter({ hasText: "step 7 of 20", visible: true }).waitFor();
+  await page.locator("#history").getByText("a red balloon").click();
+  await page.locator("#image").waitFor();
+  expect(await page.locator("#history li").count()).toBe(4);
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
+  await page.evaluate(() => scrollTo(0, 0));
+  const path = fileURLToPath(new URL(`../../docs/images/web-${width}.png`, import.meta.url));
+  const picture = await page.screenshot({ fullPage: true, ...(isWritten && { path }) });
+  expect(picture.length).toBeGreaterThan(10_000);
+  letGo();
+});

@@ -1,0 +1,25 @@
+import { expect, test } from "vitest";
+import { troubleLine } from "../../../src/cli/serve-log.ts";
+import { BadRequestError, ConnectionError } from "../../../src/errors.ts";
+
+const key = "rpa_a-key-that-nobody-may-see";
+const context = { route: "run", subject: "alice", status: 502 };
+
+test("a trouble's line has no key, wherever it comes from, and is one line", () => {
+  const line = troubleLine(
+    new ConnectionError(`refused:\n\u001b[31m Bearer ${key}\u0007`, { arrived: "no" }),
+    context,
+    key,
+  );
+  expect(line).toMatch(/^\d{4}-\S+Z run 502 alice: connection: refused: \[31m Bearer … ?$/);
+});
+
+test("what may repeat a prompt is told by its code alone", () => {
+  const line = troubleLine(new BadRequestError("the service refused: a red apple"), context, key);
+  expect(line).toMatch(/ run 502 alice: bad_request$/);
+});
+
+test("it is as long as a line may be", () => {
+  const line = troubleLine(new Error("x".repeat(5_000)), { status: 500 }, key);
+  expect(line).toMatch(/ - 500 -: unexpected: x{300}$/);
+});

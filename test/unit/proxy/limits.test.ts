@@ -1,0 +1,158 @@
+import { describe, expect, it } from "vitest";
+import type { SharedLimiter } from "../../../src/proxy/index.ts";
+import { bodyOf, proxyStage, textOf } from "../../helpers/proxy.ts";
+
+const input = { input: { prompt: "a red apple" } };
+const bob = { headers: { "x-user": "bob" } };
+const loose = { concurrency: 1_000, ratePerMinute: 1_000 };
+
+/** A counter as `rate-limiter-flexible` has them, in memory. */
+function counter(points: number): SharedLimiter & { used: Map<string, number> } {
+  const used = new Map<string, number>();
+  const add = (key: string, by: number) => used.set(key, (used.get(key) ?? 0) + by).get(key) ?? 0;
+  return {
+    used,
+    consume: async (key, by = 1) => {
+      const consumedPoints = add(key, by);
+      if (consumedPoints > points) return Promise.reject({ msBeforeNext: 3_000, consumedPoints });
+      return { consumedPoints };
+    },
+    reward: async (key, by = 1) => ({ consumedPoints: add(key, -by) }),
+  };
+}
+
+describe("the rate of submissions", () => {
+  it("is counted for each subject by itself, over a minute, with the pause told", async () => {
+    const { post, clock, pass } = await proxyStage({}, { limits: { ...loose, ratePerMinute: 2 } });
+    const statuses = async (count: number, init = {}) => {
+      const all: number[] = [];
+      for (let index = 0; index < count; index++) all.push((await post("run", input, init)).status);
+      return all;
+    };
+    expect(await statuses(1)).toEqual([200]);
+    clock.advance(20_000);
+    expect(await statuses(2)).toEqual([200, 429]);
+    expect(await statuses(1, bob)).toEqual([200]);
+    const refused = await post("run", input);
+    expect([refused.headers.get("retry-after"), (await bodyOf(refused))["code"]]).toEqual(["40", "rate_limited"]);
+    await pass(40_000);
+    expect(await statuses(2)).toEqual([200, 429]);
+  });
+
+  it("counts neither reads nor what is refused before", async () => {
+    const { post, get } = await proxyStage({}, { limits: { ...loose, ratePerMinute: 1 } });
+    for (let index = 0; index < 5; index++) {
+      expect((await post("run", {})).status).toBe(422);
+      expect((await get("health")).status).toBe(200);
+    }
+    expect((await post("run", input)).status).toBe(200);
+  });
+});
+
+describe("jobs at once", () => {
+  const limits = { ...loose, concurrency: 2 };
+
+  it("are counted until their end is seen", async () => {
+    const { post, get } = await proxyStage({}, { limits });
+    const first = await textOf(await post("run", input), "id");
+    await post("run", input);
+    const refused = await post("run", input);
+    expect([refused.status, refused.headers.get("retry-after")]).toEqual([429, "5"]);
+    expect((await post("run", input, bob)).status).toBe(200);
+    await get(`status-sync/${first}`);
+    // The same end, seen again, makes no more room.
+    await get(`status/${first}`);
+    expect((await post("run", input)).status).toBe(200);
+    expect((await post("run", input)).status).toBe(429);
+  });
+
+  it("are counted however many are submitted in the same moment", async () => {
+    const { ask, drive, endpoint } = await proxyStage({ maxWorkers: 0 }, { limits });
+    const headers = { "content-type": "application/json" };
+    const asking = Array.from({ length: 10 }, () =>
+      ask("run", { method: "POST", body: JSON.stringify(input), headers }),
+    );
+    const statuses = (await drive(Promise.all(asking))).map(({ status }) => status);
+    expect(statuses.filter((status) => status === 200)).toHaveLength(2);
+    expect(endpoint.jobs()).toHaveLength(2);
+  });
+
+  it.each(["cancel", "a submission that fails", "the job's own end of life"])("end with %s", async (how) => {
+    const { post, endpoint, pass } = await proxyStage({ maxWorkers: 0 }, { limits: { ...loose, concurrency: 1 } });
+    if (how === "a submission that fails") {
+      endpoint.faults.add({ operation: "run", respond: { status: 500 } });
+      expect((await post("run", input)).status).toBe(502);
+    } else {
+      const id = await textOf(await post("run", input), "id");
+      expect((await post("run", input)).status).toBe(429);
+      if (how === "cancel") await post(`cancel/${id}`, {});
+      else await pass(960_000);
+    }
+    expect((await post("run", input)).status).toBe(200);
+  });
+
+  it("end with the picture of txt2img, and with its failure", async () => {
+    const { post } = await proxyStage({ worker: () => ({ error: "no" }) }, { limits: { ...loose, concurrency: 1 } });
+    for (let index = 0; index < 3; index++) {
+      expect((await post("alpha/v1/txt2img", { prompt: "x" })).status).toBe(502);
+    }
+  });
+});
+
+describe("a store that instances share", () => {
+  it("counts for all of them, by a name that is not the subject's own, and each end once", async () => {
+    const [rate, jobs] = [counter(4), counter(2)];
+    const limits = { ...loose, concurrency: 2 };
+    const { post, another, drive } = await proxyStage({}, { limiter: { rate, jobs }, limits });
+    const second = another();
+    const elsewhere = (path: string, init: RequestInit = {}) =>
+      drive(
+        second(
+          new Request(`https://b.test/${path}`, {
+            ...init,
+            headers: { "x-user": "alice", "content-type": "application/json" },
+          }),
+        ),
+      );
+    const body = JSON.stringify(input);
+    const id = await textOf(await post("run", input), "id");
+    expect((await elsewhere("run", { method: "POST", body })).status).toBe(200);
+    expect((await post("run", input)).status).toBe(429);
+    const counted = () => [...jobs.used].find(([key]) => key.startsWith("jobs:"))?.[1];
+    const before = counted() ?? 0;
+    await elsewhere(`status-sync/${id}`);
+    await elsewhere(`status/${id}`);
+    expect(counted()).toBe(before - 1);
+    expect(JSON.stringify([...jobs.used.keys(), ...rate.used.keys()])).not.toContain("alice");
+  });
+
+  it("says how long a rate lasts, and of jobs only that one may end soon", async () => {
+    const full: SharedLimiter = { consume: () => Promise.reject({ msBeforeNext: 40_000 }) };
+    for (const [limiter, pause] of [
+      [{ rate: full }, "40"],
+      [{ jobs: full }, "5"],
+    ] as const) {
+      const { post } = await proxyStage({}, { limiter });
+      expect((await post("run", input)).headers.get("retry-after")).toBe(pause);
+    }
+  });
+
+  it("that fails costs nobody a finished picture", async () => {
+    let isBroken = false;
+    const consume = () => (isBroken ? Promise.reject(new Error("no redis")) : Promise.resolve());
+    const { post, get, told } = await proxyStage({}, { limiter: { jobs: { consume } } });
+    const id = await textOf(await post("run", input), "id");
+    isBroken = true;
+    expect(await bodyOf(await get(`status-sync/${id}`))).toMatchObject({ status: "COMPLETED" });
+    expect(told).toMatchObject([{ error: { message: "no redis" } }]);
+  });
+
+  it("that fails lets nobody submit", async () => {
+    const broken: SharedLimiter = { consume: () => Promise.reject(new Error("ECONNREFUSED redis.internal")) };
+    const { post, calls, told } = await proxyStage({}, { limiter: { rate: broken } });
+    const response = await post("run", input);
+    expect([response.status, calls()]).toEqual([503, []]);
+    expect(await response.text()).not.toContain("redis");
+    expect(told).toHaveLength(1);
+  });
+});

@@ -1,0 +1,144 @@
+import { createServer, request as httpRequest, type RequestListener } from "node:http";
+import { type AddressInfo, connect } from "node:net";
+import express from "express";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { toNodeListener } from "../../../src/proxy/index.ts";
+import { deferred } from "../../helpers/deferred.ts";
+
+async function serve(listener: RequestListener): Promise<number> {
+  const server = createServer(listener);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+/** Answers what it was asked. */
+const echo = async (request: Request) =>
+  Response.json({
+    method: request.method,
+    url: request.url,
+    header: request.headers.get("x-twice"),
+    body: request.body ? await request.text() : null,
+  });
+
+/** What a server answers to bytes as they are. */
+async function raw(port: number, text: string): Promise<string> {
+  const socket = connect(port, "127.0.0.1");
+  socket.end(text);
+  let answer = "";
+  for await (const chunk of socket) answer += chunk;
+  return answer;
+}
+
+describe("toNodeListener", () => {
+  it("hands over method, address, headers and body, and the answer back", async () => {
+    const port = await serve(toNodeListener(echo));
+    const response = await fetch(`http://127.0.0.1:${port}/a/run?wait=1`, {
+      method: "POST",
+      body: "é".repeat(100_000),
+      headers: [
+        ["x-twice", "a"],
+        ["x-twice", "b"],
+      ],
+    });
+    expect(await response.json()).toEqual({
+      method: "POST",
+      url: `http://127.0.0.1:${port}/a/run?wait=1`,
+      header: "a, b",
+      body: "é".repeat(100_000),
+    });
+  });
+
+  it("knows the whole path under an Express mount, and a body that was parsed before", async () => {
+    const app = express();
+    app.use(express.json());
+    app.use("/api", toNodeListener(echo));
+    const port = await serve(app);
+    const headers = { "content-type": "application/json" };
+    const response = await fetch(`http://127.0.0.1:${port}/api/run`, { method: "POST", body: '{"a": 1}', headers });
+    expect(await response.json()).toMatchObject({ url: `http://127.0.0.1:${port}/api/run`, body: '{"a":1}' });
+  });
+
+  it.each([
+    ["a whole address", "GET http://evil.test/run HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n", / 400 /],
+    ["no path", "OPTIONS * HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n", / 400 /],
+    ["a host that is none", "GET /run HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n", / 400 /],
+    ["a host with a path", "GET /run HTTP/1.1\r\nHost: a.test/x?\r\nConnection: close\r\n\r\n", / 400 /],
+    ["a host with a name before it", "GET /run HTTP/1.1\r\nHost: a@b.test\r\nConnection: close\r\n\r\n", / 400 /],
+    [
+      "two slashes",
+      "GET //evil.test/run HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n",
+      /http:\/\/a\.test\/\/evil/,
+    ],
+    ["TRACE", "TRACE /run HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n", / 400 /],
+    [
+      "length and chunks at once (request smuggling)",
+      "POST /run HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+      / 400 /,
+    ],
+    [
+      "two lengths (request smuggling)",
+      "POST /run HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",
+      / 400 /,
+    ],
+  ])("is not fooled by a request with %s", async (_what, text, expected) => {
+    const port = await serve(toNodeListener(echo));
+    expect(await raw(port, text)).toMatch(expected);
+  });
+
+  it("aborts the request's signal when its caller leaves", async () => {
+    const seen = deferred<void>();
+    const aborted = deferred<void>();
+    const port = await serve(
+      toNodeListener((request) => {
+        request.signal.addEventListener("abort", () => aborted.resolve());
+        seen.resolve();
+        return aborted.promise.then(() => new Response());
+      }),
+    );
+    const asking = httpRequest({ port, host: "127.0.0.1", path: "/run" }).on("error", () => {});
+    asking.end();
+    await seen.promise;
+    asking.destroy();
+    await aborted.promise;
+  });
+
+  it("lets a caller read why its endless body was refused, then hangs up", async () => {
+    const port = await serve(
+      toNodeListener(async (request) => {
+        const reader = request.body?.getReader();
+        await reader?.read();
+        await reader?.cancel();
+        return new Response("too large", { status: 413 });
+      }),
+    );
+    const socket = connect(port, "127.0.0.1");
+    socket.write("POST /run HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n");
+    const chunk = `${(10_000).toString(16)}\r\n${"x".repeat(10_000)}\r\n`;
+    socket.on("error", () => {});
+    const writing = setInterval(() => socket.write(chunk), 1);
+    let answer = "";
+    socket.on("data", (data) => {
+      answer += data;
+    });
+    await new Promise((resolve) => socket.once("close", resolve));
+    clearInterval(writing);
+    expect(answer).toMatch(/^HTTP\/1\.1 413 /);
+    expect(answer).toContain("too large");
+  });
+
+  it("sends a large answer whole, however slowly it is read", async () => {
+    const bytes = new Uint8Array(5_000_000).fill(7);
+    const port = await serve(toNodeListener(async () => new Response(bytes)));
+    const response = await fetch(`http://127.0.0.1:${port}/`);
+    let size = 0;
+    for await (const chunk of response.body ?? []) {
+      size += chunk.length;
+      await new Promise(setImmediate);
+    }
+    expect(size).toBe(bytes.length);
+  });
+});

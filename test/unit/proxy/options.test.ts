@@ -1,0 +1,72 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { ConfigurationError } from "../../../src/errors.ts";
+import { createProxy } from "../../../src/proxy/index.ts";
+import { expectClass, thrownBy } from "../../helpers/failures.ts";
+
+const good = { endpointId: "endpoint", apiKey: "rpa_key", authorize: () => "alice" };
+
+/** Typed loosely, since callers without types may pass anything. */
+const make = (options: unknown) => createProxy(options as Parameters<typeof createProxy>[0]);
+
+describe("createProxy refuses", () => {
+  it.each<[string, object, string]>([
+    ["to be open by default", { authorize: undefined }, "anyone could spend your money"],
+    ["any word but public", { authorize: "open" }, "authorize is missing"],
+    ["an unknown option, with the nearest", { origin: [] }, "did you mean origins?"],
+    ["an unknown limit, with the nearest", { limits: { promptlength: 5 } }, "did you mean promptLength?"],
+    ["a limit of nothing", { limits: { concurrency: 0 } }, "limits.concurrency"],
+    ["every origin at once", { origins: ["*"] }, "origins are written"],
+    ["the origin null", { origins: ["null"] }, "origins are written"],
+    ["an origin with a path", { origins: ["https://app.test/"] }, "origins are written"],
+    ["an origin with a pattern", { origins: ["https://*.app.test"] }, "origins are written"],
+    ["an origin that is no list's", { origins: "https://app.test/x" }, "origins are written"],
+    ["a short secret", { secret: "x".repeat(31) }, "at least 32 characters"],
+    ["a short secret among others", { secret: ["x".repeat(32), "short"] }, "at least 32 characters"],
+    ["no secret at all", { secret: [] }, "at least 32 characters"],
+    ["a key function without a secret", { apiKey: () => "rpa_key" }, "secret is missing"],
+    ["a public address with a query", { publicUrl: "https://app.test/?a=b" }, "publicUrl"],
+    ["a public address that is none of the web", { publicUrl: "javascript:alert(1)" }, "publicUrl"],
+    ["a storage without methods", { storage: {} }, "getItemRaw"],
+    ["a limiter without methods", { limiter: { rate: {} } }, "limiter.rate"],
+    ["an unknown limiter", { limiter: { rates: {} } }, "did you mean rate?"],
+    ["a time that is none", { syncWait: 0 }, "syncWait"],
+    ["an allow that is no function", { allow: true }, "allow is a function"],
+  ])("%s", (_what, options, message) => {
+    const error = expectClass(
+      thrownBy(() => make({ ...good, ...options })),
+      ConfigurationError,
+    );
+    expect(error.message).toContain(message);
+  });
+
+  it.each([undefined, null, 5])("%s for options, and says why", (options) => {
+    expect(
+      expectClass(
+        thrownBy(() => make(options)),
+        ConfigurationError,
+      ).message,
+    ).toContain("authorize is missing");
+  });
+});
+
+describe("createProxy reads the environment", () => {
+  beforeEach(() => {
+    vi.stubEnv("RUNPOD_ENDPOINT_ID", "from-environment");
+    vi.stubEnv("RUNPOD_API_KEY", "rpa_environment");
+  });
+  afterEach(() => void vi.unstubAllEnvs());
+
+  it("when it is made, as the client does", async () => {
+    const asked: string[] = [];
+    const handler = createProxy({
+      authorize: "public",
+      fetch: async (url, init) => {
+        asked.push(`${url} ${new Headers(init?.headers).get("authorization")}`);
+        return Response.json({ workers: {}, jobs: {} });
+      },
+    });
+    vi.stubEnv("RUNPOD_API_KEY", "rpa_later");
+    expect((await handler(new Request("https://app.test/health"))).status).toBe(200);
+    expect(asked).toEqual(["https://api.runpod.ai/v2/from-environment/health Bearer rpa_environment"]);
+  });
+});

@@ -1,0 +1,404 @@
+import { describe, expect, it } from "vitest";
+import { type Allow, type Authorize, createProxy } from "../../../src/proxy/index.ts";
+import { bodyOf, mount, proxyStage, secret } from "../../helpers/proxy.ts";
+
+const prompt = "a red apple";
+const json = { "content-type": "application/json", "x-user": "alice" };
+
+/** What the endpoint got of the last submission. */
+const lastBody = ({ endpoint }: Awaited<ReturnType<typeof proxyStage>>): Record<string, unknown> =>
+  JSON.parse(endpoint.requests.findLast(({ operation }) => operation === "run")?.body ?? "{}");
+
+describe("the routes", () => {
+  it.each([
+    ["GET", "run", "POST, OPTIONS"],
+    ["DELETE", "runsync", "POST, OPTIONS"],
+    ["POST", "status/x", "GET, OPTIONS"],
+    ["POST", "status-sync/x", "GET, OPTIONS"],
+    ["GET", "cancel/x", "POST, OPTIONS"],
+    ["POST", "health", "GET, OPTIONS"],
+    ["GET", "alpha/v1/txt2img", "POST, OPTIONS"],
+    ["POST", "alpha/v1/job/x", "GET, OPTIONS"],
+    ["PUT", "alpha/v1/file/x", "GET, HEAD, OPTIONS"],
+    ["GET", "webhook", "POST, OPTIONS"],
+  ])("do not take %s %s, whatever a header says of another method (method override)", async (method, path, allow) => {
+    const { get, calls } = await proxyStage();
+    const headers = { "x-http-method-override": "POST", "x-method-override": "GET" };
+    const response = await get(path, { method, headers });
+    expect([response.status, response.headers.get("allow")]).toEqual([405, allow]);
+    expect(calls()).toEqual([]);
+  });
+
+  it.each([
+    "",
+    "purge-queue",
+    "retry/x",
+    "stream/x",
+    "requests",
+    "status/",
+    "status/x/y",
+    "run/",
+    "RUN",
+    "r%75n",
+    "alpha/v1/file/",
+    "alpha/v1/file/a/b",
+    "sdapi/v1/txt2img",
+  ])("do not include %j (what the endpoint offers beside them)", async (path) => {
+    const { get, calls } = await proxyStage();
+    for (const method of ["GET", "POST"]) {
+      const response = await get(path, { method });
+      expect([response.status, response.headers.get("content-type")]).toEqual([404, "application/problem+json"]);
+    }
+    expect(calls()).toEqual([]);
+  });
+
+  it.each(["", "/api", "/api/layerdiffuse", "/a%20b/alpha/v1"])("are found under %j", async (prefix) => {
+    const { handler, drive } = await proxyStage();
+    const response = await drive(handler(new Request(`https://app.test${prefix}/health`, { headers: json })));
+    expect(response.status).toBe(200);
+  });
+
+  it("are not found behind an empty part, which would make another host of a Location (open redirect)", async () => {
+    const { handler, drive } = await proxyStage();
+    const body = JSON.stringify({ prompt });
+    const headers = { ...json, prefer: "respond-async" };
+    for (const path of [
+      "//evil.test/alpha/v1/txt2img",
+      "/\\evil.test/alpha/v1/txt2img",
+      "/a//evil.test/alpha/v1/txt2img",
+    ]) {
+      const response = await drive(handler(new Request(`https://app.test${path}`, { method: "POST", headers, body })));
+      expect([response.status, response.headers.get("location")]).toEqual([404, null]);
+    }
+  });
+
+  it("make no address of the Host that a caller sends (open redirect)", async () => {
+    const { handler, drive } = await proxyStage();
+    const request = new Request("https://evil.test/api/alpha/v1/txt2img", {
+      method: "POST",
+      headers: { ...json, host: "evil.test", "x-forwarded-host": "evil.test", prefer: "respond-async" },
+      body: JSON.stringify({ prompt }),
+    });
+    expect((await drive(handler(request))).headers.get("location")).toMatch(/^\/api\/alpha\/v1\/job\/v1\./);
+  });
+});
+
+describe("authorize", () => {
+  it("is asked before the body is read, and before anything goes out", async () => {
+    const { handler, drive, calls } = await proxyStage();
+    let isRead = false;
+    const body = new ReadableStream(
+      {
+        pull() {
+          isRead = true;
+        },
+      },
+      { highWaterMark: 0 },
+    );
+    const headers = { "content-type": "application/json" };
+    const init: RequestInit & { duplex: "half" } = { method: "POST", headers, body, duplex: "half" };
+    const response = await drive(handler(new Request(`${mount}/run`, init)));
+    expect([response.status, isRead, calls()]).toEqual([401, false, []]);
+    expect(await bodyOf(response)).toMatchObject({ code: "authentication", status: 401 });
+  });
+
+  it.each<[string, Authorize, number]>([
+    ["throws", () => Promise.reject(new Error("no database")), 500],
+    ["answers nothing", () => null, 401],
+    ["answers an empty name", () => "", 502],
+    ["answers a name that is too long", () => "x".repeat(257), 502],
+  ])("that %s lets nobody in", async (_what, authorize, status) => {
+    const { get, told, calls } = await proxyStage({}, { authorize });
+    const response = await get("health");
+    expect([response.status, calls()]).toEqual([status, []]);
+    expect(await response.text()).not.toContain("database");
+    expect(told).toHaveLength(status === 401 ? 0 : 1);
+  });
+
+  it("public lets anyone in", async () => {
+    const { get } = await proxyStage({}, { authorize: "public" });
+    expect((await get("health")).status).toBe(200);
+  });
+});
+
+describe("what goes upstream", () => {
+  it("is the input's own fields and the proxy's own policy: no webhook, s3Config, unknown field or header (SSRF)", async () => {
+    const stage = await proxyStage();
+    const input = {
+      prompt,
+      steps: 3,
+      loras: [{ name: "ink", weight: 0.5, path: "/etc/passwd" }],
+      url: "http://169.254.169.254/",
+      extra: { checkpoint: "x" },
+      checkpoint: "x",
+      override_settings: {},
+      response: { encoding: "url", bucket: "theirs" },
+      constructor: { prototype: { polluted: true } },
+    };
+    const body = {
+      input,
+      webhook: "http://evil.test/",
+      s3Config: { endpointUrl: "http://evil.test" },
+      policy: { ttl: 1 },
+    };
+    const headers = { cookie: "session=1", authorization: "Bearer theirs", "x-forwarded-for": "1.2.3.4" };
+    expect((await stage.post("run", body, { headers })).status).toBe(200);
+    expect(lastBody(stage)).toEqual({
+      input: {
+        prompt,
+        steps: 3,
+        seed: expect.any(Number),
+        loras: [{ name: "ink", weight: 0.5 }],
+        response: { encoding: "base64" },
+      },
+      policy: { executionTimeout: 300_000, ttl: 960_000 },
+    });
+    const sent = stage.endpoint.requests.at(-1)?.headers ?? {};
+    expect(sent["authorization"]).toBe("Bearer local");
+    expect(Object.keys(sent)).not.toEqual(expect.arrayContaining(["cookie"]));
+    expect(JSON.stringify(sent)).not.toContain("1.2.3.4");
+  });
+
+  it.each<[string, unknown, number]>([
+    ["no object", "[1]", 400],
+    ["no JSON", "{", 400],
+    ["nothing", "", 400],
+    ["a number", "5", 400],
+    ["null", "null", 400],
+    ["no input", {}, 422],
+    ["an input that is a list", { input: [] }, 422],
+    ["a blank prompt", { input: { prompt: " " } }, 422],
+    ["a prompt that is no text", { input: { prompt: { $gt: "" } } }, 422],
+    ["a prompt that is too long", { input: { prompt: "x".repeat(2_001) } }, 422],
+    ["a negative prompt that is too long", { input: { prompt, negative_prompt: "x".repeat(2_001) } }, 422],
+    ["a side that is none", { input: { prompt, width: 100 } }, 422],
+    ["too many pixels", { input: { prompt, width: 4096, height: 4096 } }, 422],
+    ["a seed that is too large", { input: { prompt, seed: 2 ** 32 } }, 422],
+    ["LoRAs that are none", { input: { prompt, loras: [5] } }, 422],
+    ["a field __proto__", '{"input":{"prompt":"x","__proto__":{"steps":1}}}', 400],
+    ["a field __proto__, deep", '{"input":{"prompt":"x"},"a":[{"\\u005f_proto__":1}]}', 400],
+    ["brackets 21 deep", `${"[".repeat(21)}${"]".repeat(21)}`, 400],
+    ["brackets without end (JSON bomb)", "[".repeat(60_000), 400],
+    ["a warm-up with a prompt that is none", { input: { warm_up: true, prompt: 5 } }, 422],
+    ["a warm-up that is not one", { input: { warm_up: "yes" } }, 422],
+  ])("is nothing for a body that is %s", async (_what, body, status) => {
+    const { post, calls } = await proxyStage();
+    const response = await post("run", body);
+    expect(response.status).toBe(status);
+    expect(calls()).toEqual([]);
+  });
+
+  it.each<[string, HeadersInit, number]>([
+    ["no type", { "content-type": "" }, 415],
+    ["a form's type", { "content-type": "text/plain" }, 415],
+    ["two types (conflicting headers)", { "content-type": "application/json, text/plain" }, 415],
+    ["another charset", { "content-type": "application/json; charset=utf-7" }, 415],
+    ["a compressed body (zip bomb)", { "content-encoding": "gzip" }, 415],
+    ["a declared size over the limit", { "content-length": "65537" }, 413],
+    ["the charset", { "content-type": "Application/JSON; charset=UTF-8" }, 200],
+  ])("with %s", async (_what, headers, status) => {
+    const { ask, drive } = await proxyStage();
+    const body = new TextEncoder().encode(JSON.stringify({ input: { prompt } }));
+    const all = { "content-type": "application/json", ...Object.fromEntries(new Headers(headers)) };
+    expect((await drive(ask("run", { method: "POST", body, headers: all }))).status).toBe(status);
+  });
+
+  it("is nothing for bytes that are no UTF-8", async () => {
+    const { ask, drive } = await proxyStage();
+    const body = Uint8Array.from([...new TextEncoder().encode('{"input":{"prompt":"'), 0xc0, 0xaf, 0x22, 0x7d, 0x7d]);
+    expect((await drive(ask("run", { method: "POST", body, headers: json }))).status).toBe(400);
+  });
+
+  it("takes a body at the limit, and stops reading one that never ends (endless body)", async () => {
+    const { ask, drive, post, calls } = await proxyStage({}, { limits: { bodyBytes: 100 } });
+    const most = JSON.stringify({ input: { prompt: "x".repeat(100 - 23) } });
+    expect(most).toHaveLength(100);
+    expect((await post("run", most)).status).toBe(200);
+    expect((await post("run", `${most} `)).status).toBe(413);
+    let pulled = 0;
+    let isCancelled = false;
+    const body = new ReadableStream({
+      pull: (controller) => {
+        pulled++;
+        controller.enqueue(new Uint8Array(64).fill(0x20));
+      },
+      cancel: () => {
+        isCancelled = true;
+      },
+    });
+    const init: RequestInit & { duplex: "half" } = { method: "POST", headers: json, body, duplex: "half" };
+    expect((await drive(ask("run", init))).status).toBe(413);
+    expect([pulled < 10, isCancelled, calls()]).toEqual([true, true, ["POST run"]]);
+  });
+
+  it("gives up on a body that drips (slow body)", async () => {
+    const { ask, clock, calls } = await proxyStage();
+    const body = new ReadableStream({ pull: () => new Promise(() => {}) });
+    const init: RequestInit & { duplex: "half" } = { method: "POST", headers: json, body, duplex: "half" };
+    const asking = ask("run", init);
+    while (clock.pending === 0) await new Promise(setImmediate);
+    clock.advance(10_000);
+    expect([(await asking).status, calls()]).toEqual([408, []]);
+  });
+});
+
+describe("allow", () => {
+  it("may change an input, which is checked again, and add what the worker can beside", async () => {
+    const stage = await proxyStage(
+      {},
+      { allow: (input, subject) => ({ ...input, steps: 5, extra: { tenant: subject } }) },
+    );
+    await stage.post("run", { input: { prompt, steps: 100 } });
+    expect(lastBody(stage)).toMatchObject({ input: { prompt, steps: 5, tenant: "alice" } });
+    const wrong = await proxyStage({}, { allow: (input) => ({ ...input, steps: 500 }) });
+    expect((await wrong.post("run", { input: { prompt } })).status).toBe(422);
+  });
+
+  it.each<[string, Allow]>([
+    ["answers false", () => false],
+    [
+      "throws",
+      () => {
+        throw new Error("the word list of db.internal");
+      },
+    ],
+  ])("that %s refuses it, and does not say more", async (_what, allow) => {
+    const { post, calls } = await proxyStage({}, { allow });
+    const response = await post("run", { input: { prompt } });
+    expect([response.status, calls()]).toEqual([422, []]);
+    expect(await response.text()).not.toContain("db.internal");
+  });
+
+  it("is asked about both ways to submit", async () => {
+    const { post } = await proxyStage({}, { allow: () => false });
+    expect((await post("runsync", { input: { prompt } })).status).toBe(422);
+    expect((await post("alpha/v1/txt2img", { prompt })).status).toBe(422);
+  });
+});
+
+describe("what comes back", () => {
+  const exception = JSON.stringify({
+    error_type: "<class 'ValueError'>",
+    error_message: "no such sampler",
+    error_traceback: "File /secret/path.py",
+    hostname: "pod-7",
+    worker_id: "worker-7",
+    runpod_version: "1.12.0",
+  });
+
+  it("says of a worker's error what it is about, never its traceback, host or worker", async () => {
+    const { post, get } = await proxyStage({ worker: () => ({ error: exception }) });
+    const { id } = await bodyOf(await post("run", { input: { prompt } }));
+    const text = await (await get(`status-sync/${id}`)).text();
+    expect(JSON.parse(text)).toMatchObject({
+      id,
+      status: "FAILED",
+      error: { message: "no such sampler", type: "ValueError" },
+    });
+    expect(text).not.toMatch(/secret|pod-7|worker-7|runpod/);
+    expect(Object.keys(JSON.parse(text)).sort()).toEqual(["delayTime", "error", "executionTime", "id", "status"]);
+  });
+
+  it("says neither key nor endpoint nor host nor upstream id, whatever goes wrong upstream (leaks)", async () => {
+    const shout = (url: string, key: string | null) =>
+      `key ${key}, endpoint sekret-endpoint at ${url}; Traceback (most recent call last): x`;
+    const leaks = /rpa_topsecretkey|sekret-endpoint|upstream\.test|Traceback/;
+    const answers: ((text: string) => Response)[] = [
+      ...[400, 401, 402, 403, 404, 413, 422, 429, 500, 502, 503].map(
+        (status) => (text: string) => Response.json({ error: text }, { status }),
+      ),
+      (text) => Response.json({ error: text }),
+      (text) => new Response(text),
+      (text) =>
+        new Response(null, { status: 302, headers: { location: `https://upstream.test/?${text.slice(0, 5)}` } }),
+      (text) => Response.json({ id: "upstream-id", status: "FAILED", error: text, workerId: text, hostname: text }),
+      (text) => Response.json({ id: "upstream-id", status: "COMPLETED", output: { status: "error", error: text } }),
+      (text) => {
+        throw new TypeError(text);
+      },
+    ];
+    for (const [index, answer] of answers.entries()) {
+      const handler = createProxy({
+        authorize: () => "alice",
+        endpointId: "sekret-endpoint",
+        apiKey: "rpa_topsecretkey",
+        baseUrl: "https://upstream.test/v2",
+        secret,
+        fetch: async (url, init) => answer(shout(String(url), new Headers(init?.headers).get("authorization"))),
+      });
+      for (const path of ["run", "runsync", "health"]) {
+        const init = path === "health" ? {} : { method: "POST", body: JSON.stringify({ input: { prompt } }) };
+        const response = await handler(new Request(`${mount}/${path}`, { ...init, headers: json }));
+        const shown = `${await response.text()} ${JSON.stringify([...response.headers])}`;
+        expect(shown, `${index} ${path}`).not.toMatch(leaks);
+      }
+    }
+  });
+
+  it.each([401, 403, 404])("is a 502 for the endpoint's %i, of which only the owner is told", async (status) => {
+    const { post, told } = await proxyStage({ faults: [{ operation: "run", respond: { status } }] });
+    const response = await post("run", { input: { prompt } });
+    expect([response.status, (await bodyOf(response))["code"]]).toEqual([502, "server"]);
+    expect(told).toMatchObject([{ error: { status }, context: { route: "run", subject: "alice", status: 502 } }]);
+  });
+
+  it("is never cached, and never sniffed", async () => {
+    const { get, post } = await proxyStage();
+    for (const response of [await get("health"), await get("status/x"), await get("nothing"), await post("run", {})]) {
+      const { headers } = response;
+      expect([headers.get("cache-control"), headers.get("x-content-type-options"), headers.get("vary")]).toEqual([
+        "no-store",
+        "nosniff",
+        "origin",
+      ]);
+    }
+  });
+
+  it.each([
+    "upstream-id-u1",
+    "v1.x.y.z.mac",
+    "..%2Fhealth",
+    "%00",
+    "%E2%80%AE",
+    "x".repeat(5_000),
+    "v1.0.zzzzzzzzz.a.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+  ])("is one and the same 404 for the job %s (forgery, path games)", async (id) => {
+    const { get, post, calls } = await proxyStage();
+    const answers = [await get(`status/${id}`), await get(`status-sync/${id}`), await post(`cancel/${id}`, {})];
+    const bodies = await Promise.all([...answers, await get(`alpha/v1/job/${id}`)].map((answer) => answer.text()));
+    expect(answers.map(({ status }) => status)).toEqual([404, 404, 404]);
+    expect(new Set(bodies).size).toBe(1);
+    expect(calls()).toEqual([]);
+  });
+
+  it("is the same 404 for a job that the endpoint has forgotten as for one that never was", async () => {
+    const { post, get, endpoint } = await proxyStage();
+    const { id } = await bodyOf(await post("run", { input: { prompt } }));
+    endpoint.faults.add({ operation: "status", respond: { status: 404, body: { error: "job not found" } } });
+    const gone = await get(`status/${id}`);
+    expect(gone.status).toBe(404);
+    expect(await gone.text()).toBe(await (await get("status/never-was")).text());
+  });
+
+  it("takes a job by the endpoint's own id for unknown, though it exists", async () => {
+    const { post, get, endpoint } = await proxyStage();
+    await post("run", { input: { prompt } });
+    expect((await get(`status/${endpoint.jobs()[0]?.id}`)).status).toBe(404);
+  });
+
+  it("is the job's status where the endpoint has no long poll", async () => {
+    const { post, get } = await proxyStage({ variants: { statusSync: "absent" } });
+    const { id } = await bodyOf(await post("run", { input: { prompt } }));
+    expect((await get(`status-sync/${id}?wait=5000`)).status).toBe(200);
+  });
+
+  it("is held for as long as syncWait at most, whatever wait says", async () => {
+    const { post, get, clock } = await proxyStage({ maxWorkers: 0 }, { syncWait: 9_000 });
+    const { id } = await bodyOf(await post("run", { input: { prompt } }));
+    for (const wait of ["60000", "-1", "NaN", "1e99", "Infinity"]) {
+      const begun = clock.now();
+      expect((await get(`status-sync/${id}?wait=${wait}`)).status).toBe(200);
+      expect(clock.now() - begun).toBeLessThanOrEqual(9_000);
+    }
+  });
+});

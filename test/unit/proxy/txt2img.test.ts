@@ -1,0 +1,339 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createStorage } from "unstorage";
+import fsDriver from "unstorage/drivers/fs-lite";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { MemoryStorage } from "../../../src/proxy/storage.ts";
+import { picture } from "../../helpers/local.ts";
+import { ManualClock } from "../../helpers/manual-clock.ts";
+import { bodyOf, epoch, proxyStage, textOf } from "../../helpers/proxy.ts";
+
+const input = { prompt: "a red apple" };
+const later = { headers: { prefer: "respond-async" } };
+const png = Buffer.from(picture.image_base64, "base64");
+const name = new RegExp(`^alpha_${epoch / 1000}_[\\w-]{22}\\.png$`);
+
+const under = (location: string | null) => (location ?? "").replace("/api/layerdiffuse/", "");
+
+describe("POST alpha/v1/txt2img", () => {
+  it("answers where the picture is, which anyone with the name may fetch", async () => {
+    const info = { seed: 5, steps: 20 };
+    const { post, handler, drive } = await proxyStage({ worker: () => ({ ...picture, info }) });
+    const { url, filename, info: text } = await bodyOf(await post("alpha/v1/txt2img", input));
+    expect(filename).toMatch(name);
+    expect([url, text]).toEqual([`/api/layerdiffuse/alpha/v1/file/${filename}`, JSON.stringify(info)]);
+    const file = await drive(handler(new Request(`https://app.test${url}`)));
+    expect([file.status, file.headers.get("content-type")]).toEqual([200, "image/png"]);
+    expect(png.equals(new Uint8Array(await file.arrayBuffer()))).toBe(true);
+  });
+
+  it("takes the API's fields, a null for nothing and a seed of -1 for any", async () => {
+    const { post, endpoint } = await proxyStage();
+    const body = {
+      ...input,
+      negative_prompt: "bad",
+      seed: -1,
+      steps: null,
+      cfg_scale: 7,
+      sampler_name: "Euler",
+      batch_size: 9,
+    };
+    expect((await post("alpha/v1/txt2img", body)).status).toBe(200);
+    const sent = JSON.parse(endpoint.requests[0]?.body ?? "{}");
+    expect(sent.input).toEqual({
+      ...input,
+      negative_prompt: "bad",
+      cfg_scale: 7,
+      sampler_name: "Euler",
+      seed: expect.any(Number),
+      response: { encoding: "base64" },
+    });
+    expect(sent.input.seed).toBeGreaterThanOrEqual(0);
+  });
+
+  it.each([
+    [{ prefer: "respond-async" }, "respond-async"],
+    [{ prefer: "wait=10, Respond-Async; x=y" }, "respond-async"],
+  ])("answers 202 at once with %j, and keeps the job when its caller leaves", async (headers, applied) => {
+    const { post, calls } = await proxyStage({ coldStart: 90_000 });
+    const response = await post("alpha/v1/txt2img", input, { headers });
+    expect([response.status, response.headers.get("preference-applied")]).toEqual([202, applied]);
+    expect(await bodyOf(response)).toMatchObject({ status: "IN_QUEUE", job: expect.stringMatching(/^v1\./) });
+    expect(calls()).toEqual(["POST run"]);
+  });
+
+  it.each<[Record<string, string>, number]>([
+    [{}, 55_000],
+    [{ prefer: "wait=3" }, 3_000],
+    [{ prefer: "wait=600" }, 55_000],
+  ])("with %j waits %i ms, then answers where to ask", async (headers, waited) => {
+    const { post, get, clock, pass, endpoint } = await proxyStage({ coldStart: 90_000 });
+    const response = await post("alpha/v1/txt2img", input, { headers });
+    expect([response.status, clock.now()]).toEqual([202, waited]);
+    const location = under(response.headers.get("location"));
+    expect(location).toMatch(/^alpha\/v1\/job\/v1\./);
+    expect(response.headers.get("retry-after")).toBe("2");
+    const waiting = await get(location);
+    expect([waiting.status, await bodyOf(waiting)]).toEqual([202, { status: "IN_QUEUE", phase: "starting" }]);
+    await pass(90_000);
+    const found = await get(location);
+    expect([found.status, endpoint.jobs()[0]?.status]).toEqual([303, "COMPLETED"]);
+    expect((await get(under(found.headers.get("location")))).status).toBe(200);
+  });
+
+  it("tells the worker's own progress", async () => {
+    const { post, get } = await proxyStage({
+      worker: (_job, { progress }) => {
+        progress({ step: 7, steps: 20 });
+        return new Promise(() => {});
+      },
+    });
+    const location = under((await post("alpha/v1/txt2img", input, later)).headers.get("location"));
+    await new Promise(setImmediate);
+    expect(await bodyOf(await get(location))).toEqual({
+      status: "IN_PROGRESS",
+      phase: "running",
+      progress: { step: 7, steps: 20 },
+    });
+  });
+
+  it("cancels the job of a caller who leaves while it is held", async () => {
+    const { ask, drive, endpoint } = await proxyStage({ maxWorkers: 0 });
+    const left = new AbortController();
+    const asking = ask("alpha/v1/txt2img", {
+      method: "POST",
+      body: JSON.stringify(input),
+      headers: { "content-type": "application/json" },
+      signal: left.signal,
+    });
+    while (endpoint.held === 0) await new Promise(setImmediate);
+    left.abort();
+    await drive(asking);
+    expect(endpoint.jobs().map(({ status }) => status)).toEqual(["CANCELLED"]);
+  });
+
+  it("cancels it through runsync too, and lets it be through status-sync", async () => {
+    const { ask, drive, endpoint, post, turnsUntilHeld } = await withHeld();
+    const left = new AbortController();
+    const headers = { "content-type": "application/json" };
+    const body = JSON.stringify({ input });
+    const asking = ask("runsync", { method: "POST", body, headers, signal: left.signal });
+    await turnsUntilHeld();
+    left.abort();
+    await drive(asking);
+    expect(endpoint.jobs().map(({ status }) => status)).toEqual(["CANCELLED"]);
+    const id = await textOf(await post("run", { input }), "id");
+    const leaving = new AbortController();
+    const reading = ask(`status-sync/${id}`, { signal: leaving.signal });
+    await turnsUntilHeld();
+    leaving.abort();
+    await drive(reading);
+    expect(endpoint.jobs().map(({ status }) => status)).toEqual(["CANCELLED", "IN_QUEUE"]);
+  });
+
+  it.each<[string, () => unknown, number, string]>([
+    ["fails", () => ({ error: "too wide", code: "invalid_input" }), 502, "job_failed"],
+    ["says it failed", () => ({ status: "error", message: "no memory" }), 502, "generation_failed"],
+    ["makes no picture", () => ({ status: "success" }), 502, "invalid_image"],
+  ])("is a problem for a job that %s, at once and when asked later", async (_what, worker, status, code) => {
+    const { post, get, pass } = await proxyStage({ worker });
+    const at = await post("alpha/v1/txt2img", input);
+    expect([at.status, (await bodyOf(at))["code"]]).toEqual([status, code]);
+    const location = under((await post("alpha/v1/txt2img", input, later)).headers.get("location"));
+    await pass(1_000);
+    const end = await get(location);
+    expect([end.status, (await bodyOf(end))["code"]]).toEqual([status, code]);
+  });
+
+  it("still leads to a stored picture when the endpoint has forgotten its job", async () => {
+    const { post, get, pass, endpoint } = await proxyStage();
+    const location = under((await post("alpha/v1/txt2img", input, later)).headers.get("location"));
+    await pass(1_000);
+    expect((await get(location)).status).toBe(303);
+    endpoint.faults.add({ operation: "status", respond: { status: 404, body: { error: "no" } }, times: 2 });
+    expect((await get(location)).status).toBe(303);
+  });
+});
+
+async function withHeld() {
+  const made = await proxyStage({ maxWorkers: 0 });
+  const turnsUntilHeld = async () => {
+    while (made.endpoint.held === 0) await new Promise(setImmediate);
+  };
+  return { ...made, turnsUntilHeld };
+}
+
+describe("GET alpha/v1/file", () => {
+  async function withFile() {
+    const made = await proxyStage();
+    const { filename } = await bodyOf(await made.post("alpha/v1/txt2img", input));
+    const path = `alpha/v1/file/${filename}`;
+    const etag = (await made.get(path)).headers.get("etag") ?? "";
+    return { ...made, filename, path, etag };
+  }
+
+  it("may be kept for good by its reader alone, and is a download unless asked otherwise", async () => {
+    const { get, path, filename, etag } = await withFile();
+    expect(etag).toMatch(/^"[\w-]{24}"$/);
+    const { headers } = await get(path);
+    expect(Object.fromEntries(headers)).toMatchObject({
+      "cache-control": "private, max-age=31536000, immutable",
+      "content-disposition": `attachment; filename="${filename}"`,
+      "content-length": String(png.length),
+      "content-security-policy": "default-src 'none'; sandbox",
+      "x-content-type-options": "nosniff",
+    });
+    expect((await get(`${path}?inline`)).headers.get("content-disposition")).toBe(`inline; filename="${filename}"`);
+  });
+
+  it("answers HEAD with the same headers and no body", async () => {
+    const { get, path } = await withFile();
+    const [head, full] = [await get(path, { method: "HEAD" }), await get(path)];
+    expect([...head.headers]).toEqual([...full.headers]);
+    expect((await head.arrayBuffer()).byteLength).toBe(0);
+  });
+
+  it("is not sent again to whoever has it", async () => {
+    const { get, path, etag } = await withFile();
+    const status = async (tag: string) => (await get(path, { headers: { "if-none-match": tag } })).status;
+    expect([await status(etag), await status(`W/${etag}`), await status(`"a", ${etag}`), await status("*")]).toEqual([
+      304, 304, 304, 304,
+    ]);
+    expect([await status('"other"'), await status("")]).toEqual([200, 200]);
+  });
+
+  const size = png.length;
+  it.each([
+    ["bytes=0-7", 206, `bytes 0-7/${size}`],
+    ["bytes=8-", 206, `bytes 8-${size - 1}/${size}`],
+    ["bytes=-4", 206, `bytes ${size - 4}-${size - 1}/${size}`],
+    ["bytes=-99999", 206, `bytes 0-${size - 1}/${size}`],
+    ["bytes=0-99999", 206, `bytes 0-${size - 1}/${size}`],
+    [`bytes=${size}-`, 416, `bytes */${size}`],
+    ["bytes=-0", 416, `bytes */${size}`],
+    ["bytes=0-1,3-4", 200, null],
+    ["bytes=5-2", 200, null],
+    ["bytes=-", 200, null],
+    ["lines=0-1", 200, null],
+    [`bytes=0-${"9".repeat(400)}`, 200, null],
+  ])("with the range %s", async (range, status, contentRange) => {
+    const { get, path } = await withFile();
+    const response = await get(path, { headers: { range } });
+    expect([response.status, response.headers.get("content-range")]).toEqual([status, contentRange]);
+    const bytes = Buffer.from(await response.arrayBuffer());
+    const [, from, to] = /bytes (\d+)-(\d+)/.exec(contentRange ?? "") ?? [];
+    const expected = status === 416 ? png.subarray(0, 0) : png.subarray(Number(from ?? 0), Number(to ?? size) + 1);
+    expect(bytes.equals(expected)).toBe(true);
+  });
+
+  it("gives the whole to whoever has a part of another", async () => {
+    const { get, path, etag } = await withFile();
+    const status = async (tag: string) =>
+      (await get(path, { headers: { range: "bytes=0-1", "if-range": tag } })).status;
+    expect([await status(etag), await status('"other"')]).toEqual([206, 200]);
+  });
+
+  it.each([
+    ["..%2F..%2Fetc%2Fpasswd", 400],
+    ["%2e%2e%2fpackage.json", 400],
+    ["..%5c..%5cx.png", 400],
+    ["a%00.png", 400],
+    ["alpha_1767225600_AAAAAAAAAAAAAAAAAAAAAA.png%00.html", 400],
+    ["..", 404],
+    ["....png", 400],
+    ["x".repeat(101), 400],
+    ["alpha_1767225600_AAAAAAAAAAAAAAAAAAAAAA.png%20", 400],
+    ["alpha_1767225600_AAAAAAAAAAAAAAAAAAAAAA.PNG", 404],
+    ["alpha_1767225600_AAAAAAAAAAAAAAAAAAAAAB.png", 404],
+    ["alpha_1767225600_AAAAAAAAAAAAAAAAAAAAA%41.png", 400],
+    ["%EF%BC%8E%EF%BC%8E%EF%BC%8Fx.png", 400],
+    ["alpha_1767225600_AAAAAAAAAAAAAAAAAAAAAA.png:alpha", 400],
+    ["passwd", 404],
+  ])("asks the storage for nothing by the name %s (traversal, NUL, foreign names)", async (file, status) => {
+    const asked: string[] = [];
+    const storage = {
+      getItemRaw: async (key: string) => void asked.push(key),
+      setItemRaw: async () => {},
+    };
+    const { get } = await proxyStage({}, { storage });
+    expect([(await get(`alpha/v1/file/${file}`)).status, asked]).toEqual([status, []]);
+  });
+
+  it("is a 404 for a good name that nobody was given", async () => {
+    const { get } = await withFile();
+    expect((await get("alpha/v1/file/alpha_1767225600_AAAAAAAAAAAAAAAAAAAAAA.png")).status).toBe(404);
+  });
+
+  it("serves nothing that is no PNG, whoever put it there", async () => {
+    const storage = createStorage();
+    const { get, told } = await proxyStage({}, { storage });
+    const file = "alpha_1767225600_AAAAAAAAAAAAAAAAAAAAAA.png";
+    await storage.setItemRaw(file, new TextEncoder().encode("<script>alert(1)</script>"));
+    const response = await get(`alpha/v1/file/${file}`);
+    expect(response.status).toBe(502);
+    expect(await response.text()).not.toContain("script");
+    expect(told).toHaveLength(1);
+  });
+});
+
+describe("the storage", () => {
+  it("is any of unstorage's, shared by instances that have no other state in common", async () => {
+    const storage = createStorage();
+    const { post, another, drive } = await proxyStage({}, { storage });
+    const { filename } = await bodyOf(await post("alpha/v1/txt2img", input));
+    expect(await storage.getKeys()).toEqual([filename]);
+    const file = await drive(another()(new Request(`https://b.test/alpha/v1/file/${filename}`)));
+    expect(png.equals(new Uint8Array(await file.arrayBuffer()))).toBe(true);
+  });
+
+  it("is a folder, by unstorage's driver, with each picture under its own name", async () => {
+    const base = mkdtempSync(join(tmpdir(), "layerdiffuse-proxy-"));
+    onTestFinished(() => rmSync(base, { recursive: true, force: true }));
+    const { post, get } = await proxyStage({}, { storage: createStorage({ driver: fsDriver({ base }) }) });
+    const filename = await textOf(await post("alpha/v1/txt2img", input), "filename");
+    expect(png.equals(readFileSync(join(base, filename)))).toBe(true);
+    expect((await get(`alpha/v1/file/${filename}`)).status).toBe(200);
+  });
+
+  it("that fails is a problem that says nothing of it; the job's address still leads to the picture", async () => {
+    const storage = createStorage();
+    let isBroken = true;
+    const flaky = {
+      getItemRaw: (key: string) => storage.getItemRaw<Uint8Array>(key),
+      setItemRaw: async (key: string, value: Uint8Array) => {
+        if (isBroken) throw new Error("bucket secret-bucket is gone");
+        await storage.setItemRaw(key, value);
+      },
+    };
+    const { post, get, pass } = await proxyStage({}, { storage: flaky });
+    const location = under((await post("alpha/v1/txt2img", input, later)).headers.get("location"));
+    await pass(1_000);
+    const failed = await get(location);
+    expect(failed.status).toBe(500);
+    expect(await failed.text()).not.toContain("bucket");
+    isBroken = false;
+    expect((await get(location)).status).toBe(303);
+  });
+
+  it("in memory keeps the last by number, by bytes and by age", async () => {
+    const clock = new ManualClock();
+    const memory = new MemoryStorage(clock, { images: 3, bytes: 100, age: 1_000 });
+    const keys = async () => {
+      const all = ["a", "b", "c", "d", "e"];
+      const kept = await Promise.all(all.map((key) => memory.hasItem(key)));
+      return all.filter((_, index) => kept[index]).join("");
+    };
+    for (const key of ["a", "b", "c", "d"]) await memory.setItemRaw(key, new Uint8Array(10));
+    expect(await keys()).toBe("bcd");
+    await memory.setItemRaw("e", new Uint8Array(85));
+    expect(await keys()).toBe("de");
+    await memory.setItemRaw("e", new Uint8Array(101));
+    expect(await keys()).toBe("");
+    await memory.setItemRaw("a", new Uint8Array(1));
+    clock.advance(999);
+    expect(await keys()).toBe("a");
+    clock.advance(1);
+    expect(await keys()).toBe("");
+  });
+});
