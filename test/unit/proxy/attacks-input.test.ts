@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it, onTestFinished } from "vitest";
+import { startHttpServer } from "../../helpers/http-server.ts";
 import { proxyStage } from "../../helpers/proxy.ts";
 
 const prompt = "a red apple";
@@ -150,16 +151,16 @@ describe("an address in any field (SSRF)", () => {
   });
 
   it.each([301, 302, 303, 307, 308])(
-    "in a %i of the endpoint's is not followed, by the key or without",
+    "in a %i of the endpoint's is not followed, with the key or without",
     async (status) => {
-      const respond = { status, headers: { location: `${evil}/?a` } };
+      await using elsewhere = await startHttpServer((_request, response) => void response.end("{}"));
+      const respond = { status, headers: { location: `${elsewhere.url}/latest/meta-data` } };
       const stage = await proxyStage({ faults: [{ operation: ["run", "health"], times: 9, respond }] });
-      const asked = watchFetch(stage);
       for (const response of [await stage.post("run", { input: { prompt } }), await stage.get("health")]) {
         expect(response.status).toBe(502);
-        expect(`${await response.text()}${JSON.stringify([...response.headers])}`).not.toContain("169.254");
+        expect(`${await response.text()}${JSON.stringify([...response.headers])}`).not.toContain("meta-data");
       }
-      expect(asked.filter((url) => url.includes("169.254"))).toEqual([]);
+      expect(elsewhere.requests).toEqual([]);
     },
   );
 });
