@@ -64,6 +64,12 @@ export function toNodeListener(handler: (request: Request) => Promise<Response>)
 /** A name or an address, and a port: nothing that would be another part of a URL. */
 const hostName = /^([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?$/i;
 
+/**
+ * A path with `.` or `..` in it, however written. A router that goes by the path as it came would hand it over, and
+ * read as a URL it would lie under another mount, which addresses made from it would then name.
+ */
+const hasDotSegment = /(?:^|[\\/])(?:\.|%2e){1,2}(?:[\\/?#]|$)/i;
+
 function toRequest(incoming: NodeRequest, signal: AbortSignal): Request | undefined {
   const { method = "GET", socket } = incoming;
   const headers = new Headers();
@@ -77,6 +83,7 @@ function toRequest(incoming: NodeRequest, signal: AbortSignal): Request | undefi
   const host = headers.get("host") ?? "localhost";
   const base = `${scheme}://${host}`;
   // A path may begin with two slashes and a request line may hold a whole address: neither may name the host.
+  if (hasDotSegment.test(path.split("?", 1)[0] ?? "")) return undefined;
   if (!path.startsWith("/") || !hostName.test(host) || !URL.canParse(base + path)) return undefined;
   if (/^(CONNECT|TRACE|TRACK)$/i.test(method)) return undefined;
   const body = method === "GET" || method === "HEAD" ? null : bodyOf(incoming);

@@ -327,3 +327,15 @@ describe("a path as bytes", () => {
     expect(talk.heard).toMatch(/^HTTP\/1\.1 (400|404)/);
   });
 });
+
+describe("a path that leads out of its mount", () => {
+  it.each(["../../stripe/run", "..\\..\\stripe/run", "%2e%2e/%2E./stripe/run", "./run", "status/.."])(
+    "is refused before anything is made of it: %s",
+    async (route) => {
+      const { open, endpoint } = await served({ publicUrl: "https://app.test" });
+      const talk = open().say(request("POST", route, ["Content-Type: application/json", "Connection: close"], body));
+      expect(await talk.statuses()).toEqual([400]);
+      expect(endpoint.requests).toEqual([]);
+    },
+  );
+});
