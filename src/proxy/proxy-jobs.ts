@@ -43,7 +43,9 @@ export class ProxyJobs {
     const issued = Math.floor(wallTime() / 1000);
     // A job that draws nothing has nothing to store.
     const webhook = input.seed === undefined ? undefined : await this.#webhook(prefix, issued, who);
-    const options = { policy, webhook, signal: isKept ? undefined : request.signal };
+    if (!isKept) request.signal.throwIfAborted();
+    // Not with the caller's signal: then nobody would wait for the cancellation, and a server that stops would be gone before.
+    const options = { policy, webhook };
     const state = await this.#limits.submit(who, clock.now() + policy.ttl, () =>
       direct.run(input.fields, options).catch((error: unknown) => {
         throw notSubmitted(error, this.#settings.clean);
@@ -51,7 +53,13 @@ export class ProxyJobs {
     );
     const expires = issued + Math.ceil((policy.ttl + service.runRetention) / 1000);
     const job: TokenJob = { id: state.id, issued, expires, key: 0 };
-    return { token: await this.#tokens.issue(subject, job), job, state, queuedAt: clock.now() };
+    const token = await this.#tokens.issue(subject, job);
+    // Last, so that from here on whoever waits for the job hears of its caller's leaving.
+    if (!isKept && request.signal.aborted) {
+      await this.abandon(subject, job);
+      throw request.signal.reason;
+    }
+    return { token, job, state, queuedAt: clock.now() };
   }
 
   /**
