@@ -30,7 +30,7 @@ export class SkippingClock implements Clock {
     }
   }
 
-  skip(milliseconds: number): void {
+  jump(milliseconds: number): void {
     this.#skipped += milliseconds;
     for (const timer of this.#timers) {
       clearTimeout(timer.handle);

@@ -88,7 +88,7 @@ describe.concurrent("what a Python handler returns", () => {
     expect(text).toContain('"status":"COMPLETED"');
   });
 
-  test("15 MB are a result as any other", async ({ expect }) => {
+  test("15 MB are a result like every other", async ({ expect }) => {
     const body = await peer.done({ do: "large", bytes: 15_000_000 });
     expect(body.status).toBe("COMPLETED");
     expect(String(body.output).length).toBe(15_000_000);
