@@ -2,6 +2,7 @@ import type { LocalWorker } from "../local/index.ts";
 import { announce } from "./announcement.ts";
 import { messageOf, UsageError } from "./failures.ts";
 import { readFaults } from "./faults-file.ts";
+import { cannotListen, interruption } from "./listening.ts";
 import { endpointOptions, type LocalFlags } from "./local-flags.ts";
 import { printEnvironment } from "./print-environment.ts";
 import type { Session } from "./session.ts";
@@ -55,22 +56,4 @@ function farewell(workers: readonly LocalWorker[]): string {
   const at = jobs === 0 ? "" : ` with ${count(jobs, "job", "jobs")}`;
   const them = workers.length === 1 ? "it" : "them";
   return `Stopping ${whom}${at}, 10 s at the longest (Ctrl-C again ends ${them} at once)…`;
-}
-
-function interruption(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener("abort", () => resolve(), { once: true });
-  });
-}
-
-function cannotListen({ host, port }: LocalFlags, cause: unknown): unknown {
-  const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
-  const why = { EADDRINUSE: "is taken by another program", EACCES: "needs more rights" }[code];
-  if (why) return new UsageError(`Port ${port} ${why}. Pass another, or --port 0 for any free one.`, { cause });
-  if (!["EADDRNOTAVAIL", "ENOTFOUND", "EAI_AGAIN", "EINVAL"].includes(code)) return cause;
-  return new UsageError(
-    `--host ${host} is no address of this computer. 127.0.0.1 is for this computer alone, 0.0.0.0 for every network it is in.`,
-    { cause },
-  );
 }

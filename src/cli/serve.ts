@@ -7,6 +7,7 @@ import { openApiDocument } from "../proxy/openapi.ts";
 import { defaultLimits } from "../proxy/options.ts";
 import { VERSION } from "../version.ts";
 import { UsageError } from "./failures.ts";
+import { cannotListen, interruption } from "./listening.ts";
 import { isLoopback, localUrl } from "./local-address.ts";
 import { type Admission, admission, type ServeFlags, upstreamOf } from "./serve-flags.ts";
 import { Front } from "./serve-front.ts";
@@ -158,22 +159,4 @@ async function announce(session: Session, url: string, flags: ServeFlags, admitt
     "\nCtrl-C stops it.\n",
   ];
   for (const line of lines) await session.note(line);
-}
-
-function interruption(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener("abort", () => resolve(), { once: true });
-  });
-}
-
-function cannotListen({ host, port }: ServeFlags, cause: unknown): unknown {
-  const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
-  const why = { EADDRINUSE: "is taken by another program", EACCES: "needs more rights" }[code];
-  if (why) return new UsageError(`Port ${port} ${why}. Pass another, or --port 0 for any free one.`, { cause });
-  if (!["EADDRNOTAVAIL", "ENOTFOUND", "EAI_AGAIN", "EINVAL"].includes(code)) return cause;
-  return new UsageError(
-    `--host ${host} is no address of this computer. 127.0.0.1 is for this computer alone, 0.0.0.0 for every network it is in.`,
-    { cause },
-  );
 }

@@ -1,0 +1,21 @@
+import { UsageError } from "./failures.ts";
+
+/** Resolves when the signal aborts: a server runs until then. */
+export function interruption(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+/** Why a server did not come to listen, in words that say what to do; what has no such words is answered as it is. */
+export function cannotListen({ host, port }: { host: string; port: number }, cause: unknown): unknown {
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
+  const why = { EADDRINUSE: "is taken by another program", EACCES: "needs more rights" }[code];
+  if (why) return new UsageError(`Port ${port} ${why}. Pass another, or --port 0 for any free one.`, { cause });
+  if (!["EADDRNOTAVAIL", "ENOTFOUND", "EAI_AGAIN", "EINVAL"].includes(code)) return cause;
+  return new UsageError(
+    `--host ${host} is no address of this computer. 127.0.0.1 is for this computer alone, 0.0.0.0 for every network it is in.`,
+    { cause },
+  );
+}
