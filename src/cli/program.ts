@@ -217,7 +217,7 @@ function addServe(program: Command, session: Session): void {
     .option("--local", "over a stand-in artist in this process: no account, no GPU")
     .option("--public", "let anyone in who reaches it")
     .option("--tokens-file <file>", "who may ask: name:token, one a line (default: LAYERDIFFUSE_TOKENS)")
-    .addOption(new Option("--token <token>").hideHelp().argParser(refuseToken))
+    .option("--token <name:token>", "the same, for trying out: others on this machine can read it; repeatable", listed)
     .option("--storage <dir>", "where pictures are kept (default: in memory, for an hour)")
     .option("--public-url <url>", "where others reach it: makes addresses absolute, and has RunPod call back")
     .option("--origin <origin>", "a page's origin that may call, such as https://app.example.com; repeatable", listed)
@@ -259,12 +259,6 @@ function listed(value: string, before: string[] = []): string[] {
 }
 
 /** As the API key: an argument is seen by everybody on the machine. */
-function refuseToken(): never {
-  throw new UsageError(
-    "Tokens are taken from LAYERDIFFUSE_TOKENS or a --tokens-file only: as an argument, everybody on this machine could read them.",
-  );
-}
-
 /** Whoever leaves the command out most likely wants a picture. */
 function promptHint(error: string): string {
   const prompt = /unknown command '(.*\s.*)'/.exec(error)?.[1];

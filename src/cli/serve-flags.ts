@@ -13,6 +13,8 @@ export interface ServeFlags extends Pick<ConnectionFlags, "endpoint" | "baseUrl"
   host: string;
   port: number;
   public?: boolean;
+  /** `name:token` each. */
+  token?: string[];
   /** The path of a file. */
   tokensFile?: string;
   /** The path of a folder. */
@@ -35,18 +37,16 @@ export type Admission = Tokens | "anyone";
  * @throws UsageError where nothing says who, or two things contradict each other
  */
 export async function admission(flags: ServeFlags, { env, cwd }: Io): Promise<Admission> {
-  const variable = tokenWords(env["LAYERDIFFUSE_TOKENS"] ?? "");
-  const { tokensFile } = flags;
-  if (tokensFile !== undefined && variable.length > 0) {
-    throw new UsageError("Tokens are in --tokens-file and in LAYERDIFFUSE_TOKENS. Keep them in one place.");
-  }
-  const entries = tokensFile === undefined ? variable : tokenLines(await read(tokensFile, cwd));
-  if (tokensFile !== undefined && entries.length === 0) {
-    throw new UsageError(`${tokensFile} has no token. Write name:token, one a line.`);
-  }
-  if (entries.length > 0) {
+  const places = [
+    { name: "--token", entries: flags.token ?? [] },
+    { name: "LAYERDIFFUSE_TOKENS", entries: tokenWords(env["LAYERDIFFUSE_TOKENS"] ?? "") },
+    ...(flags.tokensFile === undefined ? [] : [await fileOf(flags.tokensFile, cwd)]),
+  ].filter(({ entries }) => entries.length > 0);
+  const [place, other] = places;
+  if (place && other) throw new UsageError(`Tokens are in ${place.name} and in ${other.name}. Keep them in one place.`);
+  if (place) {
     if (flags.public) throw new UsageError("There are tokens, and --public lets anyone in. Drop one of them.");
-    return new Tokens(entries, tokensFile ?? "LAYERDIFFUSE_TOKENS");
+    return new Tokens(place.entries, place.name);
   }
   if (flags.public) return "anyone";
   if (flags.local && isLoopback(flags.host)) return "anyone";
@@ -59,12 +59,16 @@ export async function admission(flags: ServeFlags, { env, cwd }: Io): Promise<Ad
   );
 }
 
-async function read(path: string, cwd: string): Promise<string> {
+async function fileOf(path: string, cwd: string): Promise<{ name: string; entries: string[] }> {
+  let text: string;
   try {
-    return await readFile(resolve(cwd, path), "utf8");
+    text = await readFile(resolve(cwd, path), "utf8");
   } catch (cause) {
     throw new UsageError(`Cannot read the tokens in ${path}: ${reasonOf(cause)}.`, { cause });
   }
+  const entries = tokenLines(text);
+  if (entries.length === 0) throw new UsageError(`${path} has no token. Write name:token, one a line.`);
+  return { name: path, entries };
 }
 
 /** The endpoint behind the server. */

@@ -63,6 +63,11 @@ export async function serve(session: Session, flags: ServeFlags): Promise<void> 
     const url = new URL(localUrl(flags.host, port)).origin;
     if (flags.publicUrl === undefined) front = frontAt(url);
     await announce(session, url, flags, admitted);
+    if (flags.token) {
+      await session.note(
+        "Others on this machine can read --token in the list of processes; LAYERDIFFUSE_TOKENS they cannot.\n",
+      );
+    }
     if (flags.local) await lookForRenderer(session);
     await interruption(session.signal);
     await session.note(`Stopping: what is held has ${duration(flags.stopTimeout)} to end. Once more ends it at once.`);

@@ -89,7 +89,9 @@ describe("who may ask", () => {
   });
 
   test.each([
-    [["--token", `alice:${alice}`], {}, "everybody on this machine"],
+    [["--token", alice], {}, "--token, entry 1: write name:token"],
+    [["--token", `alice:${alice}`, "--public"], {}, "--public lets anyone in"],
+    [["--token", `alice:${alice}`], { LAYERDIFFUSE_TOKENS: `b:${bob}` }, "Keep them in one place"],
     [["--public"], { LAYERDIFFUSE_TOKENS: `alice:${alice}` }, "--public lets anyone in"],
     [[], { LAYERDIFFUSE_TOKENS: `alice:${alice} bob:${alice}` }, "alice and bob have the same token"],
     [[], { LAYERDIFFUSE_TOKENS: `alice:${alice} bob:short-token` }, "entry 2: the token of bob must be 16"],
@@ -123,6 +125,19 @@ describe("who may ask", () => {
     expect(stderr.text).toMatch(/ POST run 401 \d+ ms -\n/);
     expect(stderr.text).toMatch(/ POST run 200 \d+ ms alice\n/);
     expect(stderr.text).toMatch(/May ask: alice, bob, each by a token/);
+  });
+
+  test("may be said as options, which are told to be read by others on the machine", async () => {
+    const { get, stderr } = await serveBefore(
+      ["--token", `alice:${alice}`, "--token", `bob:${bob}`],
+      {},
+      { LAYERDIFFUSE_TOKENS: "" },
+    );
+    expect((await get("/health", alice)).status).toBe(200);
+    expect((await get("/health", bob)).status).toBe(200);
+    expect((await get("/health", "another-token-0123456789")).status).toBe(401);
+    expect(stderr.text).toContain("Others on this machine can read --token");
+    expect(stderr.text).not.toContain(alice);
   });
 
   test("may stand in a file, where a name has an old token and a new one", async () => {
