@@ -46,6 +46,17 @@ export class ManualClock implements Clock {
     this.#now = end;
   }
 
+  /** As {@link advance}, and whatever follows from each timer happens before the next: promises, files, sockets. */
+  async pass(milliseconds: number): Promise<void> {
+    const end = this.#now + milliseconds;
+    await settle();
+    for (let timer = this.#next(); timer && timer.at <= end; timer = this.#next()) {
+      this.#fire(timer);
+      await settle();
+    }
+    this.#now = end;
+  }
+
   /**
    * Lets time pass until `promise` settles: whenever nothing moves any more without it, time jumps to
    * the next timer. `isBusy` says that something still moves, such as a request between two sockets.
@@ -86,4 +97,18 @@ export class ManualClock implements Clock {
 /** A few turns of the event loop: promises run dry and sockets deliver what they have. */
 export async function turns(count = 4): Promise<void> {
   for (let turn = 0; turn < count; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
+}
+
+/** Lets everything happen that needs no time. */
+export async function settle(): Promise<void> {
+  await turns(10);
+}
+
+/** Lets things happen until something is so, over a socket for instance; gives up after many turns. */
+export async function until(condition: () => boolean): Promise<void> {
+  for (let turn = 0; turn < 100_000; turn++) {
+    if (condition()) return;
+    await turns(1);
+  }
+  throw new Error("it never came to be");
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { Agenda } from "../../../src/local/agenda.ts";
-import { ManualClock } from "./manual-clock.ts";
+import { ManualClock } from "../../helpers/manual-clock.ts";
 
 describe("Agenda", () => {
   test("runs appointments in the order of their time, and of their making where that is the same", async () => {
@@ -16,18 +16,18 @@ describe("Agenda", () => {
     ] as const) {
       agenda.add(delay, () => ran.push(`${name}@${clock.now()}`));
     }
-    await clock.advance(100);
+    await clock.pass(100);
     expect(ran).toEqual(["a@10", "b1@20", "b2@20", "c@30", "d@40"]);
-    expect(clock.timers).toBe(0);
+    expect(clock.pending).toBe(0);
   });
 
   test("uses one timer however much is to come, and none when nothing is", () => {
     const clock = new ManualClock();
     const agenda = new Agenda(clock);
     const appointments = Array.from({ length: 100 }, (_, index) => agenda.add((index * 37) % 101, () => {}));
-    expect(clock.timers).toBe(1);
+    expect(clock.pending).toBe(1);
     for (const appointment of appointments) agenda.cancel(appointment);
-    expect(clock.timers).toBe(0);
+    expect(clock.pending).toBe(0);
   });
 
   test("keeps the order through any mix of adding and cancelling", async () => {
@@ -42,7 +42,7 @@ describe("Agenda", () => {
       if (index % 3 === 0) agenda.cancel(appointment);
       else kept.push(delay);
     }
-    await clock.advance(2_000);
+    await clock.pass(2_000);
     expect(ran).toEqual(kept.toSorted((one, other) => one - other));
   });
 
@@ -51,12 +51,12 @@ describe("Agenda", () => {
     const agenda = new Agenda(clock);
     let ran = 0;
     const first = agenda.add(1, () => ran++);
-    await clock.advance(1);
+    await clock.pass(1);
     agenda.add(5, () => ran++);
     agenda.cancel(first);
     agenda.cancel(first);
     agenda.cancel(undefined);
-    await clock.advance(10);
+    await clock.pass(10);
     expect(ran).toBe(2);
   });
 
@@ -80,9 +80,9 @@ describe("Agenda", () => {
     new Agenda(cut).add(25, () => {
       ran = true;
     });
-    await clock.advance(24);
+    await clock.pass(24);
     expect(ran).toBe(false);
-    await clock.advance(1);
+    await clock.pass(1);
     expect(ran).toBe(true);
   });
 
@@ -91,14 +91,14 @@ describe("Agenda", () => {
     const agenda = new Agenda(clock);
     let ran = 0;
     agenda.add(1, () => agenda.add(0, () => ran++));
-    await clock.advance(1);
+    await clock.pass(1);
     expect(ran).toBe(1);
     agenda.add(1, () => ran++);
     agenda.close();
     agenda.add(1, () => ran++);
-    await clock.advance(10);
+    await clock.pass(10);
     expect(ran).toBe(1);
-    expect(clock.timers).toBe(0);
+    expect(clock.pending).toBe(0);
   });
 
   test("goes on after an appointment that throws", async () => {
@@ -110,10 +110,10 @@ describe("Agenda", () => {
     });
     agenda.add(10, () => ran.push("at the same time"));
     agenda.add(20, () => ran.push("later"));
-    expect(() => clock.jump(10)).toThrow("oops");
-    expect(clock.timers).toBe(1);
-    clock.jump(20);
+    expect(() => clock.advance(10)).toThrow("oops");
+    expect(clock.pending).toBe(1);
+    clock.advance(20);
     expect(ran).toEqual(["at the same time", "later"]);
-    expect(clock.timers).toBe(0);
+    expect(clock.pending).toBe(0);
   });
 });

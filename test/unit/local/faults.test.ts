@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { createLocalEndpoint, type Fault } from "../../../src/local/index.ts";
+import { settle } from "../../helpers/manual-clock.ts";
 import { base, start } from "./local.ts";
-import { settle } from "./manual-clock.ts";
 
 const html = "<html>502 Bad Gateway</html>";
 
@@ -95,9 +95,9 @@ describe("when", () => {
     const before = ask("run", { input: { a: 1 } });
     await settle();
     expect([endpoint.jobs().length, endpoint.held]).toEqual([1, 2]);
-    await clock.advance(499);
+    await clock.pass(499);
     expect(endpoint.held).toBe(2);
-    await clock.advance(1);
+    await clock.pass(1);
     expect([endpoint.jobs().length, endpoint.held]).toEqual([2, 0]);
     expect([(await before).body.status, (await after).body.status]).toEqual(["IN_QUEUE", "IN_QUEUE"]);
   });
@@ -129,7 +129,7 @@ describe("broken connections, in process", () => {
     endpoint.faults.add({ hang: true });
     const controller = new AbortController();
     const reply = ask("health", undefined, { signal: controller.signal });
-    await clock.advance(86_400_000);
+    await clock.pass(86_400_000);
     expect(endpoint.held).toBe(1);
     controller.abort(new Error("enough"));
     expect(endpoint.held).toBe(0);

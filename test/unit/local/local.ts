@@ -5,7 +5,7 @@ import {
   type LocalEndpointOptions,
   type WorkerFunction,
 } from "../../../src/local/index.ts";
-import { ManualClock } from "./manual-clock.ts";
+import { ManualClock } from "../../helpers/manual-clock.ts";
 
 /** All that a body may hold. Which of it is there is for the tests to say. */
 export interface Body {
@@ -74,7 +74,7 @@ export function start(options: LocalEndpointOptions = {}): Local {
     ask,
     run: async (input = { ms: 1_000 }, rest = {}) => {
       const { body } = await ask("run", { input, ...rest });
-      await clock.advance(0);
+      await clock.pass(0);
       return String(body.id);
     },
     status: async (id) => (await ask(`status/${id}`)).body,

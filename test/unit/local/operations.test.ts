@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
+import { settle } from "../../helpers/manual-clock.ts";
 import { readReply, start } from "./local.ts";
-import { settle } from "./manual-clock.ts";
 
 const mebibyte = 1024 * 1024;
 
@@ -64,7 +64,7 @@ describe("paths and methods", () => {
   test.each(["status", "status-sync", "stream"])("POST %s is a read as well", async (operation) => {
     const { ask, run, clock } = start();
     const id = await run({ ms: 1 });
-    await clock.advance(1);
+    await clock.pass(1);
     const reply = await ask(`${operation}/${id}`, {});
     expect([reply.status, reply.body.status]).toEqual([200, "COMPLETED"]);
   });
@@ -160,7 +160,7 @@ describe("runsync", () => {
     const reply = ask("runsync", { input: { ms: 5_000 } });
     await settle();
     expect(endpoint.held).toBe(1);
-    await clock.advance(5_000);
+    await clock.pass(5_000);
     const { body } = await reply;
     expect(body).toEqual({
       delayTime: 0,
@@ -187,9 +187,9 @@ describe("runsync", () => {
     void ask(`runsync${query}`, { input: { ms: 400_000 } }).then((reply) => {
       status = [reply.status, reply.body.status];
     });
-    await clock.advance(wait - 1);
+    await clock.pass(wait - 1);
     expect([status, endpoint.held]).toEqual([undefined, 1]);
-    await clock.advance(1);
+    await clock.pass(1);
     expect([status, endpoint.held]).toEqual([[200, "IN_PROGRESS"], 0]);
   });
 
@@ -205,14 +205,14 @@ describe("runsync", () => {
     controller.abort(new Error("enough"));
     await expect(reply).rejects.toThrow("enough");
     expect(endpoint.held).toBe(0);
-    await clock.advance(1_000);
+    await clock.pass(1_000);
     expect(endpoint.jobs()[0]?.status).toBe("COMPLETED");
   });
 
   test("the edge cuts it after 100 s with HTML, where asked to", async () => {
     const { ask, clock } = start({ variants: { edgeCut: true } });
     const reply = ask("runsync?wait=300000", { input: { ms: 400_000 } });
-    await clock.advance(100_000);
+    await clock.pass(100_000);
     expect((await reply).status).toBe(524);
     expect((await reply).text).toMatch(/^<!DOCTYPE html>/);
   });
@@ -225,7 +225,7 @@ describe("status-sync", () => {
     const held = ask(`status-sync/${id}?wait=60000`);
     await settle();
     expect(endpoint.held).toBe(1);
-    await clock.advance(10);
+    await clock.pass(10);
     expect((await held).body.status).toBe("COMPLETED");
     expect((await ask(`status-sync/${id}`)).body.status).toBe("COMPLETED");
   });
@@ -234,7 +234,7 @@ describe("status-sync", () => {
     const { ask, run, clock } = start();
     const id = await run({ ms: 60_000 }, { policy: { ttl: 10_000 } });
     const held = ask(`status-sync/${id}?wait=60000`);
-    await clock.advance(10_000);
+    await clock.pass(10_000);
     expect((await held).body).toEqual({ error: "job not found" });
   });
 
@@ -256,7 +256,7 @@ describe("cancel", () => {
     await run({ ms: 10 });
     const id = await run({ ms: 10 });
     expect((await ask(`cancel/${id}`, {})).body).toEqual({ id, status: "CANCELLED" });
-    await clock.advance(100);
+    await clock.pass(100);
     expect(await status(id)).toEqual({ id, status: "CANCELLED" });
     expect(endpoint.jobs().map((job) => job.status)).toEqual(["COMPLETED", "CANCELLED"]);
   });
@@ -289,7 +289,7 @@ describe("cancel", () => {
   ] as const)("an ended job stays as it is: %s", async (cancelFinished, code) => {
     const { ask, run, clock, status } = start({ variants: { cancelFinished } });
     const id = await run({ ms: 1 });
-    await clock.advance(1);
+    await clock.pass(1);
     const reply = await ask(`cancel/${id}`, {});
     expect(reply.status).toBe(code);
     if (code === 200) expect(reply.body).toEqual(await status(id));
@@ -311,7 +311,7 @@ describe("retry", () => {
     await ask("job-take/w1");
     await ask(`job-done/w1/${retried}?isStream=false`, { error: "bad" });
     const low = await run({ a: 2 }, { policy: { lowPriority: true } });
-    await clock.advance(10);
+    await clock.pass(10);
     await ask(`retry/${retried}`, {});
     const later = await run({ a: 3 }, { policy: { lowPriority: true } });
     const order: string[] = [];
@@ -331,12 +331,12 @@ describe("retry", () => {
       coldStart: 100,
     });
     const id = await run({ a: 1 });
-    await clock.advance(100);
+    await clock.pass(100);
     expect(await status(id)).toMatchObject({ status: "FAILED", error: "bad luck", output: { partial: 1 } });
-    await clock.advance(60_000);
+    await clock.pass(60_000);
     expect((await ask(`retry/${id}`, {})).text).toBe(`{"id":"${id}","status":"IN_QUEUE"}`);
     expect(await status(id)).toEqual({ id, status: "IN_QUEUE" });
-    await clock.advance(100);
+    await clock.pass(100);
     expect(await status(id)).toMatchObject({ status: "COMPLETED", output: "good", delayTime: 100 });
     expect((await ask("health")).body.jobs).toMatchObject({ retried: 1, failed: 1, completed: 1 });
   });
@@ -344,7 +344,7 @@ describe("retry", () => {
   test.each(["COMPLETED", "CANCELLED", "IN_PROGRESS", "IN_QUEUE"])("refuses a job that is %s", async (state) => {
     const { ask, run, status, clock } = start({ maxWorkers: state === "IN_QUEUE" ? 0 : 1 });
     const id = await run({ ms: 10 });
-    if (state === "COMPLETED") await clock.advance(10);
+    if (state === "COMPLETED") await clock.pass(10);
     if (state === "CANCELLED") await ask(`cancel/${id}`, {});
     expect((await status(id)).status).toBe(state);
     const reply = await ask(`retry/${id}`, {});
@@ -365,7 +365,7 @@ describe("purge-queue", () => {
     expect((await ask("purge-queue", "")).text).toBe('{"removed":2,"status":"completed"}');
     expect((await ask(`status/${waiting}`)).status).toBe(code);
     expect((await status(running)).status).toBe("IN_PROGRESS");
-    await clock.advance(10);
+    await clock.pass(10);
     expect((await status(running)).status).toBe("COMPLETED");
     expect((await ask("health")).body.jobs).toMatchObject({ inQueue: 0, inProgress: 0 });
   });
@@ -375,7 +375,7 @@ describe("requests", () => {
   test("lists ids and states", async () => {
     const { ask, run, clock } = start({ maxWorkers: 1, variants: { runningStatus: "RUNNING" } });
     const ids = [await run({ ms: 1 }), await run({ ms: 9 }), await run({ ms: 9 })];
-    await clock.advance(1);
+    await clock.pass(1);
     expect((await ask("requests")).body).toEqual({
       requests: ids.map((id, index) => ({ id, status: ["COMPLETED", "RUNNING", "IN_QUEUE"][index] })),
     });
@@ -387,7 +387,7 @@ describe("requests", () => {
 describe("the recorder", () => {
   test("keeps what arrived, with header names in lower case", async () => {
     const { ask, run, endpoint, clock } = start();
-    await clock.advance(7);
+    await clock.pass(7);
     const id = await run({ a: 1 });
     await ask(`status/${id}?ttl=6000`, undefined, { headers: { Authorization: "local", "X-Trace": "1" } });
     await ask("nothing");
@@ -416,7 +416,7 @@ describe("jobs", () => {
   test("are shown as they stand", async () => {
     const { run, endpoint, clock } = start({ maxWorkers: 1 });
     const [one, two] = [await run({ ms: 10 }), await run({ ms: 10 })];
-    await clock.advance(15);
+    await clock.pass(15);
     expect(endpoint.jobs()).toEqual([
       {
         id: one,
@@ -468,6 +468,6 @@ describe("close", () => {
     await other.run();
     await other.endpoint.close();
     expect(reason).toEqual(new Error("the endpoint was closed"));
-    expect([other.clock.timers, clock.timers]).toEqual([0, 1]);
+    expect([other.clock.pending, clock.pending]).toEqual([0, 1]);
   });
 });

@@ -10,7 +10,7 @@ import type { Submission } from "../../../src/local/submission.ts";
 import { isWorkerOperation } from "../../../src/local/worker-operations.ts";
 import { WorkerSide } from "../../../src/local/worker-side.ts";
 import { WorkerPool } from "../../../src/local/workers.ts";
-import { ManualClock } from "./manual-clock.ts";
+import { ManualClock } from "../../helpers/manual-clock.ts";
 
 /** How long a worker of this pool may go on with a job whose time was over. */
 export const overrun = 1_000;

@@ -143,7 +143,7 @@ class Play {
           check(!stop.isCurrent, "a worker is told to stop a job that it shall do");
         break;
       default:
-        clock.jump(pauses[what]);
+        clock.advance(pauses[what]);
     }
   }
 
@@ -211,19 +211,19 @@ class Play {
     const isLeft = () => [...jobs.values()].some(({ status }) => !isTerminal(status));
     for (let time = 0; time < 400 && isLeft(); time++) {
       this.#behave([...processes.keys(), ...strangers]);
-      clock.jump(500);
+      clock.advance(500);
       this.#look();
     }
     check(!isLeft(), "a job never ends");
     for (const withdraw of this.#offers) withdraw();
     for (let time = 0; time < 150; time++) {
       this.#behave([...processes.keys()]);
-      clock.jump(500);
+      clock.advance(500);
     }
     const staying = [...processes.values()].filter(({ isStopping }) => !isStopping);
     check(staying.length === minWorkers, "there are more or fewer idle workers than there should be");
     for (let job = 0; job < maxWorkers; job++) submit();
-    clock.jump(500 + 200 + 300);
+    clock.advance(500 + 200 + 300);
     check(processes.size === maxWorkers, "a start is still counted that came to nothing");
   }
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { LocalEndpointOptions } from "../../../src/local/index.ts";
 import type { Attempt, Job } from "../../../src/local/job.ts";
-import { settle } from "./manual-clock.ts";
+import { settle } from "../../helpers/manual-clock.ts";
 import { overrun, type PoolByHand, poolByHand } from "./pool-by-hand.ts";
 
 const lease = 10_000;
@@ -31,9 +31,9 @@ describe("a worker that hangs", () => {
   test("is ended once its pings have been missing for a lease, and another gets its job", () => {
     const local = working({}, { pings: true });
     const { clock, processes, worker, job, take, end, log } = local;
-    clock.jump(lease - 1);
+    clock.advance(lease - 1);
     expect(processes.get(worker)?.isStopping).toBe(false);
-    clock.jump(1);
+    clock.advance(1);
     expect(processes.get(worker)?.isStopping).toBe(true);
     expect(log).toContain(`worker ${worker} is not heard of any more and is stopped`);
     expect(local.pool.running).toBe(0);
@@ -46,7 +46,7 @@ describe("a worker that hangs", () => {
   test("is heard of by each ping", () => {
     const { clock, processes, worker, job, pool } = working({}, { pings: true });
     for (let time = 0; time < 5; time++) {
-      clock.jump(lease - 1);
+      clock.advance(lease - 1);
       pool.ping(worker, [job.id]);
     }
     expect(processes.get(worker)?.isStopping).toBe(false);
@@ -54,7 +54,7 @@ describe("a worker that hangs", () => {
 
   test("is not told from one at work where it never pings", () => {
     const { clock, processes, worker } = working({ executionTimeout: 1_000_000 });
-    clock.jump(10 * lease);
+    clock.advance(10 * lease);
     expect(processes.get(worker)?.isStopping).toBe(false);
   });
 });
@@ -64,7 +64,7 @@ describe("a worker that does not come up in time", () => {
     const local = poolByHand({ maxWorkers: 1, initTimeout: 5_000 });
     const job = local.submit();
     const worker = only(local.processes.keys());
-    local.clock.jump(5_000);
+    local.clock.advance(5_000);
     expect(local.processes.get(worker)?.isStopping).toBe(true);
     expect(local.take(worker)).toEqual([]);
     local.end(worker);
@@ -76,7 +76,7 @@ describe("a worker that does not come up in time", () => {
       },
     ]);
     // Later tries may well succeed.
-    local.clock.jump(30_000);
+    local.clock.advance(30_000);
     expect(only(local.take(worker)).job).toBe(job);
   });
 
@@ -117,7 +117,7 @@ describe("a worker that does not come up in time", () => {
     if (failures === 3) {
       expect(states(local)).toEqual(["unhealthy"]);
       local.jobs.cancel(job);
-      local.clock.jump(30_000);
+      local.clock.advance(30_000);
     }
     expect(local.present()).toEqual([]);
     expect(local.starts()).toBe(failures);
@@ -146,12 +146,12 @@ describe("the number of workers", () => {
 
   test("that run is right after one that crashed while it was given time to let go of a job", () => {
     const local = working({ maxWorkers: 2, executionTimeout: 5_000 });
-    local.clock.jump(5_000);
+    local.clock.advance(5_000);
     local.end(local.worker, "ended with exit code 1");
     local.submit();
     const next = only(local.processes.keys());
     local.take(next);
-    local.clock.jump(overrun);
+    local.clock.advance(overrun);
     expect(local.pool.running).toBe(1);
     expect(local.processes.get(next)?.isStopping).toBe(false);
     expect(local.pool.health()).toMatchObject({ running: 1, idle: 1 });
@@ -164,9 +164,9 @@ describe("the number of workers", () => {
     const workers = [...local.processes.keys()];
     expect(workers).toHaveLength(2);
     for (const attempt of workers.map((worker) => only(local.take(worker)))) local.done(attempt);
-    local.clock.jump(3_000);
+    local.clock.advance(3_000);
     expect(workers.map((worker) => local.processes.get(worker)?.isStopping)).toEqual([true, false]);
-    local.clock.jump(60_000);
+    local.clock.advance(60_000);
     for (const worker of workers) if (local.processes.get(worker)?.isStopping) local.end(worker);
     expect(states(local)).toEqual(["idle"]);
     expect(local.starts()).toBe(2);
@@ -178,7 +178,7 @@ describe("the number of workers", () => {
     for (let time = 0; time < 5; time++) {
       if (attempt !== undefined) local.done(attempt);
       local.submit();
-      local.clock.jump(attempt === undefined ? 0 : 1_000);
+      local.clock.advance(attempt === undefined ? 0 : 1_000);
       attempt = only(local.take(only(local.processes.keys())));
     }
     expect(local.starts()).toBe(1);
@@ -188,9 +188,9 @@ describe("the number of workers", () => {
     const local = working({ maxWorkers: 2 });
     local.done(local.attempt);
     local.submit();
-    local.clock.jump(1_499);
+    local.clock.advance(1_499);
     expect(local.starts()).toBe(1);
-    local.clock.jump(1);
+    local.clock.advance(1);
     expect(local.starts()).toBe(2);
   });
 
@@ -211,12 +211,12 @@ describe("the number of workers", () => {
 describe("a job that was taken from its worker", () => {
   test("by a cancel may go on as long as it might have run, and no longer", () => {
     const local = working({ executionTimeout: 20_000 });
-    local.clock.jump(5_000);
+    local.clock.advance(5_000);
     local.jobs.cancel(local.job);
     const next = local.submit();
-    local.clock.jump(15_000 + overrun - 1);
+    local.clock.advance(15_000 + overrun - 1);
     expect(local.processes.get(local.worker)?.isStopping).toBe(false);
-    local.clock.jump(1);
+    local.clock.advance(1);
     expect(local.processes.get(local.worker)?.isStopping).toBe(true);
     local.end(local.worker);
     expect(only(local.take(only(local.processes.keys()))).job).toBe(next);
@@ -224,23 +224,23 @@ describe("a job that was taken from its worker", () => {
 
   test("by its time-out, and let go of, leaves its worker where it is", () => {
     const local = working({ executionTimeout: 5_000, idleTimeout: 60_000 });
-    local.clock.jump(5_000);
+    local.clock.advance(5_000);
     expect(local.job).toMatchObject({ status: "FAILED", error: '"executionTimeout exceeded"' });
     local.pool.holdsNothing(local.worker);
-    local.clock.jump(overrun + 1);
+    local.clock.advance(overrun + 1);
     expect(local.processes.get(local.worker)?.isStopping).toBe(false);
     const next = local.submit();
     expect(only(local.take(local.worker)).job).toBe(next);
-    local.clock.jump(overrun);
+    local.clock.advance(overrun);
     expect([next.status, states(local)]).toEqual(["IN_PROGRESS", ["running"]]);
   });
 
   test("by its time-out, and not let go of, leaves room for others once its worker has gone", () => {
     const local = working({ executionTimeout: 5_000 });
     local.submit();
-    local.clock.jump(5_000 + overrun - 1);
+    local.clock.advance(5_000 + overrun - 1);
     expect(local.processes.get(local.worker)?.isStopping).toBe(false);
-    local.clock.jump(1);
+    local.clock.advance(1);
     expect(local.processes.get(local.worker)?.isStopping).toBe(true);
     // Its place, and its GPU, are taken until it is gone.
     expect(local.starts()).toBe(1);
@@ -260,7 +260,7 @@ describe("a worker that leaves", () => {
     await ask(`job-stop/${worker}`);
     expect(processes.get(worker)?.isStopping).toBe(false);
     const poll = ask(`job-take/${worker}?job_in_progress=0`);
-    await clock.advance(500);
+    await clock.pass(500);
     expect((await poll).status).toBe(204);
     expect(processes.get(worker)?.isStopping).toBe(true);
   });
@@ -274,17 +274,17 @@ describe("a worker that leaves", () => {
     for (const operation of ["job-take", "job-stop"]) {
       void ask(`${operation}/${worker}`).then(({ status }) => answered.push(`${operation} ${status}`));
     }
-    await clock.advance(4_999);
+    await clock.pass(4_999);
     expect(answered).toEqual([]);
-    await clock.advance(1);
+    await clock.pass(1);
     expect(answered.sort()).toEqual(["job-stop 204", "job-take 204"]);
     // It may ask once more before it hears its signal: not at once, nor for long.
     for (const operation of ["job-take", "job-stop"]) {
       void ask(`${operation}/${worker}`).then(({ status }) => answered.push(`${operation} ${status}`));
     }
-    await clock.advance(499);
+    await clock.pass(499);
     expect(answered).toHaveLength(2);
-    await clock.advance(1);
+    await clock.pass(1);
     expect(answered).toHaveLength(4);
   });
 });
@@ -297,7 +297,7 @@ describe("a job that comes", () => {
     const [one = "", other = ""] = processes.keys();
     const attempts = [only(take(one)), only(take(other))];
     for (const attempt of attempts) {
-      clock.jump(10);
+      clock.advance(10);
       done(attempt);
     }
     // The one that worked last is the first to ask, and so not the last in the order of asking.

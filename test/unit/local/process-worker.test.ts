@@ -10,8 +10,8 @@ import { Guard } from "../../../src/local/guard.ts";
 import { createLocalEndpoint, type LocalEndpointOptions } from "../../../src/local/index.ts";
 import { isRunning } from "../../helpers/is-running.ts";
 import { LogLines } from "../../helpers/log-lines.ts";
+import { until } from "../../helpers/manual-clock.ts";
 import { readReply } from "./local.ts";
-import { until } from "./manual-clock.ts";
 
 const script = fileURLToPath(new URL("../../helpers/queue-worker.mjs", import.meta.url));
 const slowToEnd = fileURLToPath(new URL("../../helpers/slow-to-end.mjs", import.meta.url));

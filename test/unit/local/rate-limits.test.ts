@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
+import { settle } from "../../helpers/manual-clock.ts";
 import { start } from "./local.ts";
-import { settle } from "./manual-clock.ts";
 
 describe("rate limits", () => {
   test.each([
@@ -14,9 +14,9 @@ describe("rate limits", () => {
     for (let request = 0; request < limit; request++) expect((await ask(path, body)).status).not.toBe(429);
     const refused = await ask(path, body);
     expect([refused.status, refused.text, refused.headers.get("retry-after")]).toEqual([429, "", null]);
-    await clock.advance(9_999);
+    await clock.pass(9_999);
     expect((await ask(path, body)).status).toBe(429);
-    await clock.advance(1);
+    await clock.pass(1);
     expect((await ask(path, body)).status).not.toBe(429);
   });
 
@@ -24,7 +24,7 @@ describe("rate limits", () => {
     const { ask, clock } = start({ rates: { requests: { perWindow: 2 } } });
     const codes: number[] = [];
     for (const pause of [0, 6_000, 1_000, 3_000, 1_000, 5_000]) {
-      await clock.advance(pause);
+      await clock.pass(pause);
       codes.push((await ask("requests")).status);
     }
     expect(codes).toEqual([200, 200, 429, 200, 429, 200]);
@@ -36,7 +36,7 @@ describe("rate limits", () => {
     const held = [ask(`status-sync/${id}?wait=5000`), ask(`status-sync/${id}?wait=5000`)];
     await settle();
     expect((await ask(`status/${id}`)).status).toBe(429);
-    await clock.advance(5_000);
+    await clock.pass(5_000);
     await Promise.all(held);
     expect((await ask(`status/${id}`)).status).toBe(200);
   });
@@ -68,7 +68,7 @@ describe("rate limits", () => {
   ] as const)("Retry-After may come as %s", async (retryAfter, form) => {
     const { ask, clock } = start({ variants: { retryAfter }, rates: { requests: { perWindow: 1 } } });
     await ask("requests");
-    await clock.advance(2_500);
+    await clock.pass(2_500);
     expect((await ask("requests")).headers.get("retry-after")).toMatch(form);
   });
 

@@ -5,8 +5,8 @@ import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } fro
 import type { LocalEndpointOptions } from "../../../src/local/index.ts";
 import { createLocalEndpoint } from "../../../src/local/index.ts";
 import { Store } from "../../../src/local/store.ts";
+import { settle, until } from "../../helpers/manual-clock.ts";
 import { type Local, start } from "./local.ts";
-import { settle, until } from "./manual-clock.ts";
 
 function folder(): string {
   const path = mkdtempSync(join(tmpdir(), "layerdiffuse-data-"));
@@ -53,7 +53,7 @@ describe("with a folder for its data an endpoint that is started again", () => {
     });
     // What can be retried still has its input.
     expect((await second.ask(`retry/${bad}`, {})).status).toBe(200);
-    await second.clock.advance(0);
+    await second.clock.pass(0);
     expect((await second.status(bad)).error).toBe("no");
   });
 
@@ -67,7 +67,7 @@ describe("with a folder for its data an endpoint that is started again", () => {
       [ids[1], "IN_QUEUE"],
       [ids[2], "IN_QUEUE"],
     ]);
-    await second.clock.advance(6);
+    await second.clock.pass(6);
     expect(states(second).map(([, status]) => status)).toEqual(Array(3).fill("COMPLETED"));
     // New ones come behind the old.
     await second.run();
@@ -86,7 +86,7 @@ describe("with a folder for its data an endpoint that is started again", () => {
     ]);
     expect((await second.ask("health")).body.jobs).toMatchObject({ inQueue: 2, inProgress: 0 });
     const third = await restart(second, { data, maxWorkers: 1 });
-    await third.clock.advance(10);
+    await third.clock.pass(10);
     expect(await third.status(ran)).toMatchObject({ status: "COMPLETED", output: { slept: 10 } });
     expect((await third.status(waited)).status).toBe("IN_PROGRESS");
   });
@@ -95,11 +95,11 @@ describe("with a folder for its data an endpoint that is started again", () => {
     const data = folder();
     const first = start({ data, runRetention: 60_000 });
     const id = await first.run({ ms: 0 });
-    await first.clock.advance(0);
+    await first.clock.pass(0);
     setCalendar(40_000);
     const second = await restart(first, { data, runRetention: 60_000 });
     expect((await second.ask(`status/${id}`)).status).toBe(200);
-    await second.clock.advance(20_001);
+    await second.clock.pass(20_001);
     expect((await second.ask(`status/${id}`)).status).toBe(404);
     const third = await restart(second, { data });
     expect(third.endpoint.jobs()).toEqual([]);
@@ -115,7 +115,7 @@ describe("with a folder for its data an endpoint that is started again", () => {
     expect(shown.status).toBe("COMPLETED");
     const second = await restart(first, { data, worker: false });
     expect(await second.status(id)).toEqual(shown);
-    await second.clock.advance(1_800_000);
+    await second.clock.pass(1_800_000);
     expect((await second.ask(`status/${id}`)).status).toBe(404);
   });
 
@@ -127,7 +127,7 @@ describe("with a folder for its data an endpoint that is started again", () => {
     const ran: string[] = [];
     setCalendar(60_000);
     const second = await restart(first, { data, worker: (job) => void ran.push(job.id) });
-    await second.clock.advance(0);
+    await second.clock.pass(0);
     expect(ran).toEqual([kept]);
     expect((await second.ask("health")).body.jobs).toMatchObject({ completed: 1, inQueue: 0, inProgress: 0 });
     expect((await second.status(late)).status).not.toBe("COMPLETED");
@@ -137,10 +137,10 @@ describe("with a folder for its data an endpoint that is started again", () => {
     const data = folder();
     const first = start({ data, worker: false });
     const id = await first.run({ a: 1 });
-    await first.clock.advance(5_000);
+    await first.clock.pass(5_000);
     setCalendar(7_000);
     const second = await restart(first, { data, worker: () => 1 });
-    await second.clock.advance(0);
+    await second.clock.pass(0);
     expect(await second.status(id)).toMatchObject({ status: "COMPLETED", delayTime: 7_000 });
   });
 
@@ -148,7 +148,7 @@ describe("with a folder for its data an endpoint that is started again", () => {
     const data = folder();
     const first = start({ data, worker: false });
     const pass = async () => {
-      await first.clock.advance(10);
+      await first.clock.pass(10);
       setCalendar(first.clock.now());
     };
     const retried = await first.run({ a: 1 });
@@ -167,7 +167,7 @@ describe("with a folder for its data an endpoint that is started again", () => {
     const data = folder();
     const first = start({ data, worker: false });
     const passTo = async (now: number) => {
-      await first.clock.advance(now - first.clock.now());
+      await first.clock.pass(now - first.clock.now());
       setCalendar(Math.floor(now));
     };
     await passTo(0.9);
@@ -209,7 +209,7 @@ describe("with a folder for its data an endpoint that is started again", () => {
     const id = await first.run({ a: 1 });
     await first.ask("job-take/w1");
     await first.ask("ping/w1");
-    await first.clock.advance(4_000);
+    await first.clock.pass(4_000);
     expect(await first.status(id)).toMatchObject({ status: "IN_PROGRESS", retries: 1 });
     const second = await restart(first, { data, worker: false, lease: 4_000 });
     // It counts as running throughout, as it did.
@@ -217,7 +217,7 @@ describe("with a folder for its data an endpoint that is started again", () => {
     expect((await second.ask("health")).body.jobs).toMatchObject({ inQueue: 0, inProgress: 1 });
     expect((await second.ask("job-take/w2")).body).toMatchObject({ id, retries: 1 });
     await second.ask("ping/w2");
-    await second.clock.advance(4_000);
+    await second.clock.pass(4_000);
     expect(await second.status(id)).toMatchObject({ status: "FAILED", error: "job timed out after 1 retries" });
   });
 

@@ -2,8 +2,8 @@ import { request as httpRequest } from "node:http";
 import { connect } from "node:net";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { createLocalEndpoint, type LocalEndpointOptions } from "../../../src/local/index.ts";
+import { ManualClock, until } from "../../helpers/manual-clock.ts";
 import { readReply, sleeper } from "./local.ts";
-import { ManualClock, until } from "./manual-clock.ts";
 
 const authorization = "Bearer local";
 

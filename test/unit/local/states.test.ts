@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { WorkerLostError } from "../../../src/local/index.ts";
+import { settle } from "../../helpers/manual-clock.ts";
 import { start } from "./local.ts";
-import { settle } from "./manual-clock.ts";
 
 describe("the body of a job", () => {
   test("has the fields of its state and no others", async () => {
@@ -9,9 +9,9 @@ describe("the body of a job", () => {
     const id = await run({ ms: 50 });
     const text = async () => (await ask(`status/${id}`)).text.replace(/"workerId":"[a-z0-9]{14}"/, '"workerId":"w"');
     expect(await text()).toBe(`{"id":"${id}","status":"IN_QUEUE"}`);
-    await clock.advance(400);
+    await clock.pass(400);
     expect(await text()).toBe(`{"delayTime":400,"id":"${id}","status":"IN_PROGRESS","workerId":"w"}`);
-    await clock.advance(50);
+    await clock.pass(50);
     const ended = `{"delayTime":400,"executionTime":50,"id":"${id}","output":{"slept":50},"status":"COMPLETED","workerId":"w"}`;
     expect(await text()).toBe(ended);
     expect(await text()).toBe(ended);
@@ -47,27 +47,27 @@ describe("retention", () => {
     const { ask, run, clock, endpoint } = start();
     const id = await run({ ms: 5_000 });
     const sync = ask("runsync", { input: { ms: 5_000 } });
-    await clock.advance(5_000);
+    await clock.pass(5_000);
     const syncId = (await sync).body.id;
-    await clock.advance(59_999);
+    await clock.pass(59_999);
     expect((await ask(`status/${syncId}`)).status).toBe(200);
-    await clock.advance(1);
+    await clock.pass(1);
     expect((await ask(`status/${syncId}`)).body).toEqual({ error: "job not found" });
-    await clock.advance(29 * 60_000 - 1);
+    await clock.pass(29 * 60_000 - 1);
     expect((await ask(`status/${id}`)).status).toBe(200);
-    await clock.advance(1);
+    await clock.pass(1);
     expect((await ask(`status/${id}`)).status).toBe(404);
     expect((await ask(`retry/${id}`, {})).status).toBe(404);
     expect(endpoint.jobs()).toEqual([]);
-    expect(clock.timers).toBe(0);
+    expect(clock.pending).toBe(0);
   });
 
   test("lasts as long as asked", async () => {
     const { ask, run, clock } = start({ runRetention: 10 });
     const id = await run({ ms: 0 });
-    await clock.advance(9);
+    await clock.pass(9);
     expect((await ask(`status/${id}`)).status).toBe(200);
-    await clock.advance(1);
+    await clock.pass(1);
     expect((await ask(`status/${id}`)).status).toBe(404);
   });
 });
@@ -80,9 +80,9 @@ describe("ttl", () => {
   ])("deletes a %s job when its time is over", async (_, maxWorkers, ms) => {
     const { ask, run, clock } = start({ maxWorkers });
     const id = await run({ ms }, { policy: { ttl: 10_000 } });
-    await clock.advance(9_999);
+    await clock.pass(9_999);
     expect((await ask(`status/${id}`)).status).toBe(200);
-    await clock.advance(1);
+    await clock.pass(1);
     expect((await ask(`status/${id}`)).status).toBe(404);
     expect((await ask("health")).body.jobs).toMatchObject({ inQueue: 0, inProgress: 0 });
   });
@@ -90,11 +90,11 @@ describe("ttl", () => {
   test("may leave TIMED_OUT behind, which can be retried", async () => {
     const { ask, run, clock, status } = start({ variants: { ttlExpiry: "TIMED_OUT" } });
     const id = await run({ ms: 60_000 }, { policy: { ttl: 10_000 } });
-    await clock.advance(10_000);
+    await clock.pass(10_000);
     expect(await status(id)).toEqual({ id, status: "TIMED_OUT" });
     expect((await ask("health")).body.workers.running).toBe(0);
     expect((await ask(`retry/${id}`, {})).body).toEqual({ id, status: "IN_QUEUE" });
-    await clock.advance(60_000);
+    await clock.pass(60_000);
     expect((await status(id)).status).toBe("COMPLETED");
   });
 
@@ -102,13 +102,13 @@ describe("ttl", () => {
     const { ask, run, clock } = start();
     const id = await run({ ms: 0 });
     expect((await ask(`status/${id}?ttl=6000`)).body.status).toBe("COMPLETED");
-    await clock.advance(5_999);
+    await clock.pass(5_999);
     expect((await ask(`status/${id}`)).status).toBe(200);
-    await clock.advance(1);
+    await clock.pass(1);
     expect((await ask(`status/${id}`)).status).toBe(404);
     const other = await run({ ms: 0 });
     for (const ttl of ["soon", "", "-1"]) await ask(`status/${other}?ttl=${ttl}`);
-    await clock.advance(0);
+    await clock.pass(0);
     expect((await ask(`status/${other}`)).status).toBe(200);
   });
 
@@ -121,9 +121,9 @@ describe("ttl", () => {
   ])("of %s counts as %i", async (ttl, effective) => {
     const { ask, run, clock } = start({ maxWorkers: 0 });
     const id = await run({ a: 1 }, { policy: { ttl } });
-    await clock.advance(effective - 1);
+    await clock.pass(effective - 1);
     expect((await ask(`status/${id}`)).status).toBe(200);
-    await clock.advance(1);
+    await clock.pass(1);
     expect((await ask(`status/${id}`)).status).toBe(404);
   });
 
@@ -151,9 +151,9 @@ describe("executionTimeout", () => {
   ])("with policy %j and options %j a job fails after %i ms with a worker", async (policy, options, limit) => {
     const { ask, run, status, clock } = start({ coldStart: 50_000, ...options });
     const id = await run({ ms: 9_999_999 }, { policy });
-    await clock.advance(50_000 + limit - 1);
+    await clock.pass(50_000 + limit - 1);
     expect((await status(id)).status).toBe("IN_PROGRESS");
-    await clock.advance(1);
+    await clock.pass(1);
     expect(await status(id)).toMatchObject({
       status: "FAILED",
       error: "executionTimeout exceeded",
@@ -167,7 +167,7 @@ describe("executionTimeout", () => {
   test("may end in TIMED_OUT", async () => {
     const { run, status, clock } = start({ variants: { executionTimeout: "TIMED_OUT" } });
     const id = await run({ ms: 9_999_999 });
-    await clock.advance(600_000);
+    await clock.pass(600_000);
     expect(await status(id)).toEqual({ id, status: "TIMED_OUT" });
   });
 
@@ -179,7 +179,7 @@ describe("executionTimeout", () => {
     });
     await run({ a: 1 }, { policy: { executionTimeout: 5_000 } });
     const next = await run({ a: 2 });
-    await clock.advance(5_000);
+    await clock.pass(5_000);
     expect((await status(next)).status).toBe("COMPLETED");
   });
 });
@@ -201,11 +201,11 @@ describe("a job nobody reports on", () => {
     const { ask, run, status, clock } = start({ worker });
     const id = await run(input);
     expect(await status(id)).toMatchObject({ status: "IN_PROGRESS", delayTime: 0 });
-    await clock.advance(39_999);
+    await clock.pass(39_999);
     expect(await status(id)).not.toHaveProperty("retries");
-    await clock.advance(1);
+    await clock.pass(1);
     expect(await status(id)).toMatchObject({ status: "IN_PROGRESS", delayTime: 40_000, retries: 1 });
-    await clock.advance(40_000);
+    await clock.pass(40_000);
     expect(await status(id)).toEqual({
       delayTime: 40_000,
       error: "job timed out after 1 retries",
@@ -228,7 +228,7 @@ describe("a job nobody reports on", () => {
       },
     });
     const id = await run({ a: 1 });
-    await clock.advance(40_000);
+    await clock.pass(40_000);
     expect(await status(id)).toMatchObject({ status: "COMPLETED", output: "made it", retries: 1 });
     expect(seen).toEqual([
       [undefined, expect.any(String)],
@@ -251,7 +251,7 @@ describe("a job nobody reports on", () => {
     const lost = await run({ lost: true });
     const second = await run({ a: 2 });
     const third = await run({ a: 3 });
-    await clock.advance(40_000);
+    await clock.pass(40_000);
     expect((await ask("health")).body.jobs).toMatchObject({ inProgress: 2, inQueue: 1 });
     expect((await status(lost)).retries).toBe(1);
     free("second done");
@@ -271,9 +271,9 @@ describe("a job nobody reports on", () => {
       worker: () => Promise.reject(new WorkerLostError("gone")),
     });
     const id = await run({ a: 1 });
-    await clock.advance(50);
+    await clock.pass(50);
     await ask(`cancel/${id}`, {});
-    await clock.advance(1_000);
+    await clock.pass(1_000);
     expect(await status(id)).toEqual({ id, status: "CANCELLED" });
   });
 

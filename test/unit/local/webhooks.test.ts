@@ -31,7 +31,7 @@ describe("a webhook", () => {
   test("is told of a COMPLETED job, with its input and the webhook echoed", async () => {
     const { run, clock, deliveries } = withReceiver(ok);
     const id = await run({ ms: 20 }, { webhook });
-    await clock.advance(20);
+    await clock.pass(20);
     expect(deliveries).toHaveLength(1);
     const { url, init } = deliveries[0] ?? { url: "", init: {} };
     expect(url).toBe(webhook);
@@ -51,7 +51,7 @@ describe("a webhook", () => {
       webhook,
       workerId: expect.any(String),
     });
-    await clock.advance(60_000);
+    await clock.pass(60_000);
     expect(deliveries).toHaveLength(1);
   });
 
@@ -64,7 +64,7 @@ describe("a webhook", () => {
     await ask(`cancel/${await run({ a: 1 }, { webhook })}`, {});
     await run({ a: 2 }, { webhook, policy: { executionTimeout: 5_000 } });
     await run({ a: 3 }, { webhook, policy: { ttl: 10_000 } });
-    await clock.advance(60_000);
+    await clock.pass(60_000);
     expect(deliveries.map(({ init }) => JSON.parse(String(init.body)))).toEqual([
       expect.objectContaining({ status: "FAILED", error: "bad", input: { bad: true } }),
     ]);
@@ -77,8 +77,8 @@ describe("a webhook", () => {
   ])("is tried again after 5 s and 15 s on %s, then no more; the job stays as it is", async (_, answer) => {
     const { run, status, clock, deliveries, lines } = withReceiver(answer);
     const id = await run({ ms: 0 }, { webhook });
-    await clock.advance(3_600);
-    await clock.advance(1_000_000);
+    await clock.pass(3_600);
+    await clock.pass(1_000_000);
     expect(deliveries.map(({ at }) => at)).toEqual([0, 5_000, 20_000]);
     expect(new Set(deliveries.map(({ init }) => init.body)).size).toBe(1);
     expect((await status(id)).status).toBe("COMPLETED");
@@ -90,7 +90,7 @@ describe("a webhook", () => {
       (delivery) => new Response(null, { status: delivery === 1 ? 503 : 202 }),
     );
     await run({ ms: 0 }, { webhook });
-    await clock.advance(60_000);
+    await clock.pass(60_000);
     expect(deliveries.map(({ at }) => at)).toEqual([0, 5_000]);
   });
 
@@ -98,7 +98,7 @@ describe("a webhook", () => {
     const local = withReceiver(() => new Promise(() => {}));
     const signals = () => local.deliveries.map(({ init }) => init.signal?.aborted);
     await local.run({ ms: 0 }, { webhook });
-    await local.clock.advance(30_000);
+    await local.clock.pass(30_000);
     expect(signals()).toEqual([true]);
     await local.run({ ms: 0 }, { webhook });
     expect(signals().at(-1)).toBe(false);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Variants, WorkerFunction } from "../../../src/local/index.ts";
+import { settle } from "../../helpers/manual-clock.ts";
 import { start } from "./local.ts";
-import { settle } from "./manual-clock.ts";
 
 /** The text of the status of a job run by this worker, without what all bodies share. */
 async function resultOf(worker: WorkerFunction, variants: Partial<Variants> = {}): Promise<string> {
@@ -196,9 +196,9 @@ describe("a worker that yields", () => {
       },
     });
     const id = await run({ a: 1 });
-    await clock.advance(25);
+    await clock.pass(25);
     await ask(`cancel/${id}`, {});
-    await clock.advance(100);
+    await clock.pass(100);
     expect([pulled, ended]).toEqual([3, true]);
     expect((await ask(`stream/${id}`)).body).toEqual({ status: "CANCELLED", stream: [{ output: 1 }, { output: 2 }] });
     expect((await ask(`stream/${id}`)).body).toEqual({ status: "CANCELLED", stream: [] });
@@ -226,9 +226,9 @@ describe("stream", () => {
     const { ask, run, clock } = start({ worker, coldStart: 20_000 });
     const id = await run({ a: 1 });
     const first = ask(`stream/${id}`);
-    await clock.advance(10_000);
+    await clock.pass(10_000);
     expect((await first).text).toBe('{"status":"IN_QUEUE","stream":[]}');
-    await clock.advance(10_000);
+    await clock.pass(10_000);
     push("a");
     await settle();
     push("b");
@@ -251,9 +251,9 @@ describe("stream", () => {
     const { ask, run, clock, endpoint } = start();
     const id = await run({ ms: 90_000 });
     const reply = ask(`stream/${id}${query}`);
-    await clock.advance(wait - 1);
+    await clock.pass(wait - 1);
     expect(endpoint.held).toBe(1);
-    await clock.advance(1);
+    await clock.pass(1);
     expect(endpoint.held).toBe(0);
     expect((await reply).text).toBe('{"status":"IN_PROGRESS","stream":[]}');
   });
@@ -268,7 +268,7 @@ describe("stream", () => {
     push(1);
     await settle();
     expect(endpoint.held).toBe(1);
-    await clock.advance(10_000);
+    await clock.pass(10_000);
     expect((await Promise.all(replies)).map((reply) => reply.body.stream)).toEqual([[{ output: 1 }], []]);
   });
 

@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { describe, expect, test } from "vitest";
 import type { LocalEndpointOptions } from "../../../src/local/index.ts";
+import { settle, until } from "../../helpers/manual-clock.ts";
 import { type Local, type Reply, start } from "./local.ts";
-import { settle, until } from "./manual-clock.ts";
 
 /** What the service's workers speak, played by hand. */
 interface WorkerSide extends Local {
@@ -72,10 +72,10 @@ describe("job-take", () => {
   test("is held while there is no job, for well under the 90 s a worker waits, then 204", async () => {
     const { take, clock, endpoint } = byHand();
     const poll = watch(take());
-    await clock.advance(9_999);
+    await clock.pass(9_999);
     expect(poll.reply).toBeUndefined();
     expect(endpoint.held).toBe(1);
-    await clock.advance(50_001);
+    await clock.pass(50_001);
     expect(poll.reply).toMatchObject({ status: 204, text: "" });
     expect(endpoint.held).toBe(0);
   });
@@ -83,7 +83,7 @@ describe("job-take", () => {
   test("wakes as soon as a job comes", async () => {
     const { run, take, clock } = byHand();
     const poll = watch(take());
-    await clock.advance(7_000);
+    await clock.pass(7_000);
     const id = await run();
     expect(poll.reply?.body.id).toBe(id);
   });
@@ -179,9 +179,9 @@ describe("job-take", () => {
     await settle();
     const later = watch(take());
     // Not at once: two workers of one id would take turns without a pause.
-    await clock.advance(499);
+    await clock.pass(499);
     expect(earlier.reply).toBeUndefined();
-    await clock.advance(1);
+    await clock.pass(1);
     expect(earlier.reply?.status).toBe(204);
     const id = await run();
     expect(later.reply?.body.id).toBe(id);
@@ -248,9 +248,9 @@ describe("job-done", () => {
   ])("with %s ends the job", async (_, body, shown) => {
     const { run, take, done, status, clock } = byHand();
     const id = await run();
-    await clock.advance(30);
+    await clock.pass(30);
     await take();
-    await clock.advance(50);
+    await clock.pass(50);
     expect((await done(id, body)).status).toBe(200);
     expect(await status(id)).toEqual({ id, workerId: "w1", delayTime: 30, executionTime: 50, ...shown });
   });
@@ -434,15 +434,15 @@ describe("the lease of a job", () => {
     const { run, take, status, clock, ask, endpoint } = await pinging();
     const id = await run({ a: 1 });
     await take("w1");
-    await clock.advance(lease - 1);
+    await clock.pass(lease - 1);
     const early = watch(take("w2"));
     await settle();
     expect(early.reply).toBeUndefined();
-    await clock.advance(1);
+    await clock.pass(1);
     expect(early.reply?.body).toEqual({ id, input: { a: 1 }, retries: 1 });
     expect(await status(id)).toMatchObject({ status: "IN_PROGRESS", retries: 1, workerId: "w2", delayTime: lease });
     expect(endpoint.workers().find((worker) => worker.id === "w1")?.state).toBe("gone");
-    await clock.advance(lease);
+    await clock.pass(lease);
     expect(await status(id)).toMatchObject({ status: "FAILED", error: "job timed out after 1 retries", retries: 1 });
     expect((await ask("health")).body.jobs).toMatchObject({ failed: 1, retried: 1, inProgress: 0, inQueue: 0 });
   });
@@ -452,7 +452,7 @@ describe("the lease of a job", () => {
     const id = await run({ a: 1 });
     await take("w1");
     for (let time = 0; time < 10; time++) {
-      await clock.advance(1_500);
+      await clock.pass(1_500);
       await ping([id]);
     }
     expect(await status(id)).toMatchObject({ status: "IN_PROGRESS" });
@@ -465,7 +465,7 @@ describe("the lease of a job", () => {
     expect((await take("w1")).body.id).toBe(kept);
     expect((await take("w2")).body.id).toBe(lost);
     for (let time = 0; time < 3 * lease; time += 10_000) {
-      await clock.advance(10_000);
+      await clock.pass(10_000);
       expect((await ping([kept])).status).toBe(200);
       await ping([], "w2");
     }
@@ -480,7 +480,7 @@ describe("the lease of a job", () => {
     const id = await run();
     await take("w1");
     for (let time = 0; time < lease; time += 10_000) {
-      await clock.advance(10_000);
+      await clock.pass(10_000);
       await ping([id], "w2");
     }
     expect(await status(id)).toMatchObject({ retries: 1 });
@@ -490,7 +490,7 @@ describe("the lease of a job", () => {
     const { run, take, done, status, clock } = await pinging();
     const id = await run();
     await take("w1");
-    await clock.advance(lease);
+    await clock.pass(lease);
     expect((await take("w2")).body).toMatchObject({ id, retries: 1 });
     expect((await done(id, { output: "from w1" }, "w1")).status).toBe(200);
     expect((await status(id)).status).toBe("IN_PROGRESS");
@@ -502,12 +502,12 @@ describe("the lease of a job", () => {
     const { run, take, ping, done, status, clock } = await pinging();
     const id = await run();
     await take("w1");
-    await clock.advance(lease);
+    await clock.pass(lease);
     expect((await take("w1")).body).toMatchObject({ id, retries: 1 });
     // Its ping is about the job that it has now.
-    await clock.advance(lease - 1);
+    await clock.pass(lease - 1);
     await ping([id], "w1");
-    await clock.advance(1);
+    await clock.pass(1);
     await done(id, { output: "second try" }, "w1");
     expect(await status(id)).toMatchObject({ status: "COMPLETED", output: "second try", retries: 1 });
   });
@@ -525,7 +525,7 @@ describe("the lease of a job", () => {
     leave.abort();
     await settle();
     expect(await status(id)).toEqual({ id, status: "IN_QUEUE" });
-    await clock.advance(10 * lease);
+    await clock.pass(10 * lease);
     expect(await status(id)).toEqual({ id, status: "IN_QUEUE" });
     expect((await ask("health")).body.jobs).toMatchObject({ inQueue: 1, inProgress: 0, retried: 0, failed: 0 });
   });
@@ -536,7 +536,7 @@ describe("the lease of a job", () => {
     });
     const id = await run();
     await take("w1");
-    await clock.advance(lease);
+    await clock.pass(lease);
     const waiting = await status(id);
     expect(waiting).toMatchObject({ status: "IN_PROGRESS", retries: 1 });
     const leave = new AbortController();
@@ -553,7 +553,7 @@ describe("the lease of a job", () => {
     const { run, take, done, status, clock } = byHand();
     const id = await run();
     await take();
-    await clock.advance(5 * lease);
+    await clock.pass(5 * lease);
     expect(await status(id)).not.toHaveProperty("retries");
     await done(id, { output: 1 });
     expect((await status(id)).status).toBe("COMPLETED");
@@ -570,11 +570,11 @@ describe("the lease of a job", () => {
     const { run, status, clock, ask } = side;
     const id = await run({});
     await ask("job-take/w1?job_in_progress=0");
-    await clock.advance(1_000);
+    await clock.pass(1_000);
     watch(tell(side));
-    await clock.advance(lease - 1);
+    await clock.pass(lease - 1);
     expect(await status(id)).not.toHaveProperty("retries");
-    await clock.advance(1);
+    await clock.pass(1);
     expect(await status(id)).toMatchObject({ retries: 1 });
   });
 });
@@ -583,9 +583,9 @@ describe("job-stop", () => {
   test("is held, then 204", async () => {
     const { stops, clock } = byHand();
     const poll = watch(stops());
-    await clock.advance(9_999);
+    await clock.pass(9_999);
     expect(poll.reply).toBeUndefined();
-    await clock.advance(50_001);
+    await clock.pass(50_001);
     expect(poll.reply?.status).toBe(204);
   });
 
@@ -697,14 +697,14 @@ describe("job-stop", () => {
     const { ask, run, take, stops, ping, done, status, clock } = byHand();
     const id = await run({ a: 1 }, { policy: { executionTimeout: 50_000 } });
     await take();
-    await clock.advance(50_000);
+    await clock.pass(50_000);
     expect((await status(id)).status).toBe("FAILED");
     await ask(`retry/${id}`, {});
     expect((await ask("job-take/w1?job_in_progress=1")).body.id).toBe(id);
     const poll = watch(stops());
     await settle();
     await ping([id]);
-    await clock.advance(30_000);
+    await clock.pass(30_000);
     expect(poll.reply?.text).toBe("");
     await done(id, { output: "second" });
     expect(await status(id)).toMatchObject({ status: "COMPLETED", output: "second" });
@@ -738,9 +738,9 @@ describe("job-stop", () => {
     await take();
     const poll = watch(stops());
     await ping([id]);
-    await clock.advance(milliseconds - 1);
+    await clock.pass(milliseconds - 1);
     expect(poll.reply).toBeUndefined();
-    await clock.advance(1);
+    await clock.pass(1);
     expect(poll.reply?.body).toEqual({ jobsToStop: [id] });
   });
 });
@@ -758,7 +758,7 @@ describe("a worker that came by itself", () => {
     expect((await ask("health")).body.workers).toMatchObject({ running: 1 });
     await done(id, { output: 1 }, "by-hand");
     expect(endpoint.workers()).toMatchObject([{ id: "by-hand", state: "idle", jobs: [] }]);
-    await clock.advance(600_000);
+    await clock.pass(600_000);
     expect(endpoint.workers().filter(({ state }) => state !== "gone")).toEqual([]);
     expect((await ask("health")).body.workers).toMatchObject({ running: 0 });
   });
@@ -791,9 +791,9 @@ describe("a worker that came by itself", () => {
     if (isPost) await take();
     const headers = { authorization: "wrong" };
     const poll = watch(ask(path.replace("ID", id), isPost ? { output: "x" } : undefined, { headers }));
-    await clock.advance(100);
+    await clock.pass(100);
     expect(poll.reply).toBeUndefined();
-    await clock.advance(900);
+    await clock.pass(900);
     expect(poll.reply?.status).toBe(401);
     expect((await status(id)).status).toBe(isPost ? "IN_PROGRESS" : "IN_QUEUE");
   });
@@ -808,9 +808,9 @@ describe("a worker that came by itself", () => {
         .then(({ status }) => {
           code = status;
         });
-      await clock.advance(499);
+      await clock.pass(499);
       expect(code).toBe(0);
-      await clock.advance(1);
+      await clock.pass(1);
       expect(code).toBe(404);
     },
   );
@@ -820,7 +820,7 @@ describe("a worker that came by itself", () => {
     const { ask, clock } = byHand({ onLog: (line) => lines.push(line) });
     for (let time = 0; time < 3; time++) {
       const poll = ask("job-take/w1", undefined, { headers: { authorization: "wrong" } });
-      await clock.advance(500);
+      await clock.pass(500);
       expect((await poll).status).toBe(401);
     }
     expect(lines).toEqual([
@@ -840,7 +840,7 @@ describe("a worker that came by itself", () => {
     };
     void poll();
     void poll();
-    await clock.advance(10_000);
+    await clock.pass(10_000);
     isOver = true;
     // One of them each half second, when the other's poll takes its place.
     expect(answers).toBeLessThanOrEqual(20);
@@ -869,7 +869,7 @@ describe("the script of troubles", () => {
     endpoint.faults.add({ operation: "job-take", reset: true, when: "after" });
     await expect(take()).rejects.toThrow("fetch failed");
     await ping();
-    await clock.advance(40_000);
+    await clock.pass(40_000);
     expect((await take("w2")).body).toMatchObject({ id, retries: 1 });
   });
 

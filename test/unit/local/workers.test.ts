@@ -12,7 +12,7 @@ describe("health", () => {
     });
     await run({ bad: true });
     await run({ a: 1 });
-    await clock.advance(10);
+    await clock.pass(10);
     await run({ a: 1 });
     await run({ a: 1 });
     expect((await ask("health")).body).toEqual({
@@ -46,9 +46,9 @@ describe("workers", () => {
     for (let job = 0; job < 5; job++) await run({ ms: 10 });
     const states = () => endpoint.jobs().map((job) => job.status);
     expect(states()).toEqual(["IN_PROGRESS", "IN_PROGRESS", "IN_QUEUE", "IN_QUEUE", "IN_QUEUE"]);
-    await clock.advance(10);
+    await clock.pass(10);
     expect(states()).toEqual(["COMPLETED", "COMPLETED", "IN_PROGRESS", "IN_PROGRESS", "IN_QUEUE"]);
-    await clock.advance(20);
+    await clock.pass(20);
     expect(states()).toEqual(Array(5).fill("COMPLETED"));
     expect((await status(endpoint.jobs()[4]?.id ?? "")).delayTime).toBe(20);
   });
@@ -57,12 +57,12 @@ describe("workers", () => {
     const { run, status, clock } = start({ coldStart: 1_000, idleTimeout: 5_000 });
     const delayOf = async (id: string) => (await status(id)).delayTime;
     const cold = await run({ ms: 0 });
-    await clock.advance(1_000);
-    await clock.advance(4_999);
+    await clock.pass(1_000);
+    await clock.pass(4_999);
     const warm = await run({ ms: 0 });
-    await clock.advance(5_000);
+    await clock.pass(5_000);
     const again = await run({ ms: 0 });
-    await clock.advance(1_000);
+    await clock.pass(1_000);
     expect([await delayOf(cold), await delayOf(warm), await delayOf(again)]).toEqual([1_000, 0, 1_000]);
   });
 
@@ -74,7 +74,7 @@ describe("workers", () => {
       worker: () => ({ refresh_worker: true, a: 1 }),
     });
     expect((await ask("health")).body.workers).toMatchObject({ initializing: 1, idle: 2 });
-    await clock.advance(1_000);
+    await clock.pass(1_000);
     const first = await run({ a: 1 });
     expect((await status(first)).delayTime).toBe(0);
     expect((await ask("health")).body.workers).toMatchObject({ initializing: 1 });
@@ -84,44 +84,44 @@ describe("workers", () => {
     const { ask, run, status, clock } = start({ maxWorkers: 2, queueDelay: 4_000 });
     const first = await run({ ms: 1_000 });
     expect((await ask("health")).body.workers.idle).toBe(2);
-    await clock.advance(4_000);
+    await clock.pass(4_000);
     expect(await status(first)).toMatchObject({ status: "IN_PROGRESS", delayTime: 4_000 });
     const second = await run({ ms: 9_000 });
-    await clock.advance(1_000);
+    await clock.pass(1_000);
     // The first worker was free before another would have been started.
     expect(await status(second)).toMatchObject({ delayTime: 1_000 });
     const third = await run({ ms: 0 });
-    await clock.advance(4_000);
+    await clock.pass(4_000);
     expect(await status(third)).toMatchObject({ status: "COMPLETED", delayTime: 4_000 });
   });
 
   test("are not started for jobs of low priority, which take their turn on those there are", async () => {
     const { run, status, clock } = start({ maxWorkers: 1 });
     const low = await run({ ms: 10 }, { policy: { lowPriority: true } });
-    await clock.advance(60_000);
+    await clock.pass(60_000);
     expect((await status(low)).status).toBe("IN_QUEUE");
     const first = await run({ ms: 10 });
     // A worker came up for the other job, and took the older one.
     expect([(await status(low)).status, (await status(first)).status]).toEqual(["IN_PROGRESS", "IN_QUEUE"]);
-    await clock.advance(20);
+    await clock.pass(20);
     expect((await status(first)).status).toBe("COMPLETED");
   });
 
   test("that are throttled start once a GPU is to be had", async () => {
     const { ask, run, status, clock } = start({ maxWorkers: 1, throttled: 30_000, coldStart: 5_000 });
     const id = await run({ ms: 0 });
-    await clock.advance(29_999);
+    await clock.pass(29_999);
     expect((await ask("health")).body.workers).toEqual({ ...none, throttled: 1 });
-    await clock.advance(1);
+    await clock.pass(1);
     expect((await ask("health")).body.workers).toEqual({ ...none, initializing: 1 });
-    await clock.advance(5_000);
+    await clock.pass(5_000);
     expect((await status(id)).delayTime).toBe(35_000);
   });
 
   test("in a crash loop take nothing, ever", async () => {
     const { run, status, clock } = start({ crashLoop: true, coldStart: 10 });
     const id = await run();
-    await clock.advance(3_600_000);
+    await clock.pass(3_600_000);
     expect((await status(id)).status).toBe("IN_QUEUE");
   });
 
@@ -138,7 +138,7 @@ describe("workers", () => {
     const next = await run();
     expect((await status(next)).status).toBe("IN_QUEUE");
     letGo();
-    await clock.advance(0);
+    await clock.pass(0);
     expect((await status(next)).status).toBe("IN_PROGRESS");
   });
 });
