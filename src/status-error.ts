@@ -18,7 +18,8 @@ export function statusError(
 ): LayerDiffuseError {
   const { status } = response;
   const said = errorText(text);
-  const start = `${what} answered ${status}${said ? `: ${said}` : ""}.`;
+  // What was said may end its own sentence.
+  const start = `${what} answered ${status}${said ? `: ${said.replace(/\.$/, "")}` : ""}.`;
   const details = { status, jobId };
   if (response.type === "opaqueredirect" || (status >= 300 && status < 400)) {
     // A browser hides which redirect it was.
