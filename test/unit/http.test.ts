@@ -192,12 +192,15 @@ describe("an answer's status", () => {
     expect(error).not.toHaveProperty("jobId");
   });
 
-  it.each(["Prompt: is required.", "Prompt: is required"])("what was said ends with one full stop: %j", async (said) => {
-    const error = await failure(JSON.stringify({ detail: said }), { status: 422 });
-    expect(error.message).toBe(
-      "GET /health answered 422: Prompt: is required. Correct the request; sending it again changes nothing.",
-    );
-  });
+  it.each(["Prompt: is required.", "Prompt: is required"])(
+    "what was said ends with one full stop: %j",
+    async (said) => {
+      const error = await failure(JSON.stringify({ detail: said }), { status: 422 });
+      expect(error.message).toBe(
+        "GET /health answered 422: Prompt: is required. Correct the request; sending it again changes nothing.",
+      );
+    },
+  );
 
   it.each(['{"error":"job not found"}', '{"detail":"job not found"}', "job not found", "", html])(
     "404 with %j for a job is JobExpiredError",
