@@ -25,7 +25,7 @@ export async function serve(session: Session, flags: ServeFlags): Promise<void> 
     throw new UsageError("--local has an endpoint of its own. Drop --endpoint and --base-url, or --local.");
   }
   const admitted = await admission(flags, io);
-  const storage = flags.storage === undefined ? undefined : new FolderStorage(resolve(io.cwd, flags.storage));
+  const storage = flags.storage === undefined ? undefined : await FolderStorage.open(resolve(io.cwd, flags.storage));
   const upstream = flags.local ? await standIn() : { ...upstreamOf(flags, io), fetch: io.fetch, close: async () => {} };
   const { close: closeUpstream, ...connection } = upstream;
   try {
