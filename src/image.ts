@@ -121,7 +121,7 @@ export function decodeImage(state: JobState, { seed, pricePerSecond }: ImageCont
 /** The error of a job that completed, but says it failed. */
 export function generationError(jobId: string, raw: unknown, times: Partial<JobErrorDetails> = {}): GenerationError {
   const failure = parseFailure(raw);
-  return new GenerationError(`Job ${jobId}: the worker made no image: ${failure.message}.`, {
+  return new GenerationError(`Job ${jobId}: the worker made no image: ${failure.message.replace(/\.$/, "")}.`, {
     ...times,
     jobId,
     failure,

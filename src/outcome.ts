@@ -12,7 +12,8 @@ import type { JobState } from "./protocol/answers.ts";
 export function jobError(state: JobState): LayerDiffuseError | undefined {
   const { id, status } = state;
   const failure = state.error === undefined ? undefined : parseFailure(state.error, state.errorOutput);
-  const said = failure?.message ? `: ${failure.message}` : "";
+  // The worker may have ended its own sentence.
+  const said = failure?.message ? `: ${failure.message.replace(/\.$/, "")}` : "";
   const details: JobErrorDetails = {
     jobId: id,
     failure,

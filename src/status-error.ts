@@ -18,7 +18,11 @@ export function statusError(
 ): LayerDiffuseError {
   const { status } = response;
   const said = errorText(text);
-  const start = `${what} answered ${status}${said ? `: ${said}` : ""}.`;
+  // What was said may end its own sentence.
+  const start = `${what} answered ${status}${said ? `: ${said.replace(/\.$/, "")}` : ""}.`;
+  // A proxy's problem says what to do; of keys and endpoints its caller knows nothing.
+  const isProblem = response.headers.get("content-type")?.includes("problem+json");
+  const advised = (advice: string) => (isProblem ? start : `${start} ${advice}`);
   const details = { status, jobId };
   if (response.type === "opaqueredirect" || (status >= 300 && status < 400)) {
     // A browser hides which redirect it was.
@@ -30,33 +34,35 @@ export function statusError(
   }
   switch (status) {
     case 401:
-      return new AuthenticationError(`${start} The API key is missing or wrong.`, details);
+      return new AuthenticationError(advised("The API key is missing or wrong."), details);
     case 403:
-      return new AuthenticationError(`${start} The API key has no access to this endpoint.`, details);
+      return new AuthenticationError(advised("The API key has no access to this endpoint."), details);
     case 402:
-      return new BadRequestError(`${start} The account has no credit; add some in the RunPod console.`, details);
+      return new BadRequestError(advised("The account has no credit; add some in the RunPod console."), details);
     case 404:
       if (jobId !== undefined && !/^endpoint not found/i.test(said)) {
         return new JobExpiredError(
-          `${start} Job ${jobId} is gone: results are kept 30 minutes after run, 1 after runsync, never past their ttl; or the id is of another endpoint.`,
+          advised(
+            `Job ${jobId} is gone: results are kept 30 minutes after run, 1 after runsync, never past their ttl; or the id is of another endpoint.`,
+          ),
           details,
         );
       }
-      return new EndpointNotFoundError(`${start} Check endpointId and baseUrl.`, details);
+      return new EndpointNotFoundError(advised("Check endpointId and baseUrl."), details);
     case 413:
-      return new BadRequestError(`${start} The request is too large; send less.`, details);
+      return new BadRequestError(advised("The request is too large; send less."), details);
     case 429: {
       const retryAfter = parseRetryAfter(response.headers.get("retry-after"));
-      return new RateLimitError(`${start} Too many requests; send fewer at once, or later.`, {
+      return new RateLimitError(advised("Too many requests; send fewer at once, or later."), {
         ...details,
         retryAfter,
       });
     }
   }
   if (status >= 500 || status === 408) {
-    return new ServerError(`${start} The service has trouble; try again.`, { ...details, retryable: true });
+    return new ServerError(advised("The service has trouble; try again."), { ...details, retryable: true });
   }
-  return new BadRequestError(`${start} Correct the request; sending it again changes nothing.`, details);
+  return new BadRequestError(advised("Correct the request; sending it again changes nothing."), details);
 }
 
 /** The message in an error body: `{error}`, `{detail}`, `{message}`, nested or plain text; nothing of an HTML page. */

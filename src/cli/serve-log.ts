@@ -35,18 +35,35 @@ export function accessJson({ time, milliseconds, subject, ...rest }: Access): st
 /** What a worker says, or RunPod of a request, may repeat what was asked for. */
 const isAboutInput = /^(job_|generation_|bad_request)/;
 
-/** Why the server could not do what it was asked, for its owner, on one line: no key, no prompt. */
-export function troubleLine(
-  error: unknown,
-  { route = "-", subject = "-", status }: ProxyErrorContext,
-  apiKey: string,
-): string {
+interface Trouble {
+  time: string;
+  route: string;
+  status: number;
+  subject: string;
+  code: string;
+  reason?: string;
+}
+
+/** Why the server could not do what it was asked, for its owner: no key, no prompt. */
+function troubleOf(error: unknown, context: ProxyErrorContext, apiKey: string): Trouble {
+  const { route = "-", subject = "-", status } = context;
   const code = isLayerDiffuseError(error) ? error.code : "unexpected";
-  const beginning = `${new Date().toISOString()} ${route} ${status} ${subject}: ${code}`;
-  if (isAboutInput.test(code)) return beginning;
+  const trouble = { time: new Date().toISOString(), route, status, subject, code };
+  if (isAboutInput.test(code)) return trouble;
   const reason = messageOf(error)
     .replaceAll(apiKey, "…")
     .replace(/[\s\p{Cc}]+/gu, " ")
     .slice(0, longestReason);
-  return `${beginning}: ${reason}`;
+  return { ...trouble, reason };
+}
+
+/** One line for people. */
+export function troubleLine(error: unknown, context: ProxyErrorContext, apiKey: string): string {
+  const { time, route, status, subject, code, reason } = troubleOf(error, context, apiKey);
+  return `${time} ${route} ${status} ${subject}: ${code}${reason === undefined ? "" : `: ${reason}`}`;
+}
+
+/** One line for programs. */
+export function troubleJson(error: unknown, context: ProxyErrorContext, apiKey: string): string {
+  return JSON.stringify(troubleOf(error, context, apiKey));
 }

@@ -1,12 +1,16 @@
 import { randomBytes } from "node:crypto";
-import { constants, mkdirSync, statSync } from "node:fs";
-import { lstat, open, rename, rm } from "node:fs/promises";
+import { constants } from "node:fs";
+import { lstat, mkdir, open, opendir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { UsageError } from "./failures.ts";
 import { reasonOf } from "./output-file.ts";
 
 /** Names as the proxy makes them: no separator, no dot in front, nothing that a file system reads otherwise. */
 const nameForm = /^[\w-]{1,80}\.png$/;
+/** A picture while it is written. */
+const draftForm = /^\.[\w-]{1,80}\.png\.[\da-f]{12}\.part$/;
+/** Milliseconds after which nobody writes a draft any more, on whichever instance. */
+const oldDraft = 3_600_000;
 
 /** Whoever else has an account on this computer need not see the pictures. */
 const modes = { folder: 0o700, file: 0o600 };
@@ -15,24 +19,39 @@ const modes = { folder: 0o700, file: 0o600 };
 export class FolderStorage {
   readonly #folder: string;
 
-  /** @throws UsageError for a folder that is none and cannot be made */
-  constructor(folder: string) {
+  private constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /**
+   * Makes the folder, and clears away what was being written when an instance was killed.
+   *
+   * @throws UsageError for one that cannot be written to: better now than when a picture is paid for
+   */
+  static async open(folder: string): Promise<FolderStorage> {
     try {
-      mkdirSync(folder, { recursive: true, mode: modes.folder });
-      if (!statSync(folder).isDirectory()) throw new Error("it is no folder");
+      // What mkdir says of a file in the way is no help.
+      if (await isOther(folder)) throw new Error("it is no folder");
+      await mkdir(folder, { recursive: true, mode: modes.folder });
+      const trial = join(folder, draftOf("trial.png"));
+      await writeFile(trial, "", { flag: "wx", mode: modes.file });
+      await rm(trial);
     } catch (cause) {
       throw new UsageError(`Cannot keep pictures in ${folder}: ${reasonOf(cause)}.`, { cause });
     }
-    this.#folder = folder;
+    await sweep(folder);
+    return new FolderStorage(folder);
   }
 
   async getItemRaw(name: string): Promise<Uint8Array | undefined> {
     if (!nameForm.test(name)) return undefined;
     try {
-      // A link would lead out of the folder. Windows has no such flag, and asks for rights to make links.
-      const file = await open(join(this.#folder, name), constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0));
+      // A link would lead out of the folder, and a pipe would never answer. Windows has no such flags, and asks for
+      // rights to make links.
+      const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = constants;
+      const file = await open(join(this.#folder, name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
       try {
-        return await file.readFile();
+        return (await file.stat()).isFile() ? await file.readFile() : undefined;
       } finally {
         await file.close();
       }
@@ -45,7 +64,9 @@ export class FolderStorage {
   /** Whole or not at all, whatever happens meanwhile: readers and other instances never see a part of it. */
   async setItemRaw(name: string, bytes: Uint8Array): Promise<void> {
     if (!nameForm.test(name)) throw new Error("A picture's name has letters, digits, _ and - only, and ends in .png.");
-    const draft = join(this.#folder, `.${name}.${randomBytes(6).toString("hex")}.part`);
+    const draft = join(this.#folder, draftOf(name));
+    // Whoever clears up old pictures may take the folder with them.
+    await mkdir(this.#folder, { recursive: true, mode: modes.folder });
     try {
       const file = await open(draft, "wx", modes.file);
       try {
@@ -69,6 +90,31 @@ export class FolderStorage {
       if (isAbsent(error)) return false;
       throw error;
     }
+  }
+}
+
+function draftOf(name: string): string {
+  return `.${name}.${randomBytes(6).toString("hex")}.part`;
+}
+
+/** Whether something lies at the path that is no folder. */
+async function isOther(path: string): Promise<boolean> {
+  try {
+    return !(await stat(path)).isDirectory();
+  } catch (error) {
+    if (isAbsent(error)) return false;
+    throw error;
+  }
+}
+
+/** Deletes what a killed process left half written. What cannot be deleted does no harm. */
+async function sweep(folder: string): Promise<void> {
+  const before = Date.now() - oldDraft;
+  for await (const { name } of await opendir(folder)) {
+    if (!draftForm.test(name)) continue;
+    const path = join(folder, name);
+    const { mtimeMs } = await lstat(path).catch(() => ({ mtimeMs: Number.POSITIVE_INFINITY }));
+    if (mtimeMs < before) await rm(path, { force: true }).catch(() => {});
   }
 }
 

@@ -11,7 +11,7 @@ import { cannotListen, interruption } from "./listening.ts";
 import { isLoopback, localUrl } from "./local-address.ts";
 import { type Admission, admission, type ServeFlags, upstreamOf } from "./serve-flags.ts";
 import { Front } from "./serve-front.ts";
-import { accessJson, accessLine, troubleLine } from "./serve-log.ts";
+import { accessJson, accessLine, troubleJson, troubleLine } from "./serve-log.ts";
 import { HttpServer } from "./serve-server.ts";
 import { FolderStorage } from "./serve-storage.ts";
 import { Tokens, tokenWords } from "./serve-tokens.ts";
@@ -25,7 +25,7 @@ export async function serve(session: Session, flags: ServeFlags): Promise<void> 
     throw new UsageError("--local has an endpoint of its own. Drop --endpoint and --base-url, or --local.");
   }
   const admitted = await admission(flags, io);
-  const storage = flags.storage === undefined ? undefined : new FolderStorage(resolve(io.cwd, flags.storage));
+  const storage = flags.storage === undefined ? undefined : await FolderStorage.open(resolve(io.cwd, flags.storage));
   const upstream = flags.local ? await standIn() : { ...upstreamOf(flags, io), fetch: io.fetch, close: async () => {} };
   const { close: closeUpstream, ...connection } = upstream;
   try {
@@ -44,7 +44,10 @@ export async function serve(session: Session, flags: ServeFlags): Promise<void> 
       storage,
       syncWait: flags.syncWait,
       publicUrl: flags.publicUrl,
-      onError: (error, context) => void session.warn(troubleLine(error, context, connection.apiKey)),
+      onError: (error, context) => {
+        const line = session.isJson ? troubleJson : troubleLine;
+        void session.warn(line(error, context, connection.apiKey));
+      },
     });
     const server: HttpServer = new HttpServer({
       front: () => front,

@@ -32,7 +32,8 @@ export class Limits {
     if (jobs !== undefined) throw tooMany("You have as many jobs as you may have at once; wait for one to end.", jobs);
     try {
       const rate = await this.#rate.take(subject);
-      if (rate !== undefined) throw tooMany("You have submitted as many jobs as you may in a minute.", rate);
+      if (rate !== undefined)
+        throw tooMany("You have submitted as many jobs as you may in a minute; wait, and submit then.", rate);
       const job = await submit();
       this.#jobs.keep(subject, job.id, expires);
       return job;

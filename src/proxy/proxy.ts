@@ -81,7 +81,8 @@ export class ProxyServer {
     throw new Problem({
       status: 401,
       code: "authentication",
-      detail: "The server does not know who asks. Sign in, or send what it asks for in `headers`.",
+      detail:
+        "The server does not know who asks. Sign in, or send the headers it asks for, such as `Authorization: Bearer …`.",
       headers: { "www-authenticate": "Bearer" },
     });
   }

@@ -13,9 +13,10 @@ import type { Images } from "./images.ts";
 import { checkTxt2ImgInput } from "./input.ts";
 import type { ProxyInternals, Settings } from "./options.ts";
 import { preferenceOf } from "./preference.ts";
-import { jobNotFound } from "./problem.ts";
+import { jobNotFound, Problem } from "./problem.ts";
 import type { ProxyJobs, SubmittedJob } from "./proxy-jobs.ts";
 import type { TokenJob } from "./tokens.ts";
+import { problemOf } from "./upstream-problem.ts";
 
 /** Seconds before a job's address is asked again. */
 const pollPause = "2";
@@ -43,16 +44,12 @@ export class Txt2Img {
     const { isAsync, wait } = preferenceOf(call.request);
     const submitted = await this.#jobs.submit(call, input, isAsync);
     if (isAsync) return this.#accepted(call, submitted, { "preference-applied": "respond-async" });
-    const end = await this.#wait(call, submitted, wait);
-    if (!end) return this.#accepted(call, submitted);
-    const filename = await this.#store(submitted.job, end);
-    const { info } = parseOutput(end.output);
-    return Response.json({
-      url: this.#address(call, `file/${filename}`),
-      filename,
-      // Text, as the published image answers it.
-      info: info === undefined || typeof info === "string" ? (info ?? null) : JSON.stringify(info),
-    });
+    try {
+      const end = await this.#wait(call, submitted, wait);
+      return end ? await this.#made(call, submitted, end) : this.#accepted(call, submitted);
+    } catch (error) {
+      throw this.#withAddress(error, this.#address(call, `job/${submitted.token}`));
+    }
   };
 
   /** Where a job stands that was answered with 202, and at its end where the picture is. */
@@ -104,6 +101,25 @@ export class Txt2Img {
       call.end();
       limit.end();
     }
+  }
+
+  async #made(call: ProxyCall, { job }: SubmittedJob, end: JobState): Promise<Response> {
+    const filename = await this.#store(job, end);
+    const { info } = parseOutput(end.output);
+    return Response.json({
+      url: this.#address(call, `file/${filename}`),
+      filename,
+      // Text, as the published image answers it.
+      info: info === undefined || typeof info === "string" ? (info ?? null) : JSON.stringify(info),
+    });
+  }
+
+  /** Where the job itself has not failed, whoever submitted it again would pay for it twice. */
+  #withAddress(error: unknown, location: string): unknown {
+    const { details } = problemOf(error, this.#settings.clean);
+    if (!/^(server|connection|rate_limited|invalid_response)$/.test(details.code)) return error;
+    const detail = `${details.detail} The job is not lost: ask for ${location}, and do not submit it again.`;
+    return new Problem({ ...details, detail, headers: { ...details.headers, location } });
   }
 
   #accepted(call: ProxyCall, { token, state }: SubmittedJob, headers: Record<string, string> = {}): Response {

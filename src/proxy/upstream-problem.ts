@@ -27,7 +27,7 @@ const answers: Record<ErrorCode, { status: number; code: ErrorCode; detail: stri
   submission_unknown: {
     status: 502,
     code: "submission_unknown",
-    detail: "The endpoint did not say whether it took the job, so it may exist. It was not sent again.",
+    detail: "The endpoint did not say whether it took the job, so it may exist.",
   },
   job_failed: { status: 502, code: "job_failed", detail: "The job failed" },
   job_cancelled: { status: 409, code: "job_cancelled", detail: "The job was cancelled" },

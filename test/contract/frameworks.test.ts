@@ -126,10 +126,15 @@ async function mountWorker(allowed = 100): Promise<Mounted & { kept: Map<string,
   return { endpoint, url, fetch: ask, headers, stranger: 401, kept: IMAGES.kept };
 }
 
-test("every folder of examples has its test here, or is a page with tests in a browser", () => {
+/** A page with tests in a browser, and an image with a test of its own. */
+const testedElsewhere = ["web", "serve"];
+
+test("every folder of examples has its test here, or elsewhere", () => {
   const tests = readFileSync(fileURLToPath(import.meta.url), "utf8");
   const folders = readdirSync(examples, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  const untested = folders.map(({ name }) => name).filter((name) => name !== "web" && !tests.includes(`["${name}"`));
+  const untested = folders
+    .map(({ name }) => name)
+    .filter((name) => !testedElsewhere.includes(name) && !tests.includes(`["${name}"`));
   expect(untested).toEqual([]);
 });
 

@@ -192,6 +192,25 @@ describe("an answer's status", () => {
     expect(error).not.toHaveProperty("jobId");
   });
 
+  it.each([401, 403, 404, 413, 422, 429, 502])(
+    "of a problem, which says what to do, is told as it is: %i",
+    async (status) => {
+      const headers = { "content-type": "application/problem+json" };
+      const error = await failure('{"detail":"Sign in.","code":"authentication"}', { status, headers });
+      expect(error.message).toBe(`GET /health answered ${status}: Sign in.`);
+    },
+  );
+
+  it.each(["Prompt: is required.", "Prompt: is required"])(
+    "what was said ends with one full stop: %j",
+    async (said) => {
+      const error = await failure(JSON.stringify({ detail: said }), { status: 422 });
+      expect(error.message).toBe(
+        "GET /health answered 422: Prompt: is required. Correct the request; sending it again changes nothing.",
+      );
+    },
+  );
+
   it.each(['{"error":"job not found"}', '{"detail":"job not found"}', "job not found", "", html])(
     "404 with %j for a job is JobExpiredError",
     async (body) => {

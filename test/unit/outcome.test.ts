@@ -25,6 +25,12 @@ describe("jobError", () => {
     expect(errorOf({ status })).toBeUndefined();
   });
 
+  it("ends a worker's own sentence once", () => {
+    const error = expectClass(errorOf({ error: "The prompt is too long." }), JobFailedError);
+    expect(error.message).toBe("Job job-1 failed: The prompt is too long.");
+    expect(error.failure?.message).toBe("The prompt is too long.");
+  });
+
   it("of an exception tells its message, type and traceback", () => {
     const error = expectClass(
       errorOf({ error: exception, delayTime: 1, executionTime: 2, workerId: "w-1" }),

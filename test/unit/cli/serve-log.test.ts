@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { troubleLine } from "../../../src/cli/serve-log.ts";
+import { troubleJson, troubleLine } from "../../../src/cli/serve-log.ts";
 import { BadRequestError, ConnectionError } from "../../../src/errors.ts";
 
 const key = "rpa_a-key-that-nobody-may-see";
@@ -22,4 +22,21 @@ test("what may repeat a prompt is told by its code alone", () => {
 test("it is as long as a line may be", () => {
   const line = troubleLine(new Error("x".repeat(5_000)), { status: 500 }, key);
   expect(line).toMatch(/ - 500 -: unexpected: x{300}$/);
+});
+
+test("for programs it is an object of one line, as little of key and prompt in it", () => {
+  const line = (error: unknown) => JSON.parse(troubleJson(error, context, key));
+  const time = expect.stringMatching(/^\d{4}-\S+Z$/);
+  const reason = "refused: Bearer …";
+  expect(line(new ConnectionError(`refused: Bearer ${key}`, { arrived: "no" }))).toEqual({
+    time,
+    ...context,
+    code: "connection",
+    reason,
+  });
+  expect(line(new BadRequestError("the service refused: a red apple"))).toEqual({
+    time,
+    ...context,
+    code: "bad_request",
+  });
 });

@@ -54,6 +54,26 @@ describe("POST alpha/v1/txt2img", () => {
     expect(sent.input.seed).toBeGreaterThanOrEqual(0);
   });
 
+  it("whose endpoint is away while the caller is held answers where to ask for the job later", async () => {
+    const { post, get, endpoint } = await proxyStage({
+      faults: [{ operation: ["status", "status-sync"], times: 100, respond: { status: 500 } }],
+    });
+    const failed = await post("alpha/v1/txt2img", input);
+    const location = failed.headers.get("location") ?? "";
+    expect([failed.status, await textOf(failed, "detail")]).toEqual([
+      502,
+      `The endpoint has trouble. Try again later. The job is not lost: ask for ${location}, and do not submit it again.`,
+    ]);
+    endpoint.faults.clear();
+    expect((await get(under(location))).status).toBe(303);
+  });
+
+  it("says nothing of an address to ask for a job that failed", async () => {
+    const { post } = await proxyStage({ worker: () => ({ error: "no such sampler" }) });
+    const failed = await post("alpha/v1/txt2img", input);
+    expect([failed.status, failed.headers.get("location")]).toEqual([502, null]);
+  });
+
   it.each([
     [{ prefer: "respond-async" }, "respond-async"],
     [{ prefer: "wait=10, Respond-Async; x=y" }, "respond-async"],
@@ -324,6 +344,28 @@ describe("the storage", () => {
     expect(await failed.text()).not.toContain("bucket");
     isBroken = false;
     expect((await get(location)).status).toBe(303);
+  });
+
+  it("that fails while the caller is held leaves an address to ask, so that nobody pays twice", async () => {
+    const storage = createStorage();
+    let isBroken = true;
+    const flaky = {
+      getItemRaw: (key: string) => storage.getItemRaw<Uint8Array>(key),
+      setItemRaw: async (key: string, value: Uint8Array) => {
+        if (isBroken) throw new Error("no space is left");
+        await storage.setItemRaw(key, value);
+      },
+    };
+    const { post, get, endpoint } = await proxyStage({}, { storage: flaky });
+    const failed = await post("alpha/v1/txt2img", input);
+    const location = failed.headers.get("location") ?? "";
+    expect([failed.status, await textOf(failed, "detail")]).toEqual([
+      500,
+      `The server has trouble. Try again later. The job is not lost: ask for ${location}, and do not submit it again.`,
+    ]);
+    isBroken = false;
+    expect((await get(under(location))).status).toBe(303);
+    expect(endpoint.requests.filter(({ operation }) => operation === "run")).toHaveLength(1);
   });
 
   it("in memory keeps the last by number, by bytes and by age", async () => {
