@@ -45,6 +45,8 @@ export function toNodeListener(handler: (request: Request) => Promise<Response>)
     try {
       const request = toRequest(incoming, left.signal);
       const response = request ? await handler(request) : new Response(null, { status: 400 });
+      // A body that nobody read would stop the connection: what comes after it would never be heard.
+      if (request?.body && !request.bodyUsed) request.body.cancel().catch(() => {});
       if (outgoing.destroyed) {
         await response.body?.cancel();
         return;

@@ -300,6 +300,23 @@ describe("a body", () => {
   });
 });
 
+describe("a body that nobody reads", () => {
+  const large = "a".repeat(2_000_000);
+
+  it.each<[number, string, string[]]>([
+    [401, "run", [json]],
+    [403, "run", [json, alice, "Origin: https://evil.test"]],
+    [404, "nothing", []],
+    [404, "cancel/nobodys-job", [json, alice]],
+    [405, "health", [alice]],
+    [415, "run", [alice, "Content-Type: text/plain"]],
+  ])("leaves its connection to the next request after a %i: %s", async (status, route, lines) => {
+    const { open } = await served();
+    const refused = request("POST", route, lines, large).replace("Connection: close\r\n", "");
+    expect(await open().say(refused).say(request("GET", "nothing")).statuses()).toEqual([status, 404]);
+  });
+});
+
 describe("a path as bytes", () => {
   it.each([
     "//evil.test/alpha/v1/txt2img",
