@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { type Allow, type Authorize, createProxy } from "../../../src/proxy/index.ts";
 import { bodyOf, mount, proxyStage, secret } from "../../helpers/proxy.ts";
 
@@ -400,5 +400,34 @@ describe("what comes back", () => {
       expect((await get(`status-sync/${id}?wait=${wait}`)).status).toBe(200);
       expect(clock.now() - begun).toBeLessThanOrEqual(9_000);
     }
+  });
+});
+
+describe("an onError that fails itself", () => {
+  const failing: [string, () => void][] = [
+    [
+      "throws",
+      () => {
+        throw new Error("no log");
+      },
+    ],
+    ["rejects", () => Promise.reject(new Error("no log"))],
+  ];
+
+  it.each(failing)("and %s costs nobody an answer, nor the server its life", async (_what, onError) => {
+    const unhandled: unknown[] = [];
+    const note = (error: unknown) => void unhandled.push(error);
+    process.on("unhandledRejection", note);
+    onTestFinished(() => void process.off("unhandledRejection", note));
+    let isBroken = false;
+    const consume = () => (isBroken ? Promise.reject(new Error("no redis")) : Promise.resolve());
+    const { post, get, endpoint } = await proxyStage({}, { onError, limiter: { jobs: { consume } } });
+    const { id } = await bodyOf(await post("run", { input: { prompt } }));
+    isBroken = true;
+    expect(await bodyOf(await get(`status-sync/${id}`))).toMatchObject({ status: "COMPLETED" });
+    endpoint.faults.add({ operation: "health", respond: { status: 401 } });
+    expect((await get("health")).status).toBe(502);
+    await new Promise(setImmediate);
+    expect(unhandled).toEqual([]);
   });
 });
