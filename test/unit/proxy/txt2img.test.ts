@@ -148,6 +148,30 @@ describe("POST alpha/v1/txt2img", () => {
     expect([end.status, (await bodyOf(end))["code"]]).toEqual([status, code]);
   });
 
+  it("leads to the job's address where the endpoint cannot be asked meanwhile: the job goes on, and is paid for", async () => {
+    const { post, get, pass, endpoint, told } = await proxyStage({ coldStart: 5_000 });
+    for (const operation of ["status", "status-sync"] as const) {
+      endpoint.faults.add({ operation, respond: { status: 503 }, times: 5 });
+    }
+    const response = await post("alpha/v1/txt2img", input);
+    expect(response.status).toBe(202);
+    expect(told).toMatchObject([{ error: { code: "server" }, context: { route: "txt2img", status: 202 } }]);
+    endpoint.faults.clear();
+    await pass(10_000);
+    expect((await get(under(response.headers.get("location")))).status).toBe(303);
+    expect(endpoint.jobs()).toHaveLength(1);
+  });
+
+  it("is asked about for as long as syncWait at most, however long a pause the endpoint asks for", async () => {
+    const { post, get, clock, endpoint } = await proxyStage({ maxWorkers: 0 }, { syncWait: 20_000 });
+    const location = under((await post("alpha/v1/txt2img", input, later)).headers.get("location"));
+    const respond = { status: 429, headers: { "retry-after": "50" } };
+    endpoint.faults.add({ operation: "status", respond, times: 9 });
+    const begun = clock.now();
+    const response = await get(location);
+    expect([response.status, response.headers.get("retry-after"), clock.now() - begun]).toEqual([502, "2", 20_000]);
+  });
+
   it("still leads to a stored picture when the endpoint has forgotten its job", async () => {
     const { post, get, pass, endpoint } = await proxyStage();
     const location = under((await post("alpha/v1/txt2img", input, later)).headers.get("location"));
@@ -322,8 +346,11 @@ describe("the storage", () => {
     const failed = await get(location);
     expect(failed.status).toBe(500);
     expect(await failed.text()).not.toContain("bucket");
+    const held = await post("alpha/v1/txt2img", input);
+    expect([held.status, await bodyOf(held)]).toEqual([202, { status: "COMPLETED", job: expect.any(String) }]);
     isBroken = false;
     expect((await get(location)).status).toBe(303);
+    expect((await get(under(held.headers.get("location")))).status).toBe(303);
   });
 
   it("in memory keeps the last by number, by bytes and by age", async () => {
