@@ -68,7 +68,7 @@ export class Txt2Img {
     const name = await this.#images.nameOf(job);
     const state = await this.#status(call, job.id).catch((error: unknown) => this.#unlessStored(name, error));
     if (state) {
-      await this.#jobs.note(call.subject, state);
+      await this.#jobs.note(call.subject, job, state.status);
       if (!isTerminal(state.status)) return await this.#underWay(state);
       const error = jobError(state);
       if (error) throw error;
@@ -103,7 +103,7 @@ export class Txt2Img {
     const clocks = { queueTimeout: never, executionTimeout: never, cancelOnAbort: false };
     try {
       const end = await patient.waitFor(job.id, call, clocks, { state, queuedAt });
-      await this.#jobs.note(subject, end);
+      await this.#jobs.note(subject, job, end.status);
       return end;
     } catch (error) {
       if (limit.isLate) return undefined;
@@ -113,7 +113,7 @@ export class Txt2Img {
       }
       // The job's own end is one that makes room.
       if (isLayerDiffuseError(error) && error.code.startsWith("job_")) {
-        await this.#jobs.note(subject, { id: job.id, status: "FAILED" });
+        await this.#jobs.note(subject, job, "FAILED");
         throw error;
       }
       // The job is there: who was told of a failure would submit, and pay for, another.
