@@ -171,6 +171,11 @@ describe("what goes upstream", () => {
     ["a prompt that is no text", { input: { prompt: { $gt: "" } } }, 422],
     ["a prompt that is too long", { input: { prompt: "x".repeat(2_001) } }, 422],
     ["a negative prompt that is too long", { input: { prompt, negative_prompt: "x".repeat(2_001) } }, 422],
+    ["a sampler's name that is too long", { input: { prompt, sampler_name: "x".repeat(201) } }, 422],
+    ["a scheduler's name that is too long", { input: { prompt, scheduler: "x".repeat(201) } }, 422],
+    ["a preset's name that is too long", { input: { prompt, generator_type: "x".repeat(201) } }, 422],
+    ["a LoRA's name that is too long", { input: { prompt, loras: [{ name: "x".repeat(201) }] } }, 422],
+    ["too many LoRAs", { input: { prompt, loras: Array(11).fill({ name: "ink" }) } }, 422],
     ["a side that is none", { input: { prompt, width: 100 } }, 422],
     ["too many pixels", { input: { prompt, width: 4096, height: 4096 } }, 422],
     ["a seed that is too large", { input: { prompt, seed: 2 ** 32 } }, 422],
@@ -239,6 +244,44 @@ describe("what goes upstream", () => {
     while (clock.pending === 0) await new Promise(setImmediate);
     clock.advance(10_000);
     expect([(await asking).status, calls()]).toEqual([408, []]);
+  });
+});
+
+describe("a refusal of an input", () => {
+  it("names the field in the worker's words, the length and the limit", async () => {
+    const { post } = await proxyStage();
+    const refusal = async (input: object) =>
+      (await bodyOf(await post("run", { input: { prompt, ...input } })))["issues"];
+    const long = "x".repeat(201);
+    expect(await refusal({ generator_type: long })).toEqual([
+      { path: ["generator_type"], message: "has 201 characters, at most 200" },
+    ]);
+    expect(await refusal({ loras: [{ name: "ink" }, { name: long }] })).toEqual([
+      { path: ["loras", 1, "name"], message: "has 201 characters, at most 200" },
+    ]);
+  });
+
+  it("counts characters as the worker does: an emoji is one", async () => {
+    const { post } = await proxyStage();
+    const statuses: number[] = [];
+    for (const count of [2_000, 2_001]) {
+      statuses.push((await post("run", { input: { prompt: "\u{1f34e}".repeat(count) } })).status);
+    }
+    expect(statuses).toEqual([200, 422]);
+  });
+
+  it("is not many times as long as the input", async () => {
+    const { post } = await proxyStage();
+    const loras = Array(20_000).fill({});
+    const response = await post("run", { input: { prompt, loras } });
+    expect([response.status, (await response.text()).length < 1_000]).toEqual([422, true]);
+  });
+
+  it("takes ten LoRAs, and names of 200 characters", async () => {
+    const stage = await proxyStage();
+    const [loras, sampler] = [Array(10).fill({ name: "x".repeat(200) }), "x".repeat(200)];
+    expect((await stage.post("run", { input: { prompt, loras, sampler_name: sampler } })).status).toBe(200);
+    expect(lastBody(stage)).toMatchObject({ input: { loras, sampler_name: sampler } });
   });
 });
 
