@@ -342,6 +342,31 @@ describe("what comes back", () => {
     expect(Object.keys(JSON.parse(text)).sort()).toEqual(["delayTime", "error", "executionTime", "id", "status"]);
   });
 
+  it.each<[string, unknown]>([
+    ["an object that says no message", { hostname: "pod-7", worker_id: "worker-7", trace: "File /secret/path.py" }],
+    ["such an object as text", JSON.stringify({ hostname: "pod-7", error_traceback: "File /secret/path.py" })],
+    ["a list", ["pod-7", "/secret/path.py"]],
+  ])("says of a worker's error that is %s only that there is one", async (_what, error) => {
+    const { post, get } = await proxyStage({
+      faults: [
+        {
+          operation: ["status", "status-sync"],
+          times: 2,
+          respond: { status: 200, body: { id: "a", status: "FAILED", error } },
+        },
+      ],
+    });
+    const { id } = await bodyOf(await post("run", { input: { prompt } }));
+    const shown = await (await get(`status/${id}`)).text();
+    expect(JSON.parse(shown)).toMatchObject({ status: "FAILED", error: { message: "The worker did not say why." } });
+    const problem = await (await get(`alpha/v1/job/${id}`)).text();
+    expect(JSON.parse(problem)).toMatchObject({
+      code: "job_failed",
+      detail: "The job failed: The worker did not say why.",
+    });
+    expect(shown + problem).not.toMatch(/secret|pod-7|worker-7/);
+  });
+
   it("says neither key nor endpoint nor host nor upstream id, whatever goes wrong upstream (leaks)", async () => {
     const shout = (url: string, key: string | null) =>
       `key ${key}, endpoint sekret-endpoint at ${url}; Traceback (most recent call last): x`;
