@@ -1,6 +1,8 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import type { SharedLimiter } from "../../../src/proxy/index.ts";
+import { MemoryJobs, MemoryRate } from "../../../src/proxy/memory-limits.ts";
 import { picture } from "../../helpers/local.ts";
+import { ManualClock } from "../../helpers/manual-clock.ts";
 import { bodyOf, proxyStage, textOf } from "../../helpers/proxy.ts";
 
 const input = { input: { prompt: "a red apple" } };
@@ -97,7 +99,48 @@ describe("jobs at once", () => {
     expect((await post("run", input)).status).toBe(200);
   });
 
+  it("end with the picture that is seen at a job's address", async () => {
+    const { post, get, pass } = await proxyStage({}, { limits: { ...loose, concurrency: 1 } });
+    const prefer = { headers: { prefer: "respond-async" } };
+    const job = await textOf(await post("alpha/v1/txt2img", { prompt: "x" }, prefer), "job");
+    await pass(1_000);
+    expect((await get(`alpha/v1/job/${job}`)).status).toBe(303);
+    expect((await post("run", input)).status).toBe(200);
+  });
+
+  it("leave their places one by one while others are being submitted", async () => {
+    const jobs = new MemoryJobs(2, 5_000, new ManualClock());
+    expect([await jobs.reserve("a"), await jobs.reserve("a"), await jobs.reserve("a")]).toEqual([
+      undefined,
+      undefined,
+      5_000,
+    ]);
+    await jobs.release("a");
+    expect([await jobs.reserve("a"), await jobs.reserve("a")]).toEqual([undefined, 5_000]);
+  });
+
+  it("and submissions are forgotten with their subjects, however many there were (memory)", async () => {
+    const clock = new ManualClock();
+    const [rate, jobs] = [new MemoryRate(1, clock), new MemoryJobs(1, 5_000, clock)];
+    for (let index = 0; index <= 10_000; index++) {
+      await rate.take(`${index}`);
+      await jobs.reserve(`${index}`);
+      jobs.keep(`${index}`, "job", 60_000);
+    }
+    clock.advance(60_000);
+    const forget = vi.spyOn(Map.prototype, "delete");
+    onTestFinished(() => forget.mockRestore());
+    await rate.take("last");
+    const rates = forget.mock.calls.length;
+    await jobs.reserve("last");
+    expect([rates > 10_000, forget.mock.calls.length - rates > 10_000]).toEqual([true, true]);
+  });
+
   it("end with the picture of txt2img, and with its failure", async () => {
+    const made = await proxyStage({}, { limits: { ...loose, concurrency: 1 } });
+    for (let index = 0; index < 3; index++) {
+      expect((await made.post("alpha/v1/txt2img", { prompt: "x" })).status).toBe(200);
+    }
     const { post } = await proxyStage({ worker: () => ({ error: "no" }) }, { limits: { ...loose, concurrency: 1 } });
     for (let index = 0; index < 3; index++) {
       expect((await post("alpha/v1/txt2img", { prompt: "x" })).status).toBe(502);
@@ -198,6 +241,25 @@ describe("a store that instances share", () => {
     isBroken = true;
     expect(await bodyOf(await get(`status-sync/${id}`))).toMatchObject({ status: "COMPLETED" });
     expect(told).toMatchObject([{ error: { message: "no redis" } }]);
+  });
+
+  it("that fails as a place is given back hides not why nothing was submitted", async () => {
+    const jobs: SharedLimiter = { consume: async () => {}, reward: () => Promise.reject(new Error("no redis")) };
+    const { post } = await proxyStage(
+      { faults: [{ operation: "run", respond: { status: 429 } }] },
+      { limiter: { jobs } },
+    );
+    expect((await post("run", input)).status).toBe(429);
+  });
+
+  it.each([
+    [400, "1"],
+    [0, "1"],
+    [-1, "1"],
+    [1_200, "2"],
+  ])("that says %i ms has its callers wait %s s: whole seconds, at least one", async (msBeforeNext, seconds) => {
+    const { post } = await proxyStage({}, { limiter: { rate: { consume: () => Promise.reject({ msBeforeNext }) } } });
+    expect((await post("run", input)).headers.get("retry-after")).toBe(seconds);
   });
 
   it("that fails lets nobody submit", async () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it, onTestFinished } from "vitest";
+import { InvalidInputError } from "../../../src/errors.ts";
 import { type Allow, type Authorize, createProxy } from "../../../src/proxy/index.ts";
 import { bodyOf, mount, proxyStage, secret } from "../../helpers/proxy.ts";
 
@@ -99,6 +100,7 @@ describe("authorize", () => {
     const init: RequestInit & { duplex: "half" } = { method: "POST", headers, body, duplex: "half" };
     const response = await drive(handler(new Request(`${mount}/run`, init)));
     expect([response.status, isRead, calls()]).toEqual([401, false, []]);
+    expect(response.headers.get("www-authenticate")).toBe("Bearer");
     expect(await bodyOf(response)).toMatchObject({ code: "authentication", status: 401 });
   });
 
@@ -199,6 +201,8 @@ describe("what goes upstream", () => {
     ["two types (conflicting headers)", { "content-type": "application/json, text/plain" }, 415],
     ["another charset", { "content-type": "application/json; charset=utf-7" }, 415],
     ["a compressed body (zip bomb)", { "content-encoding": "gzip" }, 415],
+    ["a body compressed otherwise", { "content-encoding": "br" }, 415],
+    ["a body that says it is not compressed", { "content-encoding": "identity" }, 200],
     ["a declared size over the limit", { "content-length": "65537" }, 413],
     ["the charset", { "content-type": "Application/JSON; charset=UTF-8" }, 200],
   ])("with %s", async (_what, headers, status) => {
@@ -206,6 +210,12 @@ describe("what goes upstream", () => {
     const body = new TextEncoder().encode(JSON.stringify({ input: { prompt } }));
     const all = { "content-type": "application/json", ...Object.fromEntries(new Headers(headers)) };
     expect((await drive(ask("run", { method: "POST", body, headers: all }))).status).toBe(status);
+  });
+
+  it("is nothing for a submission without a body", async () => {
+    const { ask, drive } = await proxyStage();
+    const response = await drive(ask("run", { method: "POST", headers: json }));
+    expect([response.status, (await bodyOf(response))["detail"]]).toEqual([400, "The body is empty."]);
   });
 
   it("is nothing for bytes that are no UTF-8", async () => {
@@ -312,6 +322,18 @@ describe("allow", () => {
     expect(await response.text()).not.toContain("db.internal");
   });
 
+  it("may say what is wrong with an input, by the error that the client has for it", async () => {
+    const allow = () => {
+      throw new InvalidInputError([{ path: ["negativePrompt"], message: "must be left out" }]);
+    };
+    const { post } = await proxyStage({}, { allow });
+    const response = await post("run", { input: { prompt } });
+    expect([response.status, (await bodyOf(response))["issues"]]).toEqual([
+      422,
+      [{ path: ["negative_prompt"], message: "must be left out" }],
+    ]);
+  });
+
   it("is asked about both ways to submit", async () => {
     const { post } = await proxyStage({}, { allow: () => false });
     expect((await post("runsync", { input: { prompt } })).status).toBe(422);
@@ -367,6 +389,15 @@ describe("what comes back", () => {
     expect(shown + problem).not.toMatch(/secret|pod-7|worker-7/);
   });
 
+  it("cuts a worker's message off that is none, and keeps tracebacks out of all it says", async () => {
+    const trace = "Traceback (most recent call last): /secret/path.py";
+    const worker = () => ({ error: "x".repeat(5_000), code: `bad ${trace}`, field: `width\n${trace}` });
+    const { post, get } = await proxyStage({ worker });
+    const { id } = await bodyOf(await post("run", { input: { prompt } }));
+    const { error } = await bodyOf(await get(`status-sync/${id}`));
+    expect(error).toEqual({ message: `${"x".repeat(1_000)}…`, code: "bad", field: "width" });
+  });
+
   it("says neither key nor endpoint nor host nor upstream id, whatever goes wrong upstream (leaks)", async () => {
     const shout = (url: string, key: string | null) =>
       `key ${key}, endpoint sekret-endpoint at ${url}; Traceback (most recent call last): x`;
@@ -414,11 +445,8 @@ describe("what comes back", () => {
     const { get, post } = await proxyStage();
     for (const response of [await get("health"), await get("status/x"), await get("nothing"), await post("run", {})]) {
       const { headers } = response;
-      expect([headers.get("cache-control"), headers.get("x-content-type-options"), headers.get("vary")]).toEqual([
-        "no-store",
-        "nosniff",
-        "origin",
-      ]);
+      const names = ["cache-control", "x-content-type-options", "vary", "referrer-policy"];
+      expect(names.map((name) => headers.get(name))).toEqual(["no-store", "nosniff", "origin", "no-referrer"]);
     }
   });
 
@@ -458,6 +486,60 @@ describe("what comes back", () => {
     const { post, get } = await proxyStage({ variants: { statusSync: "absent" } });
     const { id } = await bodyOf(await post("run", { input: { prompt } }));
     expect((await get(`status-sync/${id}?wait=5000`)).status).toBe(200);
+  });
+
+  it("is the submitted job where runsync cannot wait for it: its caller goes on with its id", async () => {
+    const { post, get, endpoint, told } = await proxyStage({ maxWorkers: 0 });
+    endpoint.faults.add({ operation: "status-sync", respond: { status: 503 } });
+    const response = await post("runsync", { input: { prompt } });
+    const { id, status } = await bodyOf(response);
+    expect([response.status, status, (await get(`status/${id}`)).status]).toEqual([200, "IN_QUEUE", 200]);
+    expect(told).toMatchObject([{ context: { route: "runsync", subject: "alice", status: 200 } }]);
+  });
+
+  it("does not matter to a cancellation: one who cancels and leaves means it", async () => {
+    const { post, ask, drive, endpoint } = await proxyStage({ maxWorkers: 0 });
+    const { id } = await bodyOf(await post("run", { input: { prompt } }));
+    const left = new AbortController();
+    const asking = ask(`cancel/${id}`, { method: "POST", signal: left.signal });
+    left.abort();
+    await drive(asking);
+    expect(endpoint.jobs().map(({ status }) => status)).toEqual(["CANCELLED"]);
+  });
+
+  it("is held for 300 callers at most: the next has the job's status at once, and is held when one has left", async () => {
+    const held = new Set<object>();
+    const upstream: typeof fetch = (url, init) => {
+      const operation = new URL(String(url)).pathname.split("/")[3];
+      if (operation !== "status-sync") return Promise.resolve(Response.json({ id: "job", status: "IN_QUEUE" }));
+      return new Promise((_, reject) => {
+        const request = {};
+        held.add(request);
+        init?.signal?.addEventListener("abort", () => {
+          held.delete(request);
+          reject(init.signal?.reason);
+        });
+      });
+    };
+    const { handler } = await proxyStage({}, { fetch: upstream });
+    const ask = (path: string, init = {}) => handler(new Request(`${mount}/${path}`, { headers: json, ...init }));
+    const { id } = await bodyOf(await ask("run", { method: "POST", body: JSON.stringify({ input: { prompt } }) }));
+    const callers: AbortController[] = [];
+    const hold = () => {
+      const caller = new AbortController();
+      callers.push(caller);
+      return ask(`status-sync/${id}`, { signal: caller.signal });
+    };
+    const all = Array.from({ length: 300 }, hold);
+    while (held.size < 300) await new Promise(setImmediate);
+    expect(await bodyOf(await hold())).toMatchObject({ status: "IN_QUEUE" });
+    callers[0]?.abort();
+    await all[0];
+    expect(held.size).toBe(299);
+    all.push(hold());
+    while (held.size < 300) await new Promise(setImmediate);
+    for (const caller of callers) caller.abort();
+    await Promise.all(all);
   });
 
   it("is held for as long as syncWait at most, whatever wait says", async () => {

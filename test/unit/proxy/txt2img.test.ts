@@ -3,13 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createStorage } from "unstorage";
 import fsDriver from "unstorage/drivers/fs-lite";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { createLocalEndpoint } from "../../../src/local/index.ts";
 import { createProxy } from "../../../src/proxy/index.ts";
 import { MemoryStorage } from "../../../src/proxy/storage.ts";
 import { picture } from "../../helpers/local.ts";
 import { ManualClock } from "../../helpers/manual-clock.ts";
-import { bodyOf, epoch, proxyStage, textOf } from "../../helpers/proxy.ts";
+import { bodyOf, epoch, mount, proxyStage, textOf } from "../../helpers/proxy.ts";
 
 const input = { prompt: "a red apple" };
 const later = { headers: { prefer: "respond-async" } };
@@ -82,6 +82,27 @@ describe("POST alpha/v1/txt2img", () => {
     const found = await get(location);
     expect([found.status, endpoint.jobs()[0]?.status]).toEqual([303, "COMPLETED"]);
     expect((await get(under(found.headers.get("location")))).status).toBe(200);
+  });
+
+  it("tells what the worker says of it as it came where that is text, and nothing where it says nothing", async () => {
+    const told = async (info: unknown) => {
+      const { post } = await proxyStage({ worker: () => ({ ...picture, info }) });
+      return (await bodyOf(await post("alpha/v1/txt2img", input)))["info"];
+    };
+    expect([await told("seed 5"), await told(undefined), await told({ seed: 5 })]).toEqual([
+      "seed 5",
+      null,
+      '{"seed":5}',
+    ]);
+  });
+
+  it("is queued where nobody knows why it waits, or can be asked", async () => {
+    const { post, get, endpoint } = await proxyStage({ maxWorkers: 0 });
+    const location = under((await post("alpha/v1/txt2img", input, later)).headers.get("location"));
+    const waiting = { status: "IN_QUEUE", phase: "queued" };
+    expect(await bodyOf(await get(location))).toEqual(waiting);
+    endpoint.faults.add({ operation: "health", respond: { status: 500 } });
+    expect(await bodyOf(await get(location))).toEqual(waiting);
   });
 
   it("tells the worker's own progress", async () => {
@@ -172,6 +193,38 @@ describe("POST alpha/v1/txt2img", () => {
     expect([response.status, response.headers.get("retry-after"), clock.now() - begun]).toEqual([502, "2", 20_000]);
   });
 
+  it("is found at its address for half an hour longer than the job may take, where the storage keeps it", async () => {
+    const { post, get, pass } = await proxyStage({}, { storage: createStorage() });
+    const location = under((await post("alpha/v1/txt2img", input, later)).headers.get("location"));
+    await pass(1_000);
+    const statuses: number[] = [];
+    for (const passed of [0, 970_000, 30 * 60_000]) {
+      await pass(passed);
+      statuses.push((await get(location)).status);
+    }
+    expect(statuses).toEqual([303, 303, 404]);
+  });
+
+  it("is stored once, however often its address is asked", async () => {
+    const storage = createStorage();
+    const { post, get, pass } = await proxyStage({}, { storage });
+    const store = vi.spyOn(storage, "setItemRaw");
+    const location = under((await post("alpha/v1/txt2img", input, later)).headers.get("location"));
+    await pass(1_000);
+    for (let index = 0; index < 3; index++) expect((await get(location)).status).toBe(303);
+    expect(store).toHaveBeenCalledTimes(1);
+  });
+
+  it("is not found when the endpoint has forgotten it and nobody stored its picture; other trouble is told as such", async () => {
+    const { post, get, endpoint } = await proxyStage();
+    const location = under((await post("alpha/v1/txt2img", input, later)).headers.get("location"));
+    endpoint.faults.add(
+      { operation: "status", respond: { status: 404, body: { error: "job not found" } } },
+      { operation: "status", respond: { status: 401 } },
+    );
+    expect([(await get(location)).status, (await get(location)).status]).toEqual([404, 502]);
+  });
+
   it("still leads to a stored picture when the endpoint has forgotten its job", async () => {
     const { post, get, pass, endpoint } = await proxyStage();
     const location = under((await post("alpha/v1/txt2img", input, later)).headers.get("location"));
@@ -179,6 +232,52 @@ describe("POST alpha/v1/txt2img", () => {
     expect((await get(location)).status).toBe(303);
     endpoint.faults.add({ operation: "status", respond: { status: 404, body: { error: "no" } }, times: 2 });
     expect((await get(location)).status).toBe(303);
+  });
+});
+
+describe("a caller who leaves", () => {
+  const body = JSON.stringify(input);
+  const headers = { "content-type": "application/json", "x-user": "alice" };
+
+  /** Submits, and leaves as the endpoint has taken the job. */
+  async function leaveAsTaken(more: Record<string, string>, cancelFaults = 0) {
+    const made = await proxyStage({ maxWorkers: 0 });
+    const left = new AbortController();
+    const leaving: typeof fetch = async (url, init) => {
+      const response = await made.upstream.fetch(url, init);
+      if (String(url).endsWith("/run")) left.abort();
+      return response;
+    };
+    for (let fault = 0; fault < cancelFaults; fault++) {
+      made.endpoint.faults.add({ operation: "cancel", respond: { status: 503 } });
+    }
+    const request = new Request(`${mount}/alpha/v1/txt2img`, {
+      method: "POST",
+      headers: { ...headers, ...more },
+      body,
+      signal: left.signal,
+    });
+    await made.drive(made.another({ fetch: leaving })(request));
+    return { ...made, statuses: made.endpoint.jobs().map(({ status }) => status) };
+  }
+
+  it("as the job is taken has it cancelled, at the second try if need be; one who prefers respond-async has not", async () => {
+    expect((await leaveAsTaken({})).statuses).toEqual(["CANCELLED"]);
+    expect((await leaveAsTaken({}, 1)).statuses).toEqual(["CANCELLED"]);
+    expect((await leaveAsTaken({ prefer: "respond-async" })).statuses).toEqual(["IN_QUEUE"]);
+  });
+
+  it("and whose job cannot be cancelled is one that the owner is told of, and nobody else is", async () => {
+    const { told } = await leaveAsTaken({}, 9);
+    expect(told).toMatchObject([{ error: { code: "server" }, context: { subject: "alice", status: 499 } }]);
+    expect((await leaveAsTaken({})).told).toEqual([]);
+  });
+
+  it("before anything is submitted has nothing submitted", async () => {
+    const left = new AbortController();
+    const { ask, drive, calls } = await proxyStage({}, { allow: () => void left.abort() });
+    await drive(ask("alpha/v1/txt2img", { method: "POST", headers, body, signal: left.signal }));
+    expect(calls()).toEqual([]);
   });
 });
 
@@ -207,6 +306,7 @@ describe("GET alpha/v1/file", () => {
       "cache-control": "private, max-age=31536000, immutable",
       "content-disposition": `attachment; filename="${filename}"`,
       "content-length": String(png.length),
+      "cross-origin-resource-policy": "cross-origin",
       "content-security-policy": "default-src 'none'; sandbox",
       "x-content-type-options": "nosniff",
     });
@@ -217,6 +317,8 @@ describe("GET alpha/v1/file", () => {
     const { get, path } = await withFile();
     const [head, full] = [await get(path, { method: "HEAD" }), await get(path)];
     expect([...head.headers]).toEqual([...full.headers]);
+    const part = await get(path, { method: "HEAD", headers: { range: "bytes=0-1" } });
+    expect([part.status, part.headers.get("content-length")]).toEqual([200, String(png.length)]);
     expect((await head.arrayBuffer()).byteLength).toBe(0);
   });
 
@@ -257,7 +359,7 @@ describe("GET alpha/v1/file", () => {
     const { get, path, etag } = await withFile();
     const status = async (tag: string) =>
       (await get(path, { headers: { range: "bytes=0-1", "if-range": tag } })).status;
-    expect([await status(etag), await status('"other"')]).toEqual([206, 200]);
+    expect([await status(etag), await status('"other"'), await status(`W/${etag}`)]).toEqual([206, 200, 200]);
   });
 
   it.each([
