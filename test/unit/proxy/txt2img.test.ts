@@ -469,6 +469,11 @@ describe("the storage", () => {
     expect(await keys()).toBe("de");
     await memory.setItemRaw("e", new Uint8Array(101));
     expect(await keys()).toBe("");
+    // One that is stored again counts once.
+    for (let index = 0; index < 9; index++) await memory.setItemRaw("b", new Uint8Array(60));
+    await memory.setItemRaw("c", new Uint8Array(40));
+    expect(await keys()).toBe("bc");
+    await memory.setItemRaw("e", new Uint8Array(101));
     await memory.setItemRaw("a", new Uint8Array(1));
     clock.advance(999);
     expect(await keys()).toBe("a");
