@@ -1,5 +1,6 @@
 import { EventEmitter } from "node:events";
 import { createServer, request as httpRequest, type RequestListener } from "node:http";
+import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2";
 import { type AddressInfo, connect } from "node:net";
 import express from "express";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -162,6 +163,21 @@ describe("toNodeListener", () => {
     socket.destroy();
     expect(await broken.promise).toBeInstanceOf(Error);
     await cancelled.promise;
+  });
+
+  it("knows the host that a request of HTTP/2 names, by which a page of the server's own is told from others", async () => {
+    const server = createHttp2Server(toNodeListener(echo));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const session = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    onTestFinished(() => {
+      session.destroy();
+      server.close();
+    });
+    const asking = session.request({ ":method": "POST", ":path": "/run", ":authority": "app.test" });
+    asking.end("abc");
+    let answer = "";
+    for await (const chunk of asking) answer += chunk;
+    expect(JSON.parse(answer)).toMatchObject({ method: "POST", url: "http://app.test/run", body: "abc" });
   });
 
   it("knows a connection that is encrypted", async () => {
