@@ -134,12 +134,14 @@ function lookUp({ components }: OpenApiDocument, reference: string): JsonSchema 
   return Object.entries(components.schemas).find(([own]) => own === name)?.[1] ?? {};
 }
 
-function limits({ type, const: only, minimum, maximum, multipleOf, maxLength, enum: values }: JsonSchema): string {
+function limits(schema: JsonSchema): string {
+  const { type, const: only, minimum, maximum, multipleOf, maxLength, maxItems, enum: values } = schema;
   const parts = [
     only === undefined ? type && [type].flat().join(" or ") : JSON.stringify(only),
     minimum !== undefined && `${minimum} to ${maximum}`,
     multipleOf && `a multiple of ${multipleOf}`,
     maxLength && `${maxLength} characters at most`,
+    maxItems && `${maxItems} at most`,
     values?.join(", "),
   ];
   return escaped(parts.filter(Boolean).join(", "));

@@ -6,11 +6,12 @@ const shortestSecret = 8;
 
 /**
  * Takes out of a worker's message what a browser must not know: a traceback, and the words in `secret` (the endpoint's
- * id, its host, the key).
+ * id, its host, the key). An object written as text is no message, and could hold anything.
  */
 export function textCleaner(secret: readonly (string | undefined)[]): (text: string) => string {
   const words = secret.filter((word) => word !== undefined && word.length >= shortestSecret);
   return (text) => {
+    if (isStructure(text)) return "The worker did not say why.";
     const message = words.reduce<string>((rest, word) => rest.replaceAll(word ?? "", "[removed]"), withoutTrace(text));
     return message.length > longest ? `${message.slice(0, longest)}…` : message;
   };
@@ -22,4 +23,13 @@ function withoutTrace(text: string): string {
   if (at < 0) return text;
   const before = text.slice(0, at).trim();
   return before || (text.trimEnd().split("\n").pop() ?? "").trim();
+}
+
+function isStructure(text: string): boolean {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null;
+  } catch {
+    return false;
+  }
 }

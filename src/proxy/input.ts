@@ -9,6 +9,11 @@ export type Allow = (
   subject: string,
 ) => GenerateInput | boolean | undefined | Promise<GenerateInput | boolean | undefined>;
 
+/** Of a sampler, scheduler, preset or LoRA, in characters: far more than any is called. */
+export const nameLength = 200;
+/** More than any worker of ours takes. */
+export const mostLoras = 10;
+
 export interface InputRules {
   promptLength: number;
   allow: Allow;
@@ -45,16 +50,31 @@ export async function checkTxt2ImgInput(body: object, rules: InputRules, subject
 }
 
 async function checkPicture(wire: object, { promptLength, allow }: InputRules, subject: string): Promise<CheckedInput> {
+  // Counted first: each of thousands would have a complaint of its own in the answer.
+  const count = "loras" in wire && Array.isArray(wire.loras) ? wire.loras.length : 0;
+  if (count > mostLoras) throw tooMuch(["loras"], count, "LoRAs", mostLoras);
   const asked = refusing(() => fromWire(wire));
-  for (const [name, text] of Object.entries({ prompt: asked.prompt, negative_prompt: asked.negativePrompt ?? "" })) {
-    if (text.length > promptLength) {
-      const issue = { path: [name], message: `has ${text.length} characters, at most ${promptLength}` };
-      throw inputProblem(new InvalidInputError([issue]));
-    }
+  const { prompt, negativePrompt, sampler, scheduler, preset, loras = [] } = asked;
+  const texts: [path: (string | number)[], text: string | undefined, most: number][] = [
+    [["prompt"], prompt, promptLength],
+    [["negativePrompt"], negativePrompt, promptLength],
+    [["sampler"], sampler, nameLength],
+    [["scheduler"], scheduler, nameLength],
+    [["preset"], preset, nameLength],
+    ...loras.map(({ name }, index): (typeof texts)[number] => [["loras", index, "name"], name, nameLength]),
+  ];
+  for (const [path, text = "", most] of texts) {
+    // As the worker and JSON Schema count: an emoji is one.
+    const { length } = [...text];
+    if (length > most) throw tooMuch(path, length, "characters", most);
   }
   const answer = await allowed(asked, allow, subject);
   // What the owner changes is checked like the rest, and `extra` is the owner's to add.
   return refusing(() => wireInput(answer, randomSeed));
+}
+
+function tooMuch(path: (string | number)[], has: number, what: string, most: number): Problem {
+  return inputProblem(new InvalidInputError([{ path, message: `has ${has} ${what}, at most ${most}` }]));
 }
 
 async function allowed(input: GenerateInput, allow: Allow, subject: string): Promise<GenerateInput> {

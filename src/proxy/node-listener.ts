@@ -45,6 +45,8 @@ export function toNodeListener(handler: (request: Request) => Promise<Response>)
     try {
       const request = toRequest(incoming, left.signal);
       const response = request ? await handler(request) : new Response(null, { status: 400 });
+      // A body that nobody read would stop the connection: what comes after it would never be heard.
+      if (request?.body && !request.bodyUsed) request.body.cancel().catch(() => {});
       if (outgoing.destroyed) {
         await response.body?.cancel();
         return;
@@ -80,7 +82,8 @@ function toRequest(incoming: NodeRequest, signal: AbortSignal): Request | undefi
   }
   const path = incoming.originalUrl ?? incoming.url ?? "/";
   const scheme = "encrypted" in socket && socket.encrypted === true ? "https" : "http";
-  const host = headers.get("host") ?? "localhost";
+  const authority = incoming.headers[":authority"];
+  const host = headers.get("host") ?? (typeof authority === "string" ? authority : "localhost");
   const base = `${scheme}://${host}`;
   // A path may begin with two slashes and a request line may hold a whole address: neither may name the host.
   if (hasDotSegment.test(path.split("?", 1)[0] ?? "")) return undefined;

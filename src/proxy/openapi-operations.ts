@@ -60,7 +60,7 @@ export const operations: Readonly<Record<RouteName, RouteOperation>> = {
   txt2img: {
     summary: "Make a picture.",
     description:
-      "Held until it is made, or for as long as the server holds a request; then there is an address to ask. A problem with a `Location` has left the job at work: ask there, and do not submit it again.",
+      "Held until it is made, or for as long as the server holds a request; then there is an address to ask, as there is where endpoint or storage fail meanwhile.",
     parameters: [prefer],
     body: "Txt2ImgRequest",
     answers: {

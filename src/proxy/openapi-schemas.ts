@@ -8,6 +8,7 @@ import {
   wireNameOf,
 } from "../protocol/input.ts";
 import { terminalStatuses } from "../protocol/job.ts";
+import { mostLoras, nameLength } from "./input.ts";
 import type { RouteName } from "./routes.ts";
 
 /** JSON Schema 2020-12, as far as it is used here. */
@@ -23,6 +24,7 @@ export interface JsonSchema {
   maximum?: number;
   multipleOf?: number;
   maxLength?: number;
+  maxItems?: number;
   properties?: Record<string, JsonSchema>;
   required?: readonly string[];
   items?: JsonSchema;
@@ -83,10 +85,11 @@ const errorCodes: Record<ErrorCode, true> = {
 /** The longest texts that count as prompts. */
 const prompts: readonly PropertyKey[] = ["prompt", "negativePrompt"] satisfies (keyof GenerateInput)[];
 
-function schemaOf(rule: FieldRule, { description, example }: FieldWords): JsonSchema {
+function schemaOf(rule: FieldRule, { description, example }: FieldWords, maxLength = nameLength): JsonSchema {
   const common = { description, examples: [example] };
   // A text that is all white space counts as blank.
-  if (rule.type === "string") return { type: "string", ...common, ...(!rule.mayBeBlank && { pattern: "\\S" }) };
+  if (rule.type === "string")
+    return { type: "string", ...common, ...(!rule.mayBeBlank && { pattern: "\\S" }), maxLength };
   const { least, most, step } = rule;
   const type = step === undefined ? "number" : "integer";
   const isMultiple = step !== undefined && step > 1;
@@ -97,14 +100,14 @@ function schemaOf(rule: FieldRule, { description, example }: FieldWords): JsonSc
 function inputProperties(promptLength: number): Record<string, JsonSchema> {
   const properties: Record<string, JsonSchema> = {};
   for (const [name, rule] of entriesOf(inputRules)) {
-    const schema = schemaOf(rule, inputWords[name]);
-    properties[wireNameOf(name)] = prompts.includes(name) ? { ...schema, maxLength: promptLength } : schema;
+    properties[wireNameOf(name)] = schemaOf(rule, inputWords[name], prompts.includes(name) ? promptLength : nameLength);
   }
   const loras = entriesOf(loraRules).map(([name, rule]) => [name, schemaOf(rule, loraWords[name])]);
   properties[wireNameOf("loras")] = {
     type: "array",
     description: "Styles.",
     items: { type: "object", properties: Object.fromEntries(loras), required: ["name"] },
+    maxItems: mostLoras,
     examples: [[{ name: "glass", weight: 0.85 }]],
   };
   return properties;

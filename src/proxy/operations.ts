@@ -27,8 +27,8 @@ export class Operations {
   }
 
   readonly run: Handler = async (call) => {
-    const { token, state } = await this.#submit(call);
-    return await this.#jobs.answer(call.subject, token, state);
+    const { token, job, state } = await this.#submit(call);
+    return await this.#jobs.answer(call.subject, token, job, state);
   };
 
   readonly runsync: Handler = async (call) => {
@@ -46,24 +46,24 @@ export class Operations {
       // The job is there: its caller goes on with its id.
       this.#settings.onError(error, { route: "runsync", subject, status: 200 });
     }
-    return await this.#jobs.answer(subject, token, last);
+    return await this.#jobs.answer(subject, token, job, last);
   };
 
   readonly status: Handler = async (call) => {
-    const { id } = await this.#jobs.find(call);
-    const state = await this.#settings.direct.status(id, { signal: call.request.signal });
-    return await this.#jobs.answer(call.subject, call.parameter, state);
+    const job = await this.#jobs.find(call);
+    const state = await this.#settings.direct.status(job.id, { signal: call.request.signal });
+    return await this.#jobs.answer(call.subject, call.parameter, job, state);
   };
 
   readonly statusSync: Handler = async (call) => {
-    const { id } = await this.#jobs.find(call);
-    return await this.#jobs.answer(call.subject, call.parameter, await this.#hold(id, call));
+    const job = await this.#jobs.find(call);
+    return await this.#jobs.answer(call.subject, call.parameter, job, await this.#hold(job.id, call));
   };
 
   readonly cancel: Handler = async (call) => {
-    const { id } = await this.#jobs.find(call);
+    const job = await this.#jobs.find(call);
     // Not with the caller's signal: one who cancels and leaves means it.
-    return await this.#jobs.answer(call.subject, call.parameter, await this.#settings.direct.cancel(id));
+    return await this.#jobs.answer(call.subject, call.parameter, job, await this.#settings.direct.cancel(job.id));
   };
 
   readonly health: Handler = async ({ request }) =>

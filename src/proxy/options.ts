@@ -167,7 +167,7 @@ export function resolveOptions(options: ProxyOptions, internals: ProxyInternals)
     syncWait: milliseconds("syncWait", options.syncWait, defaults.syncWait),
     publicUrl: publicUrl === undefined ? undefined : publicUrlOf(publicUrl),
     policy: policyOf(queueTimeout, executionTimeout),
-    onError: onError ?? (() => {}),
+    onError: quietly(onError ?? (() => {})),
     clean: textCleaner([typeof key === "string" ? key.trim() : undefined, endpoint, new URL(base).host]),
     direct,
     patient,
@@ -195,6 +195,13 @@ function noAuthorize(): ConfigurationError {
   return new ConfigurationError(
     'authorize is missing: without it anyone could spend your money. Pass a function that names who asks, or "public" to let anyone in.',
   );
+}
+
+/** The owner's callback must cost no caller an answer; one that is async would end the process by a rejection of nobody's. */
+function quietly(onError: Settings["onError"]): Settings["onError"] {
+  return (error, context) => {
+    new Promise((resolve) => resolve(onError(error, context))).catch(() => {});
+  };
 }
 
 function originsOf(origins: unknown): readonly string[] {

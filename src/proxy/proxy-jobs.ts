@@ -74,20 +74,23 @@ export class ProxyJobs {
   }
 
   /** The answer for a state that was read, which is also noted. */
-  async answer(subject: string, token: string, state: JobState): Promise<Response> {
-    await this.note(subject, state);
+  async answer(subject: string, token: string, job: TokenJob, state: JobState): Promise<Response> {
+    await this.note(subject, job, state.status);
     return Response.json(jobAnswer(token, state, this.#settings.clean));
   }
 
   /** A job that has ended makes room for another. */
-  async note(subject: string, { id, status }: Pick<JobState, "id" | "status">): Promise<void> {
-    if (isTerminal(status)) await this.ended(await this.#nameOf(subject), id);
+  async note(subject: string, job: TokenJob, status: string): Promise<void> {
+    if (isTerminal(status)) await this.ended(await this.#nameOf(subject), job);
   }
 
   /** @param who the subject by the name that others may know */
-  async ended(who: string, jobId: string): Promise<void> {
+  async ended(who: string, { id, issued }: Pick<TokenJob, "id" | "issued">): Promise<void> {
+    const { wallTime } = this.#internals;
+    // It counts no more. A counter that is shared has forgotten whose end it saw: each look would make room once more.
+    if (issued * 1000 + this.#settings.policy.ttl <= wallTime()) return;
     try {
-      await this.#limits.ended(who, jobId);
+      await this.#limits.ended(who, id);
     } catch (error) {
       // Nobody is to lose a finished picture because a counter failed.
       this.#settings.onError(error instanceof Problem ? error.details.cause : error, { status: 200 });
@@ -95,9 +98,10 @@ export class ProxyJobs {
   }
 
   /** Stops the job of a caller who has left, as well as that can be done. */
-  async abandon(subject: string, { id }: TokenJob): Promise<void> {
+  async abandon(subject: string, job: TokenJob): Promise<void> {
     try {
-      await this.note(subject, await this.#settings.patient.cancel(id));
+      const { status } = await this.#settings.patient.cancel(job.id);
+      await this.note(subject, job, status);
     } catch (error) {
       this.#settings.onError(error, { subject, status: 499 });
     }

@@ -101,13 +101,7 @@ export class ProxyServer {
   #failure(error: unknown, request: Request, context: Partial<ProxyErrorContext>): Response {
     const problem = request.signal.aborted ? left(error) : problemOf(error, this.#settings.clean);
     const { status, cause } = problem.details;
-    if (cause !== undefined && status !== 499) {
-      try {
-        this.#settings.onError(cause, { ...context, status });
-      } catch {
-        // The owner's callback must not cost the caller an answer.
-      }
-    }
+    if (cause !== undefined && status !== 499) this.#settings.onError(cause, { ...context, status });
     return problem.toResponse();
   }
 }

@@ -6,9 +6,12 @@ import { Problem } from "./problem.ts";
  * same points as `limits` has.
  */
 export interface SharedLimiter {
-  /** Takes points from `key`. Rejects, with `msBeforeNext` where it is known, when there are not as many. */
+  /**
+   * Takes points from `key`. Rejects, with `msBeforeNext` where it is known, when there are not as many; with
+   * `consumedPoints` above them beside it where what is refused counts too, which is then given back.
+   */
   consume(key: string, points?: number): Promise<unknown>;
-  /** Gives points back. */
+  /** Gives points back. Answers with `consumedPoints` where it is known. */
   reward?(key: string, points?: number): Promise<unknown>;
 }
 
@@ -27,8 +30,8 @@ export class SharedRate implements RateLimit {
     this.#limiter = limiter;
   }
 
-  take(subject: string): Promise<Pause> {
-    return consume(this.#limiter, `rate:${subject}`, 1);
+  async take(subject: string): Promise<Pause> {
+    return (await consume(this.#limiter, `rate:${subject}`, 1))?.pause;
   }
 }
 
@@ -43,9 +46,12 @@ export class SharedJobs implements JobLimit {
   }
 
   async reserve(subject: string): Promise<Pause> {
-    const pause = await consume(this.#limiter, `jobs:${subject}`, 1);
+    const refusal = await consume(this.#limiter, `jobs:${subject}`, 1);
+    if (!refusal) return undefined;
+    // A caller who keeps asking would otherwise have no place again before the counter forgets them all.
+    if (refusal.consumedPoints > this.#points) await this.release(subject).catch(() => {});
     // Until the counter forgets all its jobs may be long: one of them will end before.
-    return pause === undefined ? undefined : Math.min(pause, jobPause);
+    return Math.min(refusal.pause, jobPause);
   }
 
   keep(): void {
@@ -53,7 +59,10 @@ export class SharedJobs implements JobLimit {
   }
 
   async release(subject: string): Promise<void> {
-    await this.#limiter.reward?.(`jobs:${subject}`, 1);
+    const key = `jobs:${subject}`;
+    const { consumedPoints } = countOf(await this.#limiter.reward?.(key, 1));
+    // The counter had forgotten the job: what it gave back would be one place too many.
+    if (consumedPoints < 0) await this.#limiter.consume(key, 1);
   }
 
   async ended(subject: string, jobId: string): Promise<void> {
@@ -63,16 +72,28 @@ export class SharedJobs implements JobLimit {
   }
 }
 
-/** @throws Problem 503 when the store fails: then nobody can say who has room */
-async function consume(limiter: SharedLimiter, key: string, points: number): Promise<Pause> {
+interface Refusal {
+  pause: number;
+  consumedPoints: number;
+}
+
+/** Why there are not as many points. @throws Problem 503 when the store fails: then nobody can say who has room */
+async function consume(limiter: SharedLimiter, key: string, points: number): Promise<Refusal | undefined> {
   try {
     await limiter.consume(key, points);
     return undefined;
   } catch (cause) {
     if (typeof cause === "object" && cause !== null && "msBeforeNext" in cause) {
-      return typeof cause.msBeforeNext === "number" ? cause.msBeforeNext : jobPause;
+      const pause = typeof cause.msBeforeNext === "number" ? cause.msBeforeNext : jobPause;
+      return { pause, ...countOf(cause) };
     }
     const detail = "The server cannot count requests just now. Nothing was submitted. Try again later.";
     throw new Problem({ status: 503, code: "server", detail, cause });
   }
+}
+
+/** What a store says of its count; zero where it says nothing. */
+function countOf(answer: unknown): { consumedPoints: number } {
+  const isTold = typeof answer === "object" && answer !== null && "consumedPoints" in answer;
+  return { consumedPoints: isTold && typeof answer.consumedPoints === "number" ? answer.consumedPoints : 0 };
 }

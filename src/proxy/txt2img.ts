@@ -15,8 +15,6 @@ import type { ProxyInternals, Settings } from "./options.ts";
 import { preferenceOf } from "./preference.ts";
 import { jobNotFound, Problem } from "./problem.ts";
 import type { ProxyJobs, SubmittedJob } from "./proxy-jobs.ts";
-import type { TokenJob } from "./tokens.ts";
-import { problemOf } from "./upstream-problem.ts";
 
 /** Seconds before a job's address is asked again. */
 const pollPause = "2";
@@ -44,30 +42,48 @@ export class Txt2Img {
     const { isAsync, wait } = preferenceOf(call.request);
     const submitted = await this.#jobs.submit(call, input, isAsync);
     if (isAsync) return this.#accepted(call, submitted, { "preference-applied": "respond-async" });
+    const end = await this.#wait(call, submitted, wait);
+    if (!end) return this.#accepted(call, submitted);
+    const name = await this.#images.nameOf(submitted.job);
+    const { bytes } = decodeImage(end, {});
     try {
-      const end = await this.#wait(call, submitted, wait);
-      return end ? await this.#made(call, submitted, end) : this.#accepted(call, submitted);
+      await this.#images.store(name, bytes);
     } catch (error) {
-      throw this.#withAddress(error, this.#address(call, `job/${submitted.token}`));
+      // It is made and paid for: who asks at the job's address has it stored again.
+      this.#settings.onError(error, { route: "txt2img", subject: call.subject, status: 202 });
+      return this.#accepted(call, { ...submitted, state: end });
     }
+    const { info } = parseOutput(end.output);
+    return Response.json({
+      url: this.#address(call, `file/${name}`),
+      filename: name,
+      // Text, as the published image answers it.
+      info: info === undefined || typeof info === "string" ? (info ?? null) : JSON.stringify(info),
+    });
   };
 
   /** Where a job stands that was answered with 202, and at its end where the picture is. */
   readonly job: Handler = async (call) => {
     const job = await this.#jobs.find(call);
     const name = await this.#images.nameOf(job);
-    const state = await this.#settings.patient
-      .status(job.id, { signal: call.request.signal })
-      .catch((error: unknown) => this.#unlessStored(name, error));
+    const state = await this.#status(call, job.id).catch((error: unknown) => this.#unlessStored(name, error));
     if (state) {
-      await this.#jobs.note(call.subject, state);
+      await this.#jobs.note(call.subject, job, state.status);
       if (!isTerminal(state.status)) return await this.#underWay(state);
       const error = jobError(state);
       if (error) throw error;
-      if (!(await this.#images.has(name))) await this.#store(job, state);
+      if (!(await this.#images.has(name))) await this.#images.store(name, decodeImage(state, {}).bytes);
     }
     return new Response(null, { status: 303, headers: { location: this.#address(call, `file/${name}`) } });
   };
+
+  /** Asks again where that helps, but not for longer than a request may be held: the service may ask for a minute's pause. */
+  async #status({ request }: ProxyCall, id: string): Promise<JobState> {
+    const { patient, syncWait } = this.#settings;
+    const { clock } = this.#internals;
+    const limit = limitTo(clock, clock.now() + syncWait, request.signal, () => endpointBusy());
+    return await patient.status(id, { signal: limit.signal }).finally(() => limit.end());
+  }
 
   /** The service keeps results for half an hour, the storage perhaps for longer. */
   async #unlessStored(name: string, error: unknown): Promise<undefined> {
@@ -75,7 +91,7 @@ export class Txt2Img {
     if (!(await this.#images.has(name))) throw jobNotFound(error);
   }
 
-  /** The state at the end, or `undefined` when the wait was over first. */
+  /** The state at the end, or `undefined` when the wait was over first, or the endpoint could not be asked. */
   async #wait({ request, subject }: ProxyCall, submitted: SubmittedJob, wait: number): Promise<JobState | undefined> {
     const { syncWait, patient } = this.#settings;
     const { clock } = this.#internals;
@@ -87,39 +103,26 @@ export class Txt2Img {
     const clocks = { queueTimeout: never, executionTimeout: never, cancelOnAbort: false };
     try {
       const end = await patient.waitFor(job.id, call, clocks, { state, queuedAt });
-      await this.#jobs.note(subject, end);
+      await this.#jobs.note(subject, job, end.status);
       return end;
     } catch (error) {
       if (limit.isLate) return undefined;
-      if (request.signal.aborted) await this.#jobs.abandon(subject, job);
-      // Whatever ended the wait otherwise, the job's own end is one that makes room.
-      else if (isLayerDiffuseError(error) && /^(job_|generation_)/.test(error.code)) {
-        await this.#jobs.note(subject, { id: job.id, status: "FAILED" });
+      if (request.signal.aborted) {
+        await this.#jobs.abandon(subject, job);
+        throw error;
       }
-      throw error;
+      // The job's own end is one that makes room.
+      if (isLayerDiffuseError(error) && error.code.startsWith("job_")) {
+        await this.#jobs.note(subject, job, "FAILED");
+        throw error;
+      }
+      // The job is there: who was told of a failure would submit, and pay for, another.
+      this.#settings.onError(error, { route: "txt2img", subject, status: 202 });
+      return undefined;
     } finally {
       call.end();
       limit.end();
     }
-  }
-
-  async #made(call: ProxyCall, { job }: SubmittedJob, end: JobState): Promise<Response> {
-    const filename = await this.#store(job, end);
-    const { info } = parseOutput(end.output);
-    return Response.json({
-      url: this.#address(call, `file/${filename}`),
-      filename,
-      // Text, as the published image answers it.
-      info: info === undefined || typeof info === "string" ? (info ?? null) : JSON.stringify(info),
-    });
-  }
-
-  /** Where the job itself has not failed, whoever submitted it again would pay for it twice. */
-  #withAddress(error: unknown, location: string): unknown {
-    const { details } = problemOf(error, this.#settings.clean);
-    if (!/^(server|connection|rate_limited|invalid_response)$/.test(details.code)) return error;
-    const detail = `${details.detail} The job is not lost: ask for ${location}, and do not submit it again.`;
-    return new Problem({ ...details, detail, headers: { ...details.headers, location } });
   }
 
   #accepted(call: ProxyCall, { token, state }: SubmittedJob, headers: Record<string, string> = {}): Response {
@@ -147,14 +150,13 @@ export class Txt2Img {
     }
   }
 
-  async #store(job: TokenJob, end: JobState): Promise<string> {
-    const name = await this.#images.nameOf(job);
-    await this.#images.store(name, decodeImage(end, {}).bytes);
-    return name;
-  }
-
   /** Absolute with `publicUrl`, else a path of the same host: never built from the `Host` that a caller sends. */
   #address({ prefix }: ProxyCall, path: string): string {
     return `${this.#settings.publicUrl ?? ""}${prefix}/alpha/v1/${path}`;
   }
+}
+
+function endpointBusy(): Problem {
+  const detail = "The endpoint has trouble. Try again later.";
+  return new Problem({ status: 502, code: "server", detail, headers: { "retry-after": pollPause } });
 }

@@ -64,7 +64,10 @@ export function problemOf(error: unknown, clean: (text: string) => string): Prob
 
 /** The input's own faults, in the words it came in. */
 export function inputProblem(error: InvalidInputError): Problem {
-  const issues = error.issues.map(({ path, message }) => ({ path: path.map(wireNameOf), message }));
+  const issues = error.issues.map(({ path, message }) => ({
+    path: path.map((part) => (typeof part === "number" ? part : wireNameOf(part))),
+    message,
+  }));
   const list = issues.map(({ path, message }) => (path.length > 0 ? `${path.join(".")}: ${message}` : message));
   return new Problem({
     status: 422,

@@ -41,8 +41,9 @@ export class Webhook {
       throw error;
     });
     if (state && isTerminal(state.status)) {
-      await this.#jobs.ended(who, state.id);
-      const name = await this.#images.nameOf({ id: state.id, issued: Number(at), key });
+      const job = { id: state.id, issued: Number(at), key };
+      await this.#jobs.ended(who, job);
+      const name = await this.#images.nameOf(job);
       if (state.status === "COMPLETED" && !(await this.#images.has(name))) {
         try {
           await this.#images.store(name, decodeImage(state, {}).bytes);

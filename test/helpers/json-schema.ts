@@ -31,6 +31,7 @@ export function schemaIssues(schema: JsonSchema, value: unknown, resolve: Resolv
     if (schema.maximum !== undefined && value > schema.maximum) wrong(`is above ${schema.maximum}`);
     if (schema.multipleOf !== undefined && value % schema.multipleOf !== 0) wrong(`not by ${schema.multipleOf}`);
   }
+  if (Array.isArray(value) && value.length > (schema.maxItems ?? value.length)) wrong("has too many items");
   if (Array.isArray(value) && schema.items) {
     for (const [index, item] of value.entries()) issues.push(...within(schema.items, item, `${at}[${index}]`));
   }

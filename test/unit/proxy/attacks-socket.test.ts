@@ -256,8 +256,9 @@ describe("a body", () => {
 
   it("that drips has ten seconds in all, not between two drops (slow body)", async () => {
     const { open, clock, calls } = await served();
+    // It is the server that hangs up, asked to or not.
     const talk = open()
-      .say(request("POST", "run", start))
+      .say(request("POST", "run", start).replace("Connection: close\r\n", ""))
       .say("1\r\n{\r\n");
     while (clock.pending === 0) await new Promise(setImmediate);
     clock.advance(9_999);
@@ -297,6 +298,23 @@ describe("a body", () => {
     for (const talk of slow) talk.leave();
     while (clock.pending > others) await new Promise(setImmediate);
     expect(calls()).toEqual(["POST run"]);
+  });
+});
+
+describe("a body that nobody reads", () => {
+  const large = "a".repeat(2_000_000);
+
+  it.each<[number, string, string[]]>([
+    [401, "run", [json]],
+    [403, "run", [json, alice, "Origin: https://evil.test"]],
+    [404, "nothing", []],
+    [404, "cancel/nobodys-job", [json, alice]],
+    [405, "health", [alice]],
+    [415, "run", [alice, "Content-Type: text/plain"]],
+  ])("leaves its connection to the next request after a %i: %s", async (status, route, lines) => {
+    const { open } = await served();
+    const refused = request("POST", route, lines, large).replace("Connection: close\r\n", "");
+    expect(await open().say(refused).say(request("GET", "nothing")).statuses()).toEqual([status, 404]);
   });
 });
 

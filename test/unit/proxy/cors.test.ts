@@ -25,6 +25,7 @@ describe("a page's origin", () => {
     ["one that begins alike", { origin: "https://shop.test.evil.test" }, 403, null],
     ["another scheme", { origin: "http://shop.test" }, 403, null],
     ["another port", { origin: "https://shop.test:8443" }, 403, null],
+    ["its own host at another port", { origin: "https://app.test:8443" }, 403, null],
     ["another case", { origin: "https://SHOP.test" }, 403, null],
     ["two (duplicate headers)", { origin: `${listed}, https://evil.test` }, 403, null],
     ["empty", { origin: "" }, 403, null],
@@ -43,6 +44,28 @@ describe("a page's origin", () => {
       (await get("health", { headers: { origin } })).headers.get("access-control-allow-origin"),
     );
     expect(await Promise.all(answers)).toEqual([listed, null, null]);
+  });
+
+  it("that is another's is refused before anyone is asked whose cookies it comes with", async () => {
+    const asked: string[] = [];
+    const authorize = ({ url }: Request) => {
+      asked.push(url);
+      return "alice";
+    };
+    const { post } = await proxyStage({}, { authorize });
+    expect((await post("run", input, { headers: { origin: "https://evil.test" } })).status).toBe(403);
+    expect(asked).toEqual([]);
+  });
+
+  it("that is another's may read, though its pages are not shown the answer: there is nothing it changes", async () => {
+    const { get } = await setUp();
+    expect((await get("health", { headers: { origin: "https://evil.test" } })).status).toBe(200);
+  });
+
+  it("that publicUrl names is the server's own, whatever address requests reach it by", async () => {
+    const { post } = await proxyStage({}, { publicUrl: "https://public.test/base" });
+    const status = async (origin: string) => (await post("run", input, { headers: { origin } })).status;
+    expect([await status("https://public.test"), await status("http://public.test")]).toEqual([200, 403]);
   });
 
   it("that is listed reads errors too", async () => {

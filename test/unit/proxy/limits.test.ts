@@ -1,13 +1,18 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import type { SharedLimiter } from "../../../src/proxy/index.ts";
+import { MemoryJobs, MemoryRate } from "../../../src/proxy/memory-limits.ts";
+import { picture } from "../../helpers/local.ts";
+import { ManualClock } from "../../helpers/manual-clock.ts";
 import { bodyOf, proxyStage, textOf } from "../../helpers/proxy.ts";
 
 const input = { input: { prompt: "a red apple" } };
 const bob = { headers: { "x-user": "bob" } };
 const loose = { concurrency: 1_000, ratePerMinute: 1_000 };
 
-/** A counter as `rate-limiter-flexible` has them, in memory. */
-function counter(points: number): SharedLimiter & { used: Map<string, number> } {
+type Counter = SharedLimiter & { used: Map<string, number> };
+
+/** A counter as `rate-limiter-flexible` has them, in memory: it counts what it refuses too, and knows less than nothing. */
+function counter(points: number): Counter {
   const used = new Map<string, number>();
   const add = (key: string, by: number) => used.set(key, (used.get(key) ?? 0) + by).get(key) ?? 0;
   return {
@@ -20,6 +25,9 @@ function counter(points: number): SharedLimiter & { used: Map<string, number> } 
     reward: async (key, by = 1) => ({ consumedPoints: add(key, -by) }),
   };
 }
+
+/** What it counts of jobs at once, where one subject has any. */
+const jobsOf = ({ used }: Counter) => [...used].find(([key]) => key.startsWith("jobs:"))?.[1];
 
 describe("the rate of submissions", () => {
   it("is counted for each subject by itself, over a minute, with the pause told", async () => {
@@ -91,7 +99,48 @@ describe("jobs at once", () => {
     expect((await post("run", input)).status).toBe(200);
   });
 
+  it("end with the picture that is seen at a job's address", async () => {
+    const { post, get, pass } = await proxyStage({}, { limits: { ...loose, concurrency: 1 } });
+    const prefer = { headers: { prefer: "respond-async" } };
+    const job = await textOf(await post("alpha/v1/txt2img", { prompt: "x" }, prefer), "job");
+    await pass(1_000);
+    expect((await get(`alpha/v1/job/${job}`)).status).toBe(303);
+    expect((await post("run", input)).status).toBe(200);
+  });
+
+  it("leave their places one by one while others are being submitted", async () => {
+    const jobs = new MemoryJobs(2, 5_000, new ManualClock());
+    expect([await jobs.reserve("a"), await jobs.reserve("a"), await jobs.reserve("a")]).toEqual([
+      undefined,
+      undefined,
+      5_000,
+    ]);
+    await jobs.release("a");
+    expect([await jobs.reserve("a"), await jobs.reserve("a")]).toEqual([undefined, 5_000]);
+  });
+
+  it("and submissions are forgotten with their subjects, however many there were (memory)", async () => {
+    const clock = new ManualClock();
+    const [rate, jobs] = [new MemoryRate(1, clock), new MemoryJobs(1, 5_000, clock)];
+    for (let index = 0; index <= 10_000; index++) {
+      await rate.take(`${index}`);
+      await jobs.reserve(`${index}`);
+      jobs.keep(`${index}`, "job", 60_000);
+    }
+    clock.advance(60_000);
+    const forget = vi.spyOn(Map.prototype, "delete");
+    onTestFinished(() => forget.mockRestore());
+    await rate.take("last");
+    const rates = forget.mock.calls.length;
+    await jobs.reserve("last");
+    expect([rates > 10_000, forget.mock.calls.length - rates > 10_000]).toEqual([true, true]);
+  });
+
   it("end with the picture of txt2img, and with its failure", async () => {
+    const made = await proxyStage({}, { limits: { ...loose, concurrency: 1 } });
+    for (let index = 0; index < 3; index++) {
+      expect((await made.post("alpha/v1/txt2img", { prompt: "x" })).status).toBe(200);
+    }
     const { post } = await proxyStage({ worker: () => ({ error: "no" }) }, { limits: { ...loose, concurrency: 1 } });
     for (let index = 0; index < 3; index++) {
       expect((await post("alpha/v1/txt2img", { prompt: "x" })).status).toBe(502);
@@ -118,12 +167,59 @@ describe("a store that instances share", () => {
     const id = await textOf(await post("run", input), "id");
     expect((await elsewhere("run", { method: "POST", body })).status).toBe(200);
     expect((await post("run", input)).status).toBe(429);
-    const counted = () => [...jobs.used].find(([key]) => key.startsWith("jobs:"))?.[1];
-    const before = counted() ?? 0;
+    expect(jobsOf(jobs)).toBe(2);
     await elsewhere(`status-sync/${id}`);
     await elsewhere(`status/${id}`);
-    expect(counted()).toBe(before - 1);
+    expect(jobsOf(jobs)).toBe(1);
     expect(JSON.stringify([...jobs.used.keys(), ...rate.used.keys()])).not.toContain("alice");
+  });
+
+  it("that counts what it refuses has it given back: a caller who keeps asking has a place as one is free", async () => {
+    const jobs = counter(1);
+    const { post } = await proxyStage({ maxWorkers: 0 }, { limiter: { jobs }, limits: { ...loose, concurrency: 1 } });
+    const id = await textOf(await post("run", input), "id");
+    for (let index = 0; index < 3; index++) expect((await post("run", input)).status).toBe(429);
+    await post(`cancel/${id}`, {});
+    expect((await post("run", input)).status).toBe(200);
+  });
+
+  it("that counts nothing it refuses has nothing given back", async () => {
+    let used = 0;
+    const jobs: SharedLimiter = {
+      consume: (key) =>
+        key.startsWith("jobs:") && ++used > 1 ? Promise.reject({ msBeforeNext: used-- }) : Promise.resolve(),
+      reward: async () => used--,
+    };
+    const { post } = await proxyStage({ maxWorkers: 0 }, { limiter: { jobs }, limits: { ...loose, concurrency: 1 } });
+    const statuses: number[] = [];
+    for (let index = 0; index < 3; index++) statuses.push((await post("run", input)).status);
+    expect(statuses).toEqual([200, 429, 429]);
+  });
+
+  it("makes no room for an end that is looked at again when the counter has forgotten that it was seen", async () => {
+    const jobs = counter(1);
+    const limits = { ...loose, concurrency: 1 };
+    let drawn = 0;
+    const worker = () => (drawn++ === 0 ? picture : new Promise(() => {}));
+    const { post, get, pass } = await proxyStage({ worker }, { limiter: { jobs }, limits });
+    const ended = await textOf(await post("run", input), "id");
+    expect(await bodyOf(await get(`status-sync/${ended}`))).toMatchObject({ status: "COMPLETED" });
+    await pass(960_000);
+    jobs.used.clear();
+    expect((await post("run", input)).status).toBe(200);
+    expect(await bodyOf(await get(`status/${ended}`))).toMatchObject({ status: "COMPLETED" });
+    expect((await post("run", input)).status).toBe(429);
+  });
+
+  it("makes no more room than there was for a job that it has forgotten", async () => {
+    const jobs = counter(1);
+    const limits = { ...loose, concurrency: 1 };
+    const { post } = await proxyStage({ maxWorkers: 0 }, { limiter: { jobs }, limits });
+    const id = await textOf(await post("run", input), "id");
+    jobs.used.clear();
+    await post(`cancel/${id}`, {});
+    expect(jobsOf(jobs)).toBe(0);
+    expect([(await post("run", input)).status, (await post("run", input)).status]).toEqual([200, 429]);
   });
 
   it("says how long a rate lasts, and of jobs only that one may end soon", async () => {
@@ -145,6 +241,25 @@ describe("a store that instances share", () => {
     isBroken = true;
     expect(await bodyOf(await get(`status-sync/${id}`))).toMatchObject({ status: "COMPLETED" });
     expect(told).toMatchObject([{ error: { message: "no redis" } }]);
+  });
+
+  it("that fails as a place is given back hides not why nothing was submitted", async () => {
+    const jobs: SharedLimiter = { consume: async () => {}, reward: () => Promise.reject(new Error("no redis")) };
+    const { post } = await proxyStage(
+      { faults: [{ operation: "run", respond: { status: 429 } }] },
+      { limiter: { jobs } },
+    );
+    expect((await post("run", input)).status).toBe(429);
+  });
+
+  it.each([
+    [400, "1"],
+    [0, "1"],
+    [-1, "1"],
+    [1_200, "2"],
+  ])("that says %i ms has its callers wait %s s: whole seconds, at least one", async (msBeforeNext, seconds) => {
+    const { post } = await proxyStage({}, { limiter: { rate: { consume: () => Promise.reject({ msBeforeNext }) } } });
+    expect((await post("run", input)).headers.get("retry-after")).toBe(seconds);
   });
 
   it("that fails lets nobody submit", async () => {

@@ -1,4 +1,6 @@
+import { EventEmitter } from "node:events";
 import { createServer, request as httpRequest, type RequestListener } from "node:http";
+import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2";
 import { type AddressInfo, connect } from "node:net";
 import express from "express";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -128,6 +130,119 @@ describe("toNodeListener", () => {
     clearInterval(writing);
     expect(answer).toMatch(/^HTTP\/1\.1 413 /);
     expect(answer).toContain("too large");
+  });
+
+  it("leaves the signal of a request alone whose answer has been sent", async () => {
+    const closed = deferred<void>();
+    const signals: AbortSignal[] = [];
+    const listener = toNodeListener(async ({ signal }) => {
+      signals.push(signal);
+      return new Response("done");
+    });
+    const port = await serve((request, response) => {
+      response.once("close", () => closed.resolve());
+      return listener(request, response);
+    });
+    expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe("done");
+    await closed.promise;
+    expect(signals.map(({ aborted }) => aborted)).toEqual([false]);
+  });
+
+  it("ends a body whose sender leaves, and lets go of an answer that nobody waits for", async () => {
+    const [seen, broken, cancelled] = [deferred<void>(), deferred<unknown>(), deferred<void>()];
+    const port = await serve(
+      toNodeListener(async (request) => {
+        seen.resolve();
+        await request.text().catch(broken.resolve);
+        return new Response(new ReadableStream({ cancel: () => cancelled.resolve() }));
+      }),
+    );
+    const socket = connect(port, "127.0.0.1").on("error", () => {});
+    socket.write("POST /run HTTP/1.1\r\nHost: a.test\r\nContent-Length: 9\r\n\r\nabc");
+    await seen.promise;
+    socket.destroy();
+    expect(await broken.promise).toBeInstanceOf(Error);
+    await cancelled.promise;
+  });
+
+  it("knows the host that a request of HTTP/2 names, by which a page of the server's own is told from others", async () => {
+    const server = createHttp2Server(toNodeListener(echo));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const session = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    onTestFinished(() => {
+      session.destroy();
+      server.close();
+    });
+    const asking = session.request({ ":method": "POST", ":path": "/run", ":authority": "app.test" });
+    asking.end("abc");
+    let answer = "";
+    for await (const chunk of asking) answer += chunk;
+    expect(JSON.parse(answer)).toMatchObject({ method: "POST", url: "http://app.test/run", body: "abc" });
+  });
+
+  it("knows a connection that is encrypted", async () => {
+    const listener = toNodeListener(echo);
+    const port = await serve((request, response) => {
+      Object.defineProperty(request.socket, "encrypted", { value: true });
+      return listener(request, response);
+    });
+    const { url } = await (await fetch(`http://127.0.0.1:${port}/run`)).json();
+    expect(url).toBe(`https://127.0.0.1:${port}/run`);
+  });
+
+  it("reads a body itself where what stands before left a `body` and did not read one", async () => {
+    const app = express();
+    app.use((request, _response, next) => {
+      request.body = {};
+      next();
+    });
+    app.use(toNodeListener(echo));
+    const port = await serve(app);
+    const response = await fetch(`http://127.0.0.1:${port}/run`, { method: "POST", body: "abc" });
+    expect(await response.json()).toMatchObject({ body: "abc" });
+  });
+
+  it("takes no more of a body, and sends no more of an answer, than the other side has room for", async () => {
+    const flow: string[] = [];
+    const incoming = Object.assign(new EventEmitter(), {
+      method: "POST",
+      url: "/run",
+      headers: { host: "a.test" },
+      socket: {},
+      pause: () => flow.push("pause"),
+      resume: () => flow.push("resume"),
+    });
+    const written: number[] = [];
+    const outgoing = Object.assign(new EventEmitter(), {
+      writableFinished: false,
+      destroyed: false,
+      writeHead: () => {},
+      write: (chunk: Uint8Array) => written.push(chunk.length) !== 1,
+      end: () => {},
+      destroy: () => {},
+    });
+    const chunks = [new Uint8Array(1), new Uint8Array(2)];
+    const pull = (controller: ReadableStreamDefaultController<Uint8Array>) => {
+      const chunk = chunks.shift();
+      if (chunk) controller.enqueue(chunk);
+      else controller.close();
+    };
+    const asked = deferred<void>();
+    const listener = toNodeListener(async () => {
+      await asked.promise;
+      return new Response(new ReadableStream({ pull }));
+    });
+    const answering = listener(incoming, outgoing);
+    flow.length = 0;
+    incoming.emit("data", new Uint8Array(1));
+    incoming.emit("data", new Uint8Array(1));
+    expect(flow).toContain("pause");
+    asked.resolve();
+    while (outgoing.listenerCount("drain") === 0) await new Promise(setImmediate);
+    expect(written).toEqual([1]);
+    outgoing.emit("drain");
+    await answering;
+    expect(written).toEqual([1, 2]);
   });
 
   it("sends a large answer whole, however slowly it is read", async () => {

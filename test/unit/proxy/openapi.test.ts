@@ -137,7 +137,14 @@ describe("an input", () => {
     ),
     fc.integer({ min: 1, max: 64 }).map((steps) => steps * 64),
   );
-  const text = fc.constantFrom("", " ", "\t\n\u00a0", "a", "a red apple", "x".repeat(20), "x".repeat(21));
+  const text = fc.constantFrom(
+    "",
+    " ",
+    "\t\n\u00a0",
+    "a",
+    "a red apple",
+    ...[20, 21, 200, 201].map((length) => "x".repeat(length)),
+  );
   const odd = fc.constantFrom(null, true, "7", [], {}, [1]);
   const value = fc.oneof(number, text, odd);
   const lora = fc.oneof(
@@ -154,7 +161,16 @@ describe("an input", () => {
         fc.constant({}),
       ),
       fc.dictionary(fc.constantFrom(...names, "something_else"), value, { maxKeys: 2 }),
-      fc.record({ loras: fc.oneof(odd, fc.array(lora, { maxLength: 2 })) }, { requiredKeys: [] }),
+      fc.record(
+        {
+          loras: fc.oneof(
+            odd,
+            fc.array(lora, { maxLength: 2 }),
+            fc.constantFrom(...[10, 11].map((count) => Array(count).fill({ name: "a" }))),
+          ),
+        },
+        { requiredKeys: [] },
+      ),
     )
     .map(([prompt, fields, loras]) => ({ ...prompt, ...fields, ...loras }));
   /** The one rule that a schema cannot say. */

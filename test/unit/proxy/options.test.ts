@@ -49,6 +49,20 @@ describe("createProxy refuses", () => {
   });
 });
 
+describe("the secret that follows from the API key", () => {
+  it("is the same where the key came with white space around it, as a file or a page may have it", async () => {
+    const upstream: typeof fetch = async () => Response.json({ id: "job", status: "IN_QUEUE" });
+    const ask = (apiKey: string, path: string, init?: RequestInit) =>
+      createProxy({ authorize: "public", endpointId: "endpoint", apiKey, fetch: upstream })(
+        new Request(`https://app.test/${path}`, init),
+      );
+    const headers = { "content-type": "application/json" };
+    const body = JSON.stringify({ input: { prompt: "a red apple" } });
+    const { id } = await (await ask("rpa_a-key-of-mine", "run", { method: "POST", headers, body })).json();
+    expect((await ask(" rpa_a-key-of-mine\n", `status/${id}`)).status).toBe(200);
+  });
+});
+
 describe("createProxy reads the environment", () => {
   beforeEach(() => {
     vi.stubEnv("RUNPOD_ENDPOINT_ID", "from-environment");

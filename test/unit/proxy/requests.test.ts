@@ -1,4 +1,5 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { InvalidInputError } from "../../../src/errors.ts";
 import { type Allow, type Authorize, createProxy } from "../../../src/proxy/index.ts";
 import { bodyOf, mount, proxyStage, secret } from "../../helpers/proxy.ts";
 
@@ -99,6 +100,7 @@ describe("authorize", () => {
     const init: RequestInit & { duplex: "half" } = { method: "POST", headers, body, duplex: "half" };
     const response = await drive(handler(new Request(`${mount}/run`, init)));
     expect([response.status, isRead, calls()]).toEqual([401, false, []]);
+    expect(response.headers.get("www-authenticate")).toBe("Bearer");
     expect(await bodyOf(response)).toMatchObject({ code: "authentication", status: 401 });
   });
 
@@ -171,6 +173,11 @@ describe("what goes upstream", () => {
     ["a prompt that is no text", { input: { prompt: { $gt: "" } } }, 422],
     ["a prompt that is too long", { input: { prompt: "x".repeat(2_001) } }, 422],
     ["a negative prompt that is too long", { input: { prompt, negative_prompt: "x".repeat(2_001) } }, 422],
+    ["a sampler's name that is too long", { input: { prompt, sampler_name: "x".repeat(201) } }, 422],
+    ["a scheduler's name that is too long", { input: { prompt, scheduler: "x".repeat(201) } }, 422],
+    ["a preset's name that is too long", { input: { prompt, generator_type: "x".repeat(201) } }, 422],
+    ["a LoRA's name that is too long", { input: { prompt, loras: [{ name: "x".repeat(201) }] } }, 422],
+    ["too many LoRAs", { input: { prompt, loras: Array(11).fill({ name: "ink" }) } }, 422],
     ["a side that is none", { input: { prompt, width: 100 } }, 422],
     ["too many pixels", { input: { prompt, width: 4096, height: 4096 } }, 422],
     ["a seed that is too large", { input: { prompt, seed: 2 ** 32 } }, 422],
@@ -194,6 +201,8 @@ describe("what goes upstream", () => {
     ["two types (conflicting headers)", { "content-type": "application/json, text/plain" }, 415],
     ["another charset", { "content-type": "application/json; charset=utf-7" }, 415],
     ["a compressed body (zip bomb)", { "content-encoding": "gzip" }, 415],
+    ["a body compressed otherwise", { "content-encoding": "br" }, 415],
+    ["a body that says it is not compressed", { "content-encoding": "identity" }, 200],
     ["a declared size over the limit", { "content-length": "65537" }, 413],
     ["the charset", { "content-type": "Application/JSON; charset=UTF-8" }, 200],
   ])("with %s", async (_what, headers, status) => {
@@ -201,6 +210,12 @@ describe("what goes upstream", () => {
     const body = new TextEncoder().encode(JSON.stringify({ input: { prompt } }));
     const all = { "content-type": "application/json", ...Object.fromEntries(new Headers(headers)) };
     expect((await drive(ask("run", { method: "POST", body, headers: all }))).status).toBe(status);
+  });
+
+  it("is nothing for a submission without a body", async () => {
+    const { ask, drive } = await proxyStage();
+    const response = await drive(ask("run", { method: "POST", headers: json }));
+    expect([response.status, (await bodyOf(response))["detail"]]).toEqual([400, "The body is empty."]);
   });
 
   it("is nothing for bytes that are no UTF-8", async () => {
@@ -242,6 +257,44 @@ describe("what goes upstream", () => {
   });
 });
 
+describe("a refusal of an input", () => {
+  it("names the field in the worker's words, the length and the limit", async () => {
+    const { post } = await proxyStage();
+    const refusal = async (input: object) =>
+      (await bodyOf(await post("run", { input: { prompt, ...input } })))["issues"];
+    const long = "x".repeat(201);
+    expect(await refusal({ generator_type: long })).toEqual([
+      { path: ["generator_type"], message: "has 201 characters, at most 200" },
+    ]);
+    expect(await refusal({ loras: [{ name: "ink" }, { name: long }] })).toEqual([
+      { path: ["loras", 1, "name"], message: "has 201 characters, at most 200" },
+    ]);
+  });
+
+  it("counts characters as the worker does: an emoji is one", async () => {
+    const { post } = await proxyStage();
+    const statuses: number[] = [];
+    for (const count of [2_000, 2_001]) {
+      statuses.push((await post("run", { input: { prompt: "\u{1f34e}".repeat(count) } })).status);
+    }
+    expect(statuses).toEqual([200, 422]);
+  });
+
+  it("is not many times as long as the input", async () => {
+    const { post } = await proxyStage();
+    const loras = Array(20_000).fill({});
+    const response = await post("run", { input: { prompt, loras } });
+    expect([response.status, (await response.text()).length < 1_000]).toEqual([422, true]);
+  });
+
+  it("takes ten LoRAs, and names of 200 characters", async () => {
+    const stage = await proxyStage();
+    const [loras, sampler] = [Array(10).fill({ name: "x".repeat(200) }), "x".repeat(200)];
+    expect((await stage.post("run", { input: { prompt, loras, sampler_name: sampler } })).status).toBe(200);
+    expect(lastBody(stage)).toMatchObject({ input: { loras, sampler_name: sampler } });
+  });
+});
+
 describe("allow", () => {
   it("may change an input, which is checked again, and add what the worker can beside", async () => {
     const stage = await proxyStage(
@@ -267,6 +320,18 @@ describe("allow", () => {
     const response = await post("run", { input: { prompt } });
     expect([response.status, calls()]).toEqual([422, []]);
     expect(await response.text()).not.toContain("db.internal");
+  });
+
+  it("may say what is wrong with an input, by the error that the client has for it", async () => {
+    const allow = () => {
+      throw new InvalidInputError([{ path: ["negativePrompt"], message: "must be left out" }]);
+    };
+    const { post } = await proxyStage({}, { allow });
+    const response = await post("run", { input: { prompt } });
+    expect([response.status, (await bodyOf(response))["issues"]]).toEqual([
+      422,
+      [{ path: ["negative_prompt"], message: "must be left out" }],
+    ]);
   });
 
   it("is asked about both ways to submit", async () => {
@@ -297,6 +362,40 @@ describe("what comes back", () => {
     });
     expect(text).not.toMatch(/secret|pod-7|worker-7|runpod/);
     expect(Object.keys(JSON.parse(text)).sort()).toEqual(["delayTime", "error", "executionTime", "id", "status"]);
+  });
+
+  it.each<[string, unknown]>([
+    ["an object that says no message", { hostname: "pod-7", worker_id: "worker-7", trace: "File /secret/path.py" }],
+    ["such an object as text", JSON.stringify({ hostname: "pod-7", error_traceback: "File /secret/path.py" })],
+    ["a list", ["pod-7", "/secret/path.py"]],
+  ])("says of a worker's error that is %s only that there is one", async (_what, error) => {
+    const { post, get } = await proxyStage({
+      faults: [
+        {
+          operation: ["status", "status-sync"],
+          times: 2,
+          respond: { status: 200, body: { id: "a", status: "FAILED", error } },
+        },
+      ],
+    });
+    const { id } = await bodyOf(await post("run", { input: { prompt } }));
+    const shown = await (await get(`status/${id}`)).text();
+    expect(JSON.parse(shown)).toMatchObject({ status: "FAILED", error: { message: "The worker did not say why." } });
+    const problem = await (await get(`alpha/v1/job/${id}`)).text();
+    expect(JSON.parse(problem)).toMatchObject({
+      code: "job_failed",
+      detail: "The job failed: The worker did not say why.",
+    });
+    expect(shown + problem).not.toMatch(/secret|pod-7|worker-7/);
+  });
+
+  it("cuts a worker's message off that is none, and keeps tracebacks out of all it says", async () => {
+    const trace = "Traceback (most recent call last): /secret/path.py";
+    const worker = () => ({ error: "x".repeat(5_000), code: `bad ${trace}`, field: `width\n${trace}` });
+    const { post, get } = await proxyStage({ worker });
+    const { id } = await bodyOf(await post("run", { input: { prompt } }));
+    const { error } = await bodyOf(await get(`status-sync/${id}`));
+    expect(error).toEqual({ message: `${"x".repeat(1_000)}…`, code: "bad", field: "width" });
   });
 
   it("says neither key nor endpoint nor host nor upstream id, whatever goes wrong upstream (leaks)", async () => {
@@ -346,11 +445,8 @@ describe("what comes back", () => {
     const { get, post } = await proxyStage();
     for (const response of [await get("health"), await get("status/x"), await get("nothing"), await post("run", {})]) {
       const { headers } = response;
-      expect([headers.get("cache-control"), headers.get("x-content-type-options"), headers.get("vary")]).toEqual([
-        "no-store",
-        "nosniff",
-        "origin",
-      ]);
+      const names = ["cache-control", "x-content-type-options", "vary", "referrer-policy"];
+      expect(names.map((name) => headers.get(name))).toEqual(["no-store", "nosniff", "origin", "no-referrer"]);
     }
   });
 
@@ -392,6 +488,60 @@ describe("what comes back", () => {
     expect((await get(`status-sync/${id}?wait=5000`)).status).toBe(200);
   });
 
+  it("is the submitted job where runsync cannot wait for it: its caller goes on with its id", async () => {
+    const { post, get, endpoint, told } = await proxyStage({ maxWorkers: 0 });
+    endpoint.faults.add({ operation: "status-sync", respond: { status: 503 } });
+    const response = await post("runsync", { input: { prompt } });
+    const { id, status } = await bodyOf(response);
+    expect([response.status, status, (await get(`status/${id}`)).status]).toEqual([200, "IN_QUEUE", 200]);
+    expect(told).toMatchObject([{ context: { route: "runsync", subject: "alice", status: 200 } }]);
+  });
+
+  it("does not matter to a cancellation: one who cancels and leaves means it", async () => {
+    const { post, ask, drive, endpoint } = await proxyStage({ maxWorkers: 0 });
+    const { id } = await bodyOf(await post("run", { input: { prompt } }));
+    const left = new AbortController();
+    const asking = ask(`cancel/${id}`, { method: "POST", signal: left.signal });
+    left.abort();
+    await drive(asking);
+    expect(endpoint.jobs().map(({ status }) => status)).toEqual(["CANCELLED"]);
+  });
+
+  it("is held for 300 callers at most: the next has the job's status at once, and is held when one has left", async () => {
+    const held = new Set<object>();
+    const upstream: typeof fetch = (url, init) => {
+      const operation = new URL(String(url)).pathname.split("/")[3];
+      if (operation !== "status-sync") return Promise.resolve(Response.json({ id: "job", status: "IN_QUEUE" }));
+      return new Promise((_, reject) => {
+        const request = {};
+        held.add(request);
+        init?.signal?.addEventListener("abort", () => {
+          held.delete(request);
+          reject(init.signal?.reason);
+        });
+      });
+    };
+    const { handler } = await proxyStage({}, { fetch: upstream });
+    const ask = (path: string, init = {}) => handler(new Request(`${mount}/${path}`, { headers: json, ...init }));
+    const { id } = await bodyOf(await ask("run", { method: "POST", body: JSON.stringify({ input: { prompt } }) }));
+    const callers: AbortController[] = [];
+    const hold = () => {
+      const caller = new AbortController();
+      callers.push(caller);
+      return ask(`status-sync/${id}`, { signal: caller.signal });
+    };
+    const all = Array.from({ length: 300 }, hold);
+    while (held.size < 300) await new Promise(setImmediate);
+    expect(await bodyOf(await hold())).toMatchObject({ status: "IN_QUEUE" });
+    callers[0]?.abort();
+    await all[0];
+    expect(held.size).toBe(299);
+    all.push(hold());
+    while (held.size < 300) await new Promise(setImmediate);
+    for (const caller of callers) caller.abort();
+    await Promise.all(all);
+  });
+
   it("is held for as long as syncWait at most, whatever wait says", async () => {
     const { post, get, clock } = await proxyStage({ maxWorkers: 0 }, { syncWait: 9_000 });
     const { id } = await bodyOf(await post("run", { input: { prompt } }));
@@ -400,5 +550,34 @@ describe("what comes back", () => {
       expect((await get(`status-sync/${id}?wait=${wait}`)).status).toBe(200);
       expect(clock.now() - begun).toBeLessThanOrEqual(9_000);
     }
+  });
+});
+
+describe("an onError that fails itself", () => {
+  const failing: [string, () => void][] = [
+    [
+      "throws",
+      () => {
+        throw new Error("no log");
+      },
+    ],
+    ["rejects", () => Promise.reject(new Error("no log"))],
+  ];
+
+  it.each(failing)("and %s costs nobody an answer, nor the server its life", async (_what, onError) => {
+    const unhandled: unknown[] = [];
+    const note = (error: unknown) => void unhandled.push(error);
+    process.on("unhandledRejection", note);
+    onTestFinished(() => void process.off("unhandledRejection", note));
+    let isBroken = false;
+    const consume = () => (isBroken ? Promise.reject(new Error("no redis")) : Promise.resolve());
+    const { post, get, endpoint } = await proxyStage({}, { onError, limiter: { jobs: { consume } } });
+    const { id } = await bodyOf(await post("run", { input: { prompt } }));
+    isBroken = true;
+    expect(await bodyOf(await get(`status-sync/${id}`))).toMatchObject({ status: "COMPLETED" });
+    endpoint.faults.add({ operation: "health", respond: { status: 401 } });
+    expect((await get("health")).status).toBe(502);
+    await new Promise(setImmediate);
+    expect(unhandled).toEqual([]);
   });
 });

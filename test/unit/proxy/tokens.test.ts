@@ -14,6 +14,24 @@ function tokens({ secrets = [old], endpoint = "endpoint", now = 1_000 } = {}): T
 const job = { id: "abc-123-u1", issued: 1_000, expires: 2_000 };
 const token = await tokens().issue("alice", job);
 
+describe("a signature", () => {
+  it.each(["", " ", ".", ",", "\n", "\0", '"', '","', "\\", '\\",\\"'])(
+    "tells two texts from one with %j between them",
+    async (between) => {
+      const signer = new Signer("endpoint", () => keysOfSecrets([old]));
+      const mac = await signer.signText(["a", "b"]);
+      expect(await signer.check(["a", "b"], mac)).toBe(0);
+      for (const parts of [
+        [`a${between}b`],
+        [`a${between}`, "b"].filter((part) => part !== "a"),
+        [`a${between}b`, ""],
+      ]) {
+        if (parts.length === 2 || parts[0] !== "b") expect(await signer.check(parts, mac)).toBeUndefined();
+      }
+    },
+  );
+});
+
 describe("a job's token", () => {
   it("is a job id, opens for its subject, and names the job", async () => {
     expect(isJobId(token)).toBe(true);

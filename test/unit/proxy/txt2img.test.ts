@@ -3,13 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createStorage } from "unstorage";
 import fsDriver from "unstorage/drivers/fs-lite";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { createLocalEndpoint } from "../../../src/local/index.ts";
 import { createProxy } from "../../../src/proxy/index.ts";
 import { MemoryStorage } from "../../../src/proxy/storage.ts";
 import { picture } from "../../helpers/local.ts";
 import { ManualClock } from "../../helpers/manual-clock.ts";
-import { bodyOf, epoch, proxyStage, textOf } from "../../helpers/proxy.ts";
+import { bodyOf, epoch, mount, proxyStage, textOf } from "../../helpers/proxy.ts";
 
 const input = { prompt: "a red apple" };
 const later = { headers: { prefer: "respond-async" } };
@@ -54,20 +54,6 @@ describe("POST alpha/v1/txt2img", () => {
     expect(sent.input.seed).toBeGreaterThanOrEqual(0);
   });
 
-  it("whose endpoint is away while the caller is held answers where to ask for the job later", async () => {
-    const { post, get, endpoint } = await proxyStage({
-      faults: [{ operation: ["status", "status-sync"], times: 100, respond: { status: 500 } }],
-    });
-    const failed = await post("alpha/v1/txt2img", input);
-    const location = failed.headers.get("location") ?? "";
-    expect([failed.status, await textOf(failed, "detail")]).toEqual([
-      502,
-      `The endpoint has trouble. Try again later. The job is not lost: ask for ${location}, and do not submit it again.`,
-    ]);
-    endpoint.faults.clear();
-    expect((await get(under(location))).status).toBe(303);
-  });
-
   it("says nothing of an address to ask for a job that failed", async () => {
     const { post } = await proxyStage({ worker: () => ({ error: "no such sampler" }) });
     const failed = await post("alpha/v1/txt2img", input);
@@ -102,6 +88,27 @@ describe("POST alpha/v1/txt2img", () => {
     const found = await get(location);
     expect([found.status, endpoint.jobs()[0]?.status]).toEqual([303, "COMPLETED"]);
     expect((await get(under(found.headers.get("location")))).status).toBe(200);
+  });
+
+  it("tells what the worker says of it as it came where that is text, and nothing where it says nothing", async () => {
+    const told = async (info: unknown) => {
+      const { post } = await proxyStage({ worker: () => ({ ...picture, info }) });
+      return (await bodyOf(await post("alpha/v1/txt2img", input)))["info"];
+    };
+    expect([await told("seed 5"), await told(undefined), await told({ seed: 5 })]).toEqual([
+      "seed 5",
+      null,
+      '{"seed":5}',
+    ]);
+  });
+
+  it("is queued where nobody knows why it waits, or can be asked", async () => {
+    const { post, get, endpoint } = await proxyStage({ maxWorkers: 0 });
+    const location = under((await post("alpha/v1/txt2img", input, later)).headers.get("location"));
+    const waiting = { status: "IN_QUEUE", phase: "queued" };
+    expect(await bodyOf(await get(location))).toEqual(waiting);
+    endpoint.faults.add({ operation: "health", respond: { status: 500 } });
+    expect(await bodyOf(await get(location))).toEqual(waiting);
   });
 
   it("tells the worker's own progress", async () => {
@@ -168,6 +175,62 @@ describe("POST alpha/v1/txt2img", () => {
     expect([end.status, (await bodyOf(end))["code"]]).toEqual([status, code]);
   });
 
+  it("leads to the job's address where the endpoint cannot be asked meanwhile: the job goes on, and is paid for", async () => {
+    const { post, get, pass, endpoint, told } = await proxyStage({ coldStart: 5_000 });
+    for (const operation of ["status", "status-sync"] as const) {
+      endpoint.faults.add({ operation, respond: { status: 503 }, times: 5 });
+    }
+    const response = await post("alpha/v1/txt2img", input);
+    expect(response.status).toBe(202);
+    expect(told).toMatchObject([{ error: { code: "server" }, context: { route: "txt2img", status: 202 } }]);
+    endpoint.faults.clear();
+    await pass(10_000);
+    expect((await get(under(response.headers.get("location")))).status).toBe(303);
+    expect(endpoint.jobs()).toHaveLength(1);
+  });
+
+  it("is asked about for as long as syncWait at most, however long a pause the endpoint asks for", async () => {
+    const { post, get, clock, endpoint } = await proxyStage({ maxWorkers: 0 }, { syncWait: 20_000 });
+    const location = under((await post("alpha/v1/txt2img", input, later)).headers.get("location"));
+    const respond = { status: 429, headers: { "retry-after": "50" } };
+    endpoint.faults.add({ operation: "status", respond, times: 9 });
+    const begun = clock.now();
+    const response = await get(location);
+    expect([response.status, response.headers.get("retry-after"), clock.now() - begun]).toEqual([502, "2", 20_000]);
+  });
+
+  it("is found at its address for half an hour longer than the job may take, where the storage keeps it", async () => {
+    const { post, get, pass } = await proxyStage({}, { storage: createStorage() });
+    const location = under((await post("alpha/v1/txt2img", input, later)).headers.get("location"));
+    await pass(1_000);
+    const statuses: number[] = [];
+    for (const passed of [0, 970_000, 30 * 60_000]) {
+      await pass(passed);
+      statuses.push((await get(location)).status);
+    }
+    expect(statuses).toEqual([303, 303, 404]);
+  });
+
+  it("is stored once, however often its address is asked", async () => {
+    const storage = createStorage();
+    const { post, get, pass } = await proxyStage({}, { storage });
+    const store = vi.spyOn(storage, "setItemRaw");
+    const location = under((await post("alpha/v1/txt2img", input, later)).headers.get("location"));
+    await pass(1_000);
+    for (let index = 0; index < 3; index++) expect((await get(location)).status).toBe(303);
+    expect(store).toHaveBeenCalledTimes(1);
+  });
+
+  it("is not found when the endpoint has forgotten it and nobody stored its picture; other trouble is told as such", async () => {
+    const { post, get, endpoint } = await proxyStage();
+    const location = under((await post("alpha/v1/txt2img", input, later)).headers.get("location"));
+    endpoint.faults.add(
+      { operation: "status", respond: { status: 404, body: { error: "job not found" } } },
+      { operation: "status", respond: { status: 401 } },
+    );
+    expect([(await get(location)).status, (await get(location)).status]).toEqual([404, 502]);
+  });
+
   it("still leads to a stored picture when the endpoint has forgotten its job", async () => {
     const { post, get, pass, endpoint } = await proxyStage();
     const location = under((await post("alpha/v1/txt2img", input, later)).headers.get("location"));
@@ -175,6 +238,52 @@ describe("POST alpha/v1/txt2img", () => {
     expect((await get(location)).status).toBe(303);
     endpoint.faults.add({ operation: "status", respond: { status: 404, body: { error: "no" } }, times: 2 });
     expect((await get(location)).status).toBe(303);
+  });
+});
+
+describe("a caller who leaves", () => {
+  const body = JSON.stringify(input);
+  const headers = { "content-type": "application/json", "x-user": "alice" };
+
+  /** Submits, and leaves as the endpoint has taken the job. */
+  async function leaveAsTaken(more: Record<string, string>, cancelFaults = 0) {
+    const made = await proxyStage({ maxWorkers: 0 });
+    const left = new AbortController();
+    const leaving: typeof fetch = async (url, init) => {
+      const response = await made.upstream.fetch(url, init);
+      if (String(url).endsWith("/run")) left.abort();
+      return response;
+    };
+    for (let fault = 0; fault < cancelFaults; fault++) {
+      made.endpoint.faults.add({ operation: "cancel", respond: { status: 503 } });
+    }
+    const request = new Request(`${mount}/alpha/v1/txt2img`, {
+      method: "POST",
+      headers: { ...headers, ...more },
+      body,
+      signal: left.signal,
+    });
+    await made.drive(made.another({ fetch: leaving })(request));
+    return { ...made, statuses: made.endpoint.jobs().map(({ status }) => status) };
+  }
+
+  it("as the job is taken has it cancelled, at the second try if need be; one who prefers respond-async has not", async () => {
+    expect((await leaveAsTaken({})).statuses).toEqual(["CANCELLED"]);
+    expect((await leaveAsTaken({}, 1)).statuses).toEqual(["CANCELLED"]);
+    expect((await leaveAsTaken({ prefer: "respond-async" })).statuses).toEqual(["IN_QUEUE"]);
+  });
+
+  it("and whose job cannot be cancelled is one that the owner is told of, and nobody else is", async () => {
+    const { told } = await leaveAsTaken({}, 9);
+    expect(told).toMatchObject([{ error: { code: "server" }, context: { subject: "alice", status: 499 } }]);
+    expect((await leaveAsTaken({})).told).toEqual([]);
+  });
+
+  it("before anything is submitted has nothing submitted", async () => {
+    const left = new AbortController();
+    const { ask, drive, calls } = await proxyStage({}, { allow: () => void left.abort() });
+    await drive(ask("alpha/v1/txt2img", { method: "POST", headers, body, signal: left.signal }));
+    expect(calls()).toEqual([]);
   });
 });
 
@@ -203,6 +312,7 @@ describe("GET alpha/v1/file", () => {
       "cache-control": "private, max-age=31536000, immutable",
       "content-disposition": `attachment; filename="${filename}"`,
       "content-length": String(png.length),
+      "cross-origin-resource-policy": "cross-origin",
       "content-security-policy": "default-src 'none'; sandbox",
       "x-content-type-options": "nosniff",
     });
@@ -213,6 +323,8 @@ describe("GET alpha/v1/file", () => {
     const { get, path } = await withFile();
     const [head, full] = [await get(path, { method: "HEAD" }), await get(path)];
     expect([...head.headers]).toEqual([...full.headers]);
+    const part = await get(path, { method: "HEAD", headers: { range: "bytes=0-1" } });
+    expect([part.status, part.headers.get("content-length")]).toEqual([200, String(png.length)]);
     expect((await head.arrayBuffer()).byteLength).toBe(0);
   });
 
@@ -253,7 +365,7 @@ describe("GET alpha/v1/file", () => {
     const { get, path, etag } = await withFile();
     const status = async (tag: string) =>
       (await get(path, { headers: { range: "bytes=0-1", "if-range": tag } })).status;
-    expect([await status(etag), await status('"other"')]).toEqual([206, 200]);
+    expect([await status(etag), await status('"other"'), await status(`W/${etag}`)]).toEqual([206, 200, 200]);
   });
 
   it.each([
@@ -342,30 +454,11 @@ describe("the storage", () => {
     const failed = await get(location);
     expect(failed.status).toBe(500);
     expect(await failed.text()).not.toContain("bucket");
+    const held = await post("alpha/v1/txt2img", input);
+    expect([held.status, await bodyOf(held)]).toEqual([202, { status: "COMPLETED", job: expect.any(String) }]);
     isBroken = false;
     expect((await get(location)).status).toBe(303);
-  });
-
-  it("that fails while the caller is held leaves an address to ask, so that nobody pays twice", async () => {
-    const storage = createStorage();
-    let isBroken = true;
-    const flaky = {
-      getItemRaw: (key: string) => storage.getItemRaw<Uint8Array>(key),
-      setItemRaw: async (key: string, value: Uint8Array) => {
-        if (isBroken) throw new Error("no space is left");
-        await storage.setItemRaw(key, value);
-      },
-    };
-    const { post, get, endpoint } = await proxyStage({}, { storage: flaky });
-    const failed = await post("alpha/v1/txt2img", input);
-    const location = failed.headers.get("location") ?? "";
-    expect([failed.status, await textOf(failed, "detail")]).toEqual([
-      500,
-      `The server has trouble. Try again later. The job is not lost: ask for ${location}, and do not submit it again.`,
-    ]);
-    isBroken = false;
-    expect((await get(under(location))).status).toBe(303);
-    expect(endpoint.requests.filter(({ operation }) => operation === "run")).toHaveLength(1);
+    expect((await get(under(held.headers.get("location")))).status).toBe(303);
   });
 
   it("in memory keeps the last by number, by bytes and by age", async () => {
@@ -382,6 +475,11 @@ describe("the storage", () => {
     expect(await keys()).toBe("de");
     await memory.setItemRaw("e", new Uint8Array(101));
     expect(await keys()).toBe("");
+    // One that is stored again counts once.
+    for (let index = 0; index < 9; index++) await memory.setItemRaw("b", new Uint8Array(60));
+    await memory.setItemRaw("c", new Uint8Array(40));
+    expect(await keys()).toBe("bc");
+    await memory.setItemRaw("e", new Uint8Array(101));
     await memory.setItemRaw("a", new Uint8Array(1));
     clock.advance(999);
     expect(await keys()).toBe("a");

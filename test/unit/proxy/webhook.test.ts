@@ -1,5 +1,5 @@
 import { createStorage } from "unstorage";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { picture } from "../../helpers/local.ts";
 import { jobsOf, type ProxyStage, proxyStage, secret } from "../../helpers/proxy.ts";
 
@@ -55,8 +55,37 @@ describe("POST webhook", () => {
 
   it("is harmless when it comes again", async () => {
     const { send, storage } = await told();
+    const store = vi.spyOn(storage, "setItemRaw");
     expect([(await send()).status, (await send()).status, (await send()).status]).toEqual([200, 200, 200]);
     expect(await storage.getKeys()).toHaveLength(1);
+    expect(store).toHaveBeenCalledTimes(1);
+  });
+
+  it("is taken for half an hour longer than its job may take", async () => {
+    const { send, pass } = await told();
+    await pass(970_000);
+    expect((await send()).status).toBe(200);
+  });
+
+  it("that says a running job has ended makes no room for another", async () => {
+    const worker = () => new Promise(() => {});
+    const made = await proxyStage({ worker }, { publicUrl, limits: { concurrency: 1 } });
+    await made.post("run", body);
+    const { webhook } = JSON.parse(made.endpoint.requests[0]?.body ?? "{}");
+    const content = JSON.stringify({ id: jobsOf(made.endpoint)[0], status: "COMPLETED" });
+    const answer = await made.drive(made.handler(new Request(webhook, { method: "POST", body: content })));
+    expect([answer.status, (await made.post("run", body)).status]).toEqual([200, 429]);
+  });
+
+  it("is called again when the picture could not be stored, and not for a job that has none, of which the owner is told", async () => {
+    const { send, storage } = await told();
+    vi.spyOn(storage, "setItemRaw").mockRejectedValueOnce(new Error("bucket is gone"));
+    expect([(await send()).status, (await send()).status]).toEqual([500, 200]);
+    const empty = await told(() => ({ status: "success" }));
+    expect((await empty.send()).status).toBe(200);
+    expect(empty.told).toMatchObject([
+      { error: { code: "invalid_image" }, context: { route: "webhook", status: 200 } },
+    ]);
   });
 
   it.each([
@@ -107,7 +136,7 @@ describe("POST webhook", () => {
     expect(await storage.getKeys()).toEqual([]);
     const failed = await told(() => ({ error: "no" }));
     expect((await failed.send()).status).toBe(200);
-    expect(await failed.storage.getKeys()).toEqual([]);
+    expect([await failed.storage.getKeys(), failed.told]).toEqual([[], []]);
     expect((await failed.post("run", body)).status).toBe(200);
   });
 
@@ -128,9 +157,12 @@ describe("POST webhook", () => {
     expect(await storage.getKeys()).toEqual([after]);
   });
 
-  it("is not asked for without publicUrl", async () => {
+  it("is not asked for without publicUrl, nor for a job that draws nothing", async () => {
     const { post, endpoint } = await proxyStage();
     await post("run", body);
     expect(endpoint.requests[0]?.body).not.toContain("webhook");
+    const known = await proxyStage({}, { publicUrl });
+    await known.post("run", { input: { warm_up: true } });
+    expect(known.endpoint.requests[0]?.body).not.toContain("webhook");
   });
 });
