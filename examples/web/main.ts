@@ -3,8 +3,9 @@ import { LayerDiffuse } from "layerdiffuse";
 import { element, setText } from "./element.ts";
 import { failureText } from "./failure-text.ts";
 import { HistoryView } from "./history-view.ts";
+import { keptJobs } from "./kept-jobs.ts";
 import { phaseText } from "./phase-text.ts";
-import type { Picture } from "./picture.ts";
+import { isPending, type Picture } from "./picture.ts";
 import { PromptForm } from "./prompt-form.ts";
 import { StageView } from "./stage-view.ts";
 import { Studio } from "./studio.ts";
@@ -26,13 +27,13 @@ const stage = new StageView({
   say,
 });
 const form = new PromptForm((inputs) => {
-  const first = studio.make(inputs);
-  if (first) select(first);
+  select(studio.make(inputs));
 });
 
 let selected: Picture | undefined;
 
-function select(picture: Picture): void {
+function select(picture: Picture | undefined): void {
+  if (!picture) return;
   selected = picture;
   history.select(picture);
   stage.show(picture, studio.pending.length);
@@ -60,10 +61,10 @@ function announce(picture: Picture): void {
     failed: () => (state.kind === "failed" ? failureText(state.error).title : ""),
     cancelled: () => "cancelled",
   }[state.kind]();
-  if (said.get(picture) === words) return;
+  // Of those that are not looked at, the end is enough.
+  if ((isPending(picture) && picture !== selected) || said.get(picture) === words) return;
   said.set(picture, words);
-  const isEnd = state.kind === "done" || state.kind === "failed" || state.kind === "cancelled";
-  if (isEnd || picture === selected) say(`${input.prompt}: ${words}.`);
+  say(`${input.prompt.slice(0, 80)}: ${words}.`);
 }
 
 function say(text: string): void {
@@ -85,7 +86,10 @@ addEventListener("online", () => {
 });
 showNetwork();
 
-// Leaving would cancel nothing and lose what is in the making, which was paid for.
+// What ran when the page was loaded anew runs on.
+select(studio.resume(keptJobs()));
+
+// Closing the page would cancel nothing and lose what is in the making, which was paid for.
 addEventListener("beforeunload", (event) => {
   if (studio.pending.length > 0) event.preventDefault();
 });

@@ -10,7 +10,6 @@ export type PictureState =
 
 /** One picture of the session, from the moment it was asked for. */
 export interface Picture {
-  readonly number: number;
   readonly input: GenerateInput;
   state: PictureState;
   /** Its job, once the server has it. */

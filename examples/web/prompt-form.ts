@@ -22,11 +22,16 @@ export class PromptForm {
       const inputs = this.#read();
       if (inputs) onSubmit(inputs);
     });
-    this.#prompt.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
-        event.preventDefault();
-        this.#form.requestSubmit();
-      }
+    this.#form.addEventListener("keydown", (event) => {
+      const isShortcut = event.ctrlKey || event.metaKey;
+      if (event.key !== "Enter" || (event.target === this.#prompt && !isShortcut)) return;
+      // Each picture costs: a key held down asks once.
+      if (event.repeat || isShortcut) event.preventDefault();
+      if (isShortcut && !event.repeat) this.#form.requestSubmit();
+    });
+    this.#generate.addEventListener("click", (event) => {
+      // So does a double click.
+      if (event.detail > 1) event.preventDefault();
     });
     this.#prompt.addEventListener("input", () => this.#promptChanged());
     this.#seed.addEventListener("input", () => {
@@ -34,7 +39,11 @@ export class PromptForm {
       // Whoever writes a seed means to have it.
       this.#setLocked(this.#seed.value.trim() !== "");
     });
-    this.#lock.addEventListener("click", () => this.#setLocked(!this.#isLocked));
+    this.#lock.addEventListener("click", () => {
+      // Locked with nothing in it, it would hold nothing.
+      if (this.#seed.value.trim() === "") this.#seed.value = crypto.getRandomValues(new Uint32Array(1)).join();
+      this.#setLocked(!this.#isLocked);
+    });
     for (const example of document.querySelectorAll("[data-prompt]")) {
       example.addEventListener("click", () => {
         this.#prompt.value = example.getAttribute("data-prompt") ?? "";

@@ -1,4 +1,5 @@
 import { type GenerateInput, isLayerDiffuseError, type LayerDiffuse, type Progress } from "layerdiffuse";
+import { type KeptJob, keepJobs } from "./kept-jobs.ts";
 import { isPending, type Picture, type PictureState } from "./picture.ts";
 
 /** Jobs at once: what a proxy allows one person unless told otherwise. */
@@ -13,7 +14,6 @@ export class Studio {
   readonly #client: LayerDiffuse;
   readonly #onChange: (picture: Picture) => void;
   readonly #onForget: (picture: Picture) => void;
-  #count = 0;
 
   constructor(
     client: LayerDiffuse,
@@ -30,10 +30,15 @@ export class Studio {
 
   /** Asks for a picture of each input and answers the first. */
   make(inputs: readonly GenerateInput[]): Picture | undefined {
-    const made = inputs.map((input) => {
-      this.#count++;
-      return { number: this.#count, input, state: { kind: "waiting" } } satisfies Picture;
-    });
+    return this.#add(inputs.map((input) => ({ input, state: { kind: "waiting" } })));
+  }
+
+  /** Takes jobs up again that an earlier life of the page submitted, and answers the first. */
+  resume(jobs: readonly KeptJob[]): Picture | undefined {
+    return this.#add(jobs.map(({ jobId, input }) => ({ jobId, input, state: { kind: "waiting" } })));
+  }
+
+  #add(made: readonly Picture[]): Picture | undefined {
     this.pictures.push(...made);
     // The newest is shown first, of several the first line.
     for (const picture of made.toReversed()) this.#onChange(picture);
@@ -60,15 +65,24 @@ export class Studio {
   /** The network is back: goes on with what was lost to it, and with what waited for it. */
   reconnect(): void {
     for (const picture of this.pictures.filter(isLost)) this.again(picture);
+    for (const { state, jobId } of this.pictures) {
+      if (state.kind !== "cancelled" || jobId === undefined) continue;
+      // The endpoint may not have heard of it. To say it again does no harm: an ended job stays as it is.
+      const cancelled = this.#client.job(jobId).cancel();
+      cancelled.catch(() => {});
+    }
     this.startWaiting();
   }
 
   /** Starts what may start now. Nothing is submitted without a network: whether it arrived could not be known. */
   startWaiting(): void {
     if (!navigator.onLine) return;
-    const running = this.pictures.filter(({ state }) => state.kind === "running").length;
     const waiting = this.pictures.filter(({ state }) => state.kind === "waiting");
-    for (const picture of waiting.slice(0, Math.max(0, atOnce - running))) void this.#run(picture);
+    // A job that exists is in its turn.
+    for (const picture of waiting.filter(({ jobId }) => jobId !== undefined)) void this.#run(picture);
+    const running = this.pictures.filter(({ state }) => state.kind === "running").length;
+    const toSubmit = waiting.filter(({ jobId }) => jobId === undefined);
+    for (const picture of toSubmit.slice(0, Math.max(0, atOnce - running))) void this.#run(picture);
   }
 
   async #run(picture: Picture): Promise<void> {
@@ -100,6 +114,7 @@ export class Studio {
 
   #become(picture: Picture, state: PictureState): void {
     picture.state = state;
+    keepJobs(this.pictures.flatMap((each) => (isUnderWay(each) ? each : [])));
     this.#onChange(picture);
   }
 
@@ -111,6 +126,11 @@ export class Studio {
       this.#onForget(picture);
     }
   }
+}
+
+/** Whether the endpoint has a job whose picture is still to come. */
+function isUnderWay(picture: Picture): picture is Picture & KeptJob {
+  return picture.jobId !== undefined && (isPending(picture) || isLost(picture));
 }
 
 function isLost({ state, jobId }: Picture): boolean {

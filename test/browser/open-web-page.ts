@@ -1,5 +1,5 @@
 import type { Browser, BrowserContext, BrowserContextOptions, Page, Request } from "playwright-core";
-import { onTestFinished } from "vitest";
+import type { TestContext } from "vitest";
 import { serveWeb } from "../../examples/web/server.ts";
 import { createArtist } from "../../src/local/artist.ts";
 import { createLocalEndpoint, type LocalEndpoint, type LocalEndpointOptions } from "../../src/local/index.ts";
@@ -25,6 +25,7 @@ export interface WebPage {
 /** The page of examples/web with its server, over a local endpoint; all closed at the end of the test. */
 export async function openWebPage(
   browser: Browser,
+  onTestFinished: TestContext["onTestFinished"],
   options: LocalEndpointOptions = {},
   look: BrowserContextOptions = {},
 ): Promise<WebPage> {
@@ -58,12 +59,14 @@ export async function openWebPage(
   };
 }
 
-/** The stand-in artist, who stops at step 7 of 20 until let go; what was drawn is kept. */
+/** The stand-in artist, who stops at step 7 of 20 until let go; what was asked for and drawn is kept. */
 export function heldArtist() {
   const opened = deferred();
   const draw = createArtist();
+  const inputs: unknown[] = [];
   const drawn: Buffer[] = [];
   const worker: LocalEndpointOptions["worker"] = async (job, context) => {
+    inputs.push(job.input);
     context.progress({ step: 7, steps: 20 });
     const stopped = new Promise((_, reject) => {
       context.signal.addEventListener("abort", () => reject(context.signal.reason));
@@ -73,5 +76,5 @@ export function heldArtist() {
     if ("image_base64" in output && output.image_base64) drawn.push(Buffer.from(output.image_base64, "base64"));
     return output;
   };
-  return { worker, letGo: opened.resolve, drawn };
+  return { worker, letGo: opened.resolve, inputs, drawn };
 }

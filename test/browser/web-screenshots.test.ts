@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
 import type { Browser } from "playwright-core";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { launchChromium } from "./open-page.ts";
 import { heldArtist, openWebPage } from "./open-web-page.ts";
 
@@ -25,6 +25,7 @@ test.each([
   done.letGo();
   const { page, generate } = await openWebPage(
     browser,
+    onTestFinished,
     { worker: (job, context) => (job.input["prompt"] === isHeld ? worker : done.worker)(job, context), maxWorkers: 4 },
     { viewport: { width, height }, colorScheme, reducedMotion: "reduce" },
   );
