@@ -18,6 +18,11 @@ export interface Env {
   RATE: { limit(options: { key: string }): Promise<{ success: boolean }> };
 }
 
+/** Of a request's context. */
+interface Context {
+  waitUntil(promise: Promise<unknown>): void;
+}
+
 // Made by the first request: before one comes there are no bindings.
 let proxy: ProxyHandler | undefined;
 
@@ -41,11 +46,15 @@ function proxyOf(env: Env): ProxyHandler {
 }
 
 export default {
-  async fetch(request: Request, env: Env): Promise<Response> {
+  async fetch(request: Request, env: Env, context: Context): Promise<Response> {
     if (!new URL(request.url).pathname.startsWith("/api/layerdiffuse/")) {
       return new Response("Not found.", { status: 404 });
     }
     proxy ??= proxyOf(env);
-    return await proxy(request);
+    const answer = proxy(request);
+    // Without it, a request ends as its caller leaves, and nobody is there to cancel the job. `enable_request_signal`
+    // in wrangler.jsonc has the proxy hear of it.
+    context.waitUntil(answer);
+    return await answer;
   },
 };

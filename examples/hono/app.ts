@@ -32,4 +32,5 @@ app.post("/guest", async (context) => {
 
 app.all("/api/layerdiffuse/*", (context) => proxy(context.req.raw));
 
-export default app;
+// For Bun, which ends a request that nothing came of for 10 seconds: longer than `syncWait`. Others do not read it.
+export default { fetch: app.fetch, idleTimeout: 60 };

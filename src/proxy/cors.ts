@@ -64,7 +64,9 @@ export class Cors {
     if (this.#origins.has(origin) || origin === this.#own) return;
     // Pages cannot write this header. Behind a proxy that ends TLS, the request's own address is no match.
     if (headers.get("sec-fetch-site") === "same-origin") return;
-    if (URL.canParse(origin) && new URL(origin).host === new URL(url).host) return;
+    // A framework may know itself by another name than callers do, as Next.js does: `Host` is what they asked.
+    const own = [new URL(url).host, headers.get("host")];
+    if (URL.canParse(origin) && own.includes(new URL(origin).host)) return;
     throw foreignOrigin();
   }
 }

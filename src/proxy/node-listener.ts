@@ -30,7 +30,8 @@ export interface NodeResponse {
 export type NodeListener = (request: NodeRequest, response: NodeResponse) => Promise<void>;
 
 /**
- * A handler as a listener of `node:http`, and as middleware of Express.
+ * A handler as a listener of `node:http`, and as middleware of Express. Mount it before body parsers: it reads bodies
+ * itself, and no more of them than it must. After one it takes what is in `request.body`.
  *
  * @example
  * createServer(toNodeListener(handler)).listen(3000);
@@ -93,9 +94,8 @@ function toRequest(incoming: NodeRequest, signal: AbortSignal): Request | undefi
   return new Request(base + path, { method, headers, signal, ...(body !== null && { body, duplex: "half" }) });
 }
 
-function bodyOf(incoming: NodeRequest): ReadableStream<Uint8Array> | string {
-  const { body, readableEnded } = incoming;
-  if (body !== undefined && readableEnded) return JSON.stringify(body);
+function bodyOf(incoming: NodeRequest): ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer> | string {
+  if (incoming.readableEnded) return parsedBody(incoming.body);
   let isOver = false;
   return new ReadableStream({
     start(controller) {
@@ -122,6 +122,16 @@ function bodyOf(incoming: NodeRequest): ReadableStream<Uint8Array> | string {
       incoming.resume();
     },
   });
+}
+
+/** What came before and read the body has left of it. */
+function parsedBody(body: unknown): ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer> | string {
+  if (typeof body === "string") return body;
+  if (body instanceof Uint8Array) return new Uint8Array(body);
+  if (body !== undefined) return JSON.stringify(body);
+  // Waiting for it would end in a time-out that blames the caller. Not all routes read it.
+  const error = new Error("The body was read before the proxy got the request. Mount the proxy before what reads it.");
+  return new ReadableStream({ start: (controller) => controller.error(error) });
 }
 
 async function send(response: Response, outgoing: NodeResponse): Promise<void> {

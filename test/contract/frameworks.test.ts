@@ -120,7 +120,8 @@ async function mountWorker(allowed = 100): Promise<Mounted & { kept: Map<string,
   const IMAGES = bucket();
   let left = allowed;
   const RATE = { limit: async () => ({ success: left-- > 0 }) };
-  const ask = fetchOf((request) => worker.fetch(request, { ...environment, IMAGES, RATE }));
+  const context = { waitUntil: () => {} };
+  const ask = fetchOf((request) => worker.fetch(request, { ...environment, IMAGES, RATE }, context));
   const headers = { "cf-connecting-ip": "203.0.113.7" };
   const url = "https://app.test/api/layerdiffuse";
   return { endpoint, url, fetch: ask, headers, stranger: 401, kept: IMAGES.kept };
@@ -205,6 +206,13 @@ describe("examples/hono", () => {
     expect(name).toMatch(/^[\da-f-]{36}$/);
     const bent = cookie.replace(name, crypto.randomUUID());
     expect((await fetch(`${url}/health`, { headers: { cookie: bent } })).status).toBe(401);
+  });
+
+  test("lets Bun hold a request for longer than the proxy does", async () => {
+    const { environment } = await upstream();
+    const module = await load("hono/app.ts", { ...environment, COOKIE_SECRET: cookieSecret });
+    // Seconds; the proxy's own default is 55.
+    expect(module["default"]).toMatchObject({ idleTimeout: 60 });
   });
 
   test("draws no more for a guest than it says", async () => {

@@ -65,7 +65,8 @@ function ended(child: ChildProcess): Promise<RunResult> {
   });
 }
 
-function inherited(): Record<string, string> {
+/** What any program gets of this process's environment. */
+export function inherited(): Record<string, string> {
   const env: Record<string, string> = {};
   for (const name of passedOn) {
     const value = process.env[name];

@@ -1,12 +1,9 @@
-import { spawn } from "node:child_process";
-import { rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import type { Readable } from "node:stream";
-import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
-import { programOf } from "../helpers/runtime-programs.ts";
+import { rmSync } from "node:fs";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Endpoints, openEndpoints, picture } from "./endpoints.ts";
 import { makeProject } from "./project.ts";
 import { workerdConfig } from "./runtimes.ts";
+import { serveWorkerd } from "./serve.ts";
 
 let project: string;
 let endpoints: Endpoints;
@@ -51,21 +48,7 @@ test("the proxy makes pictures for requests that overlap, serves their files, an
   expect((await fetch(`${url}/steady/health`)).status).toBe(401);
 });
 
-/** Runs a program of ours in workerd until the test is over, and answers its address. */
-async function serve(main: string): Promise<string> {
-  const file = join(project, `${main}.capnp`);
-  writeFileSync(file, workerdConfig(main, [], { plan: JSON.stringify(endpoints.plan) }));
-  const args = ["serve", file, "--control-fd=3"];
-  const worker = spawn(programOf("workerd"), args, { cwd: project, stdio: ["ignore", "ignore", "ignore", "pipe"] });
-  onTestFinished(() => void worker.kill());
-  return `http://127.0.0.1:${await portOf(worker.stdio[3] as Readable)}`;
-}
-
-/** The port that workerd tells on its control channel. */
-async function portOf(control: Readable): Promise<number> {
-  for await (const line of control) {
-    const port = /"port":(\d+)/.exec(String(line))?.[1];
-    if (port) return Number(port);
-  }
-  throw new Error("workerd ended before it listened.");
+/** A program of ours in workerd, with the plan. */
+function serve(main: string): Promise<string> {
+  return serveWorkerd(project, main, workerdConfig(main, [], { plan: JSON.stringify(endpoints.plan) }));
 }

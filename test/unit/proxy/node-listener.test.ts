@@ -4,7 +4,7 @@ import { connect as connectHttp2, createServer as createHttp2Server } from "node
 import { type AddressInfo, connect } from "node:net";
 import express from "express";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { toNodeListener } from "../../../src/proxy/index.ts";
+import { createProxy, toNodeListener } from "../../../src/proxy/index.ts";
 import { deferred } from "../../helpers/deferred.ts";
 
 async function serve(listener: RequestListener): Promise<number> {
@@ -54,14 +54,37 @@ describe("toNodeListener", () => {
     });
   });
 
-  it("knows the whole path under an Express mount, and a body that was parsed before", async () => {
+  it.each([
+    ["json", express.json(), '{"a":1}'],
+    ["text", express.text({ type: "*/*" }), '{"a": 1}'],
+    ["raw", express.raw({ type: "*/*" }), '{"a": 1}'],
+    ["urlencoded, which leaves it alone", express.urlencoded(), '{"a": 1}'],
+  ])("knows the whole path under an Express mount, and a body parsed before by %s", async (_name, parser, body) => {
     const app = express();
-    app.use(express.json());
+    app.use(parser);
     app.use("/api", toNodeListener(echo));
     const port = await serve(app);
     const headers = { "content-type": "application/json" };
     const response = await fetch(`http://127.0.0.1:${port}/api/run`, { method: "POST", body: '{"a": 1}', headers });
-    expect(await response.json()).toMatchObject({ url: `http://127.0.0.1:${port}/api/run`, body: '{"a":1}' });
+    expect(await response.json()).toMatchObject({ url: `http://127.0.0.1:${port}/api/run`, body });
+  });
+
+  it("says at once that a body was read before and is gone", async () => {
+    const told = deferred<unknown>();
+    const proxy = createProxy({
+      authorize: "public",
+      endpointId: "e",
+      apiKey: "k",
+      onError: (error) => told.resolve(error),
+    });
+    const listener = toNodeListener(proxy);
+    const port = await serve(async (incoming, outgoing) => {
+      for await (const _ of incoming);
+      await listener(incoming, outgoing);
+    });
+    const headers = { "content-type": "application/json" };
+    const { status } = await fetch(`http://127.0.0.1:${port}/run`, { method: "POST", body: "{}", headers });
+    expect([status, String(await told.promise)]).toEqual([500, expect.stringMatching(/Mount the proxy before/)]);
   });
 
   it.each([

@@ -17,4 +17,5 @@ async function handle(request: Request): Promise<Response> {
   return await proxy(request);
 }
 
+// OPTIONS too: Next would answer it itself, and pages of other `origins` could not call.
 export { handle as GET, handle as HEAD, handle as OPTIONS, handle as POST };
