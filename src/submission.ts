@@ -4,7 +4,7 @@ import { type LayerDiffuseError, SubmissionUnknownError } from "./errors.ts";
 export function submissionUnknown(cause: LayerDiffuseError, wasRepeated: boolean): SubmissionUnknownError {
   const what = wasRepeated
     ? `A job or more may exist: ${cause.message} It was sent again, as retrySubmissions says. Look in the RunPod console.`
-    : `A job may exist: ${cause.message} It was not sent again. Look in the RunPod console; set retrySubmissions if a second job does no harm.`;
+    : `A job may exist: ${cause.message} It was not sent again. Look in the RunPod console first; set retrySubmissions if a second job does no harm.`;
   return new SubmissionUnknownError(what, { status: cause.status, cause });
 }
 

@@ -25,6 +25,8 @@ export async function serve(session: Session, flags: ServeFlags): Promise<void> 
     throw new UsageError("--local has an endpoint of its own. Drop --endpoint and --base-url, or --local.");
   }
   const admitted = await admission(flags, io);
+  // As a variable that is not set makes it: the pictures would lie wherever this was started.
+  if (flags.storage === "") throw new UsageError("--storage is empty. Name a folder, or leave it out.");
   const storage = flags.storage === undefined ? undefined : await FolderStorage.open(resolve(io.cwd, flags.storage));
   const upstream = flags.local ? await standIn() : { ...upstreamOf(flags, io), fetch: io.fetch, close: async () => {} };
   const { close: closeUpstream, ...connection } = upstream;

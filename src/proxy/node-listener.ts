@@ -1,3 +1,5 @@
+import { badRequest } from "./problem.ts";
+
 /** What is needed of Node's `IncomingMessage`, with what Express adds. */
 export interface NodeRequest {
   readonly method?: string | undefined;
@@ -45,7 +47,7 @@ export function toNodeListener(handler: (request: Request) => Promise<Response>)
     });
     try {
       const request = toRequest(incoming, left.signal);
-      const response = request ? await handler(request) : new Response(null, { status: 400 });
+      const response = request ? await handler(request) : notAnAddress();
       // A body that nobody read would stop the connection: what comes after it would never be heard.
       if (request?.body && !request.bodyUsed) request.body.cancel().catch(() => {});
       if (outgoing.destroyed) {
@@ -72,6 +74,11 @@ const hostName = /^([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?$/i;
  * read as a URL it would lie under another mount, which addresses made from it would then name.
  */
 const hasDotSegment = /(?:^|[\\/])(?:\.|%2e){1,2}(?:[\\/?#]|$)/i;
+
+function notAnAddress(): Response {
+  const detail = "This is no request for an address here: it wants a path without `.` and `..`, and a plain `Host`.";
+  return badRequest(detail).toResponse();
+}
 
 function toRequest(incoming: NodeRequest, signal: AbortSignal): Request | undefined {
   const { method = "GET", socket } = incoming;

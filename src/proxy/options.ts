@@ -210,7 +210,7 @@ function originsOf(origins: unknown): readonly string[] {
     const isExact = typeof origin === "string" && /^https?:[^*]+$/.test(origin) && URL.canParse(origin);
     if (isExact && new URL(origin).origin === origin) return origin;
     throw new ConfigurationError(
-      `origins are written as browsers write them, for example https://app.example.com, with no path and no pattern; got ${JSON.stringify(origin)}.`,
+      `each of origins is written as a browser writes it, for example https://app.example.com, with no path and no pattern; got ${JSON.stringify(origin)}.`,
     );
   });
 }

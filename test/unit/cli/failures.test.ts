@@ -57,7 +57,7 @@ describe("a failure", () => {
     endpoint.faults.add({ operation: "run", respond: { status: 502 } });
     const unknown = await finish(["generate", "an apple"]);
     expect(unknown.code).toBe(10);
-    expect(unknown.stderr).toMatch(/A job may exist: .* Look in the RunPod console\.\n$/);
+    expect(unknown.stderr).toMatch(/A job may exist: .* Look in the RunPod console first\.\n$/);
   });
 
   test("with --json is one object on stdout as well", async () => {

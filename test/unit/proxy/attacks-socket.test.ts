@@ -353,6 +353,7 @@ describe("a path that leads out of its mount", () => {
       const { open, endpoint } = await served({ publicUrl: "https://app.test" });
       const talk = open().say(request("POST", route, ["Content-Type: application/json", "Connection: close"], body));
       expect(await talk.statuses()).toEqual([400]);
+      expect(talk.heard).toContain('"detail":"This is no request for an address here');
       expect(endpoint.requests).toEqual([]);
     },
   );
