@@ -268,6 +268,7 @@ describe("a body", () => {
     expect(talk.heard).toBe("");
     clock.advance(1);
     expect(await talk.statuses()).toEqual([408]);
+    expect(talk.heard).toMatch(/^connection: close\r$/im);
     expect(calls()).toEqual([]);
   });
 
