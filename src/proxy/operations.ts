@@ -9,7 +9,7 @@ import type { ProxyInternals, Settings } from "./options.ts";
 import type { ProxyJobs } from "./proxy-jobs.ts";
 
 /** Of the requests in flight, this many may be held for a job: the others stay free for submissions. */
-const mostHeld = 300;
+const mostHeld = 225;
 /** What is waited for where the caller does not say. */
 const defaultWait = 60_000;
 
@@ -78,10 +78,11 @@ export class Operations {
   }
 
   /** The job's state when it has ended, or after the wait; at once where no more requests may be held. */
-  async #hold(id: string, { url, request: { signal } }: ProxyCall): Promise<JobState> {
+  async #hold(id: string, { url, arrivedAt, request: { signal } }: ProxyCall): Promise<JobState> {
     const { direct, syncWait } = this.#settings;
     const asked = Number(url.searchParams.get("wait") ?? defaultWait) || defaultWait;
-    const wait = Math.max(limits.minWait, Math.min(asked, syncWait, limits.maxWait));
+    const left = arrivedAt + syncWait - this.#internals.clock.now();
+    const wait = Math.max(limits.minWait, Math.min(asked, left, limits.maxWait));
     if (this.#held >= mostHeld) return await direct.status(id, { signal });
     this.#held++;
     try {

@@ -122,8 +122,8 @@ const defaults = {
 };
 
 const shortestSecret = 32;
-/** Requests in flight at once: what the service allows for reads. */
-const mostRequests = 400;
+/** Requests in flight at once; together what the service allows for reads. */
+const mostRequests = { direct: 300, patient: 100 };
 
 /**
  * Checks the options and fills in the environment and the defaults.
@@ -134,9 +134,9 @@ export function resolveOptions(options: ProxyOptions, internals: ProxyInternals)
   if (typeof options !== "object" || options === null) throw noAuthorize();
   refuseUnknown("option", options, Object.keys(optionNames));
   const { endpointId, apiKey, baseUrl, fetch, publicUrl, limiter = {}, storage, allow, onError } = options;
-  const connection = { endpointId, apiKey, baseUrl, fetch, concurrency: mostRequests };
-  const direct = new RunpodEndpoint({ ...connection, retries: 0 }, internals);
-  const patient = new RunpodEndpoint({ ...connection, retries: 3 }, internals);
+  const connection = { endpointId, apiKey, baseUrl, fetch };
+  const direct = new RunpodEndpoint({ ...connection, retries: 0, concurrency: mostRequests.direct }, internals);
+  const patient = new RunpodEndpoint({ ...connection, retries: 3, concurrency: mostRequests.patient }, internals);
   const { base } = direct.connection;
   const endpoint = base.slice(base.lastIndexOf("/") + 1);
   const key = apiKey ?? readEnv("RUNPOD_API_KEY");

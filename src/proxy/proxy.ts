@@ -1,3 +1,4 @@
+import type { Clock } from "../clock.ts";
 import type { Handler, ProxyCall } from "./call.ts";
 import { Cors } from "./cors.ts";
 import { fileAnswer } from "./file-answer.ts";
@@ -18,11 +19,13 @@ export class ProxyServer {
   readonly #settings: Settings;
   readonly #cors: Cors;
   readonly #images: Images;
+  readonly #clock: Clock;
   readonly #handlers: { readonly [Name in RouteName]: Handler };
 
   constructor(settings: Settings, internals: ProxyInternals) {
     const { signer, limits, limiter, origins, publicUrl, storage } = settings;
     this.#settings = settings;
+    this.#clock = internals.clock;
     this.#cors = new Cors(origins, publicUrl);
     this.#images = new Images(storage, signer);
     const tokens = new Tokens(signer, () => Math.floor(internals.wallTime() / 1000));
@@ -61,6 +64,7 @@ export class ProxyServer {
   }
 
   async #route(request: Request, context: Partial<ProxyErrorContext>): Promise<Response> {
+    const arrivedAt = this.#clock.now();
     const url = new URL(request.url);
     const found = findRoute(url.pathname);
     if (!found) throw pageNotFound();
@@ -71,7 +75,7 @@ export class ProxyServer {
     this.#cors.refuseForeign(request);
     const subject = route.isOpen ? "" : await this.#subjectOf(request);
     if (subject !== "") context.subject = subject;
-    const call: ProxyCall = { request, url, prefix, parameter, subject };
+    const call: ProxyCall = { request, arrivedAt, url, prefix, parameter, subject };
     return await this.#handlers[route.name](call);
   }
 

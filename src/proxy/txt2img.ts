@@ -78,10 +78,10 @@ export class Txt2Img {
   };
 
   /** Asks again where that helps, but not for longer than a request may be held: the service may ask for a minute's pause. */
-  async #status({ request }: ProxyCall, id: string): Promise<JobState> {
+  async #status({ request, arrivedAt }: ProxyCall, id: string): Promise<JobState> {
     const { patient, syncWait } = this.#settings;
     const { clock } = this.#internals;
-    const limit = limitTo(clock, clock.now() + syncWait, request.signal, () => endpointBusy());
+    const limit = limitTo(clock, arrivedAt + syncWait, request.signal, () => endpointBusy());
     return await patient.status(id, { signal: limit.signal }).finally(() => limit.end());
   }
 
@@ -92,11 +92,15 @@ export class Txt2Img {
   }
 
   /** The state at the end, or `undefined` when the wait was over first, or the endpoint could not be asked. */
-  async #wait({ request, subject }: ProxyCall, submitted: SubmittedJob, wait: number): Promise<JobState | undefined> {
+  async #wait(
+    { request, arrivedAt, subject }: ProxyCall,
+    submitted: SubmittedJob,
+    wait: number,
+  ): Promise<JobState | undefined> {
     const { syncWait, patient } = this.#settings;
     const { clock } = this.#internals;
     const { job, state, queuedAt } = submitted;
-    const limit = limitTo(clock, clock.now() + Math.min(wait, syncWait), request.signal);
+    const limit = limitTo(clock, arrivedAt + Math.min(wait, syncWait), request.signal);
     const call = new Call(clock, limit.signal);
     // The service's own clocks end the job; here only the wait has a limit.
     const never = Number.POSITIVE_INFINITY;

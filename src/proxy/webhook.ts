@@ -40,7 +40,9 @@ export class Webhook {
       if (isLayerDiffuseError(error, "job_expired")) return undefined;
       throw error;
     });
-    if (state && isTerminal(state.status)) {
+    // It may know of the end a moment later: then it calls again.
+    if (state && !isTerminal(state.status)) throw notEnded();
+    if (state) {
       const job = { id: state.id, issued: Number(at), key };
       await this.#jobs.ended(who, job);
       const name = await this.#images.nameOf(job);
@@ -66,6 +68,11 @@ export class Webhook {
     if (key !== undefined && !isOver) return key;
     throw new Problem({ status: 401, code: "authentication", detail: "This address was not given out for a webhook." });
   }
+}
+
+function notEnded(): Problem {
+  const detail = "The endpoint does not say yet that this job has ended. Call again later.";
+  return new Problem({ status: 503, code: "server", detail });
 }
 
 function parse(text: string): unknown {

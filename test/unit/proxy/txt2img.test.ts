@@ -189,6 +189,19 @@ describe("POST alpha/v1/txt2img", () => {
     expect(endpoint.jobs()).toHaveLength(1);
   });
 
+  it("is held for as long as syncWait at most, the submission's own time in it", async () => {
+    const { post, clock, endpoint } = await proxyStage({ maxWorkers: 0 }, { syncWait: 20_000 });
+    for (const [path, status] of [
+      ["alpha/v1/txt2img", 202],
+      ["runsync", 200],
+    ] as const) {
+      endpoint.faults.add({ operation: "run", delay: 15_000 });
+      const begun = clock.now();
+      const response = await post(path, path === "runsync" ? { input } : input);
+      expect([response.status, clock.now() - begun]).toEqual([status, 20_000]);
+    }
+  });
+
   it("is asked about for as long as syncWait at most, however long a pause the endpoint asks for", async () => {
     const { post, get, clock, endpoint } = await proxyStage({ maxWorkers: 0 }, { syncWait: 20_000 });
     const location = under((await post("alpha/v1/txt2img", input, later)).headers.get("location"));

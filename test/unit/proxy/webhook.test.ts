@@ -67,14 +67,14 @@ describe("POST webhook", () => {
     expect((await send()).status).toBe(200);
   });
 
-  it("that says a running job has ended makes no room for another", async () => {
+  it("that says a running job has ended makes no room for another, and is asked to come again", async () => {
     const worker = () => new Promise(() => {});
     const made = await proxyStage({ worker }, { publicUrl, limits: { concurrency: 1 } });
     await made.post("run", body);
     const { webhook } = JSON.parse(made.endpoint.requests[0]?.body ?? "{}");
     const content = JSON.stringify({ id: jobsOf(made.endpoint)[0], status: "COMPLETED" });
     const answer = await made.drive(made.handler(new Request(webhook, { method: "POST", body: content })));
-    expect([answer.status, (await made.post("run", body)).status]).toEqual([200, 429]);
+    expect([answer.status, (await made.post("run", body)).status]).toEqual([503, 429]);
   });
 
   it("is called again when the picture could not be stored, and not for a job that has none, of which the owner is told", async () => {
