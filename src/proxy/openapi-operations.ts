@@ -30,6 +30,8 @@ const retryAfter = header("Seconds before it is worth asking again.", "integer")
 /** What can be wrong with a body. */
 const bodyProblems = [400, 408, 413, 415, 422];
 const upstreamProblems = [429, 502];
+/** What can be wrong with a submission; 503 where nobody can count just now. */
+const submissionProblems = [...bodyProblems, ...upstreamProblems, 503];
 
 const job = { description: "The job, as it was answered at its submission.", schema: { type: "string" } };
 
@@ -75,7 +77,7 @@ export const operations: Readonly<Record<RouteName, RouteOperation>> = {
         schema: "Accepted",
       },
     },
-    problems: [...bodyProblems, 409, ...upstreamProblems, 504],
+    problems: [...submissionProblems, 409, 504],
   },
   job: {
     summary: "Ask how a picture gets on.",
@@ -112,14 +114,14 @@ export const operations: Readonly<Record<RouteName, RouteOperation>> = {
     description: "For the client of the package `layerdiffuse`; of the body only `input` counts.",
     body: "RunRequest",
     answers: { 200: { description: "The job.", schema: "Job" } },
-    problems: [...bodyProblems, ...upstreamProblems],
+    problems: submissionProblems,
   },
   runsync: {
     summary: "Submit a job, and wait for it for a while.",
     body: "RunRequest",
     parameters: [wait],
     answers: { 200: { description: "The job, ended or not.", schema: "Job" } },
-    problems: [...bodyProblems, ...upstreamProblems],
+    problems: submissionProblems,
   },
   status: {
     summary: "Ask for a job's state.",
@@ -151,6 +153,6 @@ export const operations: Readonly<Record<RouteName, RouteOperation>> = {
     parameters: [query("at", "When it was given out."), query("for", "For whom."), query("key", "Its signature.")],
     body: "EndedJob",
     answers: { 200: { description: "It was heard.", schema: "Received" } },
-    problems: [400, 401, 408, 413, ...upstreamProblems],
+    problems: [400, 401, 408, 413, ...upstreamProblems, 503],
   },
 };
