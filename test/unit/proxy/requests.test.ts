@@ -542,6 +542,34 @@ describe("what comes back", () => {
     await Promise.all(all);
   });
 
+  it("is one of 400 requests at the endpoint at most, 75 of them held for the HTTP API", async () => {
+    const asked: string[] = [];
+    const upstream: typeof fetch = (url, init) => {
+      const [, , , operation = ""] = new URL(String(url)).pathname.split("/");
+      if (operation === "run") return Promise.resolve(Response.json({ id: "job", status: "IN_QUEUE" }));
+      if (operation === "cancel") return Promise.resolve(Response.json({ id: "job", status: "CANCELLED" }));
+      asked.push(operation);
+      return new Promise((_, reject) => {
+        init?.signal?.addEventListener("abort", () => reject(init.signal?.reason));
+      });
+    };
+    const limits = { concurrency: 500, ratePerMinute: 500 };
+    const { handler } = await proxyStage({}, { fetch: upstream, limits });
+    const caller = new AbortController();
+    const ask = (path: string, init = {}) =>
+      handler(new Request(`${mount}/${path}`, { headers: json, signal: caller.signal, ...init }));
+    const submit = (path: string, body: object) => ask(path, { method: "POST", body: JSON.stringify(body) });
+    const { id } = await bodyOf(await submit("run", { input: { prompt } }));
+    const all = Array.from({ length: 90 }, () => submit("alpha/v1/txt2img", { prompt }));
+    while (asked.length < 75) await new Promise(setImmediate);
+    for (let asking = 0; asking < 400; asking++) all.push(ask(`status/${id}`), ask(`alpha/v1/job/${id}`));
+    while (asked.length < 400) await new Promise(setImmediate);
+    for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
+    expect([asked.length, asked.filter((operation) => operation === "status-sync").length]).toEqual([400, 75]);
+    caller.abort();
+    await Promise.all(all);
+  });
+
   it("is held for as long as syncWait at most, whatever wait says", async () => {
     const { post, get, clock } = await proxyStage({ maxWorkers: 0 }, { syncWait: 9_000 });
     const { id } = await bodyOf(await post("run", { input: { prompt } }));
