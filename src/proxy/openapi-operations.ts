@@ -77,7 +77,7 @@ export const operations: Readonly<Record<RouteName, RouteOperation>> = {
         schema: "Accepted",
       },
     },
-    problems: [...submissionProblems, 409, 504],
+    problems: [...submissionProblems, 404, 409, 504],
   },
   job: {
     summary: "Ask how a picture gets on.",
@@ -153,6 +153,6 @@ export const operations: Readonly<Record<RouteName, RouteOperation>> = {
     parameters: [query("at", "When it was given out."), query("for", "For whom."), query("key", "Its signature.")],
     body: "EndedJob",
     answers: { 200: { description: "It was heard.", schema: "Received" } },
-    problems: [400, 401, 408, 413, ...upstreamProblems, 503],
+    problems: [400, 401, 408, 413, 415, ...upstreamProblems, 503],
   },
 };

@@ -296,4 +296,14 @@ describe("what the proxy answers", () => {
     await it.post("run", requestExamples.run);
     await expectDescribed("run", await it.post("run", requestExamples.run), 429);
   });
+
+  it("of a picture whose job the endpoint has lost, and of a webhook that is compressed, is what the document says", async () => {
+    const it = await proxyStage({ worker: () => picture }, { publicUrl: "https://app.test" });
+    it.endpoint.faults.add({ operation: ["status", "status-sync"], respond: { status: 404 }, times: 9 });
+    await expectDescribed("txt2img", await it.post("alpha/v1/txt2img", requestExamples.txt2img), 404);
+    const { webhook } = JSON.parse(it.endpoint.requests[0]?.body ?? "{}");
+    const headers = { "content-encoding": "gzip" };
+    const call = new Request(webhook, { method: "POST", body: JSON.stringify(requestExamples.webhook), headers });
+    await expectDescribed("webhook", await it.drive(it.handler(call)), 415);
+  });
 });
