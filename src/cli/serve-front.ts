@@ -1,5 +1,6 @@
 import type { ProxyHandler } from "../proxy/index.ts";
 import type { OpenApiDocument } from "../proxy/openapi-document.ts";
+import { Problem } from "../proxy/problem.ts";
 import { findRoute } from "../proxy/routes.ts";
 import { docsPage } from "./serve-docs.ts";
 
@@ -51,7 +52,7 @@ export class Front {
     if (hosts && !hosts.has(hostname) && trace.route !== "healthz") return foreignHost();
     if (!page) return await proxy(request);
     if (request.method !== "GET" && request.method !== "HEAD") {
-      return problem(405, "Method Not Allowed", "This address takes GET, HEAD.", { allow: "GET, HEAD" });
+      return wrongMethod();
     }
     const response = page.answer();
     return request.method === "HEAD" ? new Response(null, response) : response;
@@ -60,13 +61,19 @@ export class Front {
   #health(): Response {
     const isStopping = this.#options.isStopping();
     const body = JSON.stringify({ status: isStopping ? "stopping" : "ok" });
-    const headers = { "content-type": "application/json", "cache-control": "no-store" };
-    return new Response(body, { status: isStopping ? 503 : 200, headers });
+    const headers = { "cache-control": "no-store" };
+    return textAnswer(body, "application/json", headers, isStopping ? 503 : 200);
   }
 }
 
-function textAnswer(text: string, type: string, headers: Record<string, string> = {}): Response {
-  return new Response(text, { headers: { "content-type": type, ...nothingCached, ...headers } });
+function textAnswer(text: string, type: string, headers: Record<string, string> = {}, status = 200): Response {
+  return new Response(text, { status, headers: { "content-type": type, ...nothingCached, ...headers } });
+}
+
+function wrongMethod(): Response {
+  const allow = "GET, HEAD";
+  const detail = `This address takes ${allow}.`;
+  return new Problem({ status: 405, code: "bad_request", detail, headers: { allow } }).toResponse();
 }
 
 /**
@@ -74,19 +81,7 @@ function textAnswer(text: string, type: string, headers: Record<string, string> 
  * own origin. The name in `Host` is what gives it away.
  */
 function foreignHost(): Response {
-  return problem(
-    403,
-    "Forbidden",
-    "Without tokens this server answers to its own address only. Behind another name, start it with --public-url.",
-  );
-}
-
-function problem(status: number, title: string, detail: string, headers: Record<string, string> = {}): Response {
-  return new Response(
-    JSON.stringify({ detail, code: status === 403 ? "authentication" : "bad_request", title, status }),
-    {
-      status,
-      headers: { ...headers, "content-type": "application/problem+json", "cache-control": "no-store" },
-    },
-  );
+  const detail =
+    "Without tokens this server answers to its own address only. Behind another name, start it with --public-url.";
+  return new Problem({ status: 403, code: "authentication", detail }).toResponse();
 }

@@ -76,7 +76,8 @@ const hostName = /^([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?$/i;
 const hasDotSegment = /(?:^|[\\/])(?:\.|%2e){1,2}(?:[\\/?#]|$)/i;
 
 function notAnAddress(): Response {
-  const detail = "This is no request for an address here: it wants a path without `.` and `..`, and a plain `Host`.";
+  const detail =
+    "This is no request for an address here: it wants a path without `.` and `..`, a plain `Host`, and another method than CONNECT and TRACE.";
   return badRequest(detail).toResponse();
 }
 

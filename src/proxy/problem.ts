@@ -46,7 +46,12 @@ export class Problem extends Error {
     const body = { detail, code, title: titles[status] ?? "Problem", status, ...(issues && { issues }) };
     return new Response(JSON.stringify(body), {
       status,
-      headers: { ...headers, "content-type": "application/problem+json" },
+      headers: {
+        ...headers,
+        "content-type": "application/problem+json",
+        "cache-control": "no-store",
+        "x-content-type-options": "nosniff",
+      },
     });
   }
 }

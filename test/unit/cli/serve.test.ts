@@ -308,6 +308,7 @@ describe("its pages", () => {
     const { get, endpoint } = await serveBefore([]);
     const response = await get("/healthz");
     expect(response.headers.get("cache-control")).toBe("no-store");
+    expect(response.headers.get("x-content-type-options")).toBe("nosniff");
     expect(await response.json()).toEqual({ status: "ok" });
     expect(endpoint.requests).toEqual([]);
   });
@@ -346,6 +347,8 @@ describe("its pages", () => {
     expect([head.status, await head.text()]).toEqual([200, ""]);
     const post = await fetch(`${url}/healthz`, { method: "POST" });
     expect([post.status, post.headers.get("allow")]).toEqual([405, "GET, HEAD"]);
+    expect(post.headers.get("x-content-type-options")).toBe("nosniff");
+    expect(await post.json()).toMatchObject({ title: "Method Not Allowed", code: "bad_request" });
   });
 });
 

@@ -355,6 +355,8 @@ describe("a path that leads out of its mount", () => {
       const talk = open().say(request("POST", route, ["Content-Type: application/json", "Connection: close"], body));
       expect(await talk.statuses()).toEqual([400]);
       expect(talk.heard).toContain('"detail":"This is no request for an address here');
+      expect(talk.heard).toMatch(/^x-content-type-options: nosniff\r$/im);
+      expect(talk.heard).toMatch(/^cache-control: no-store\r$/im);
       expect(endpoint.requests).toEqual([]);
     },
   );
