@@ -584,6 +584,9 @@ describe("what comes back", () => {
       expect((await get(`status-sync/${id}?wait=${wait}`)).status).toBe(200);
       expect(clock.now() - begun).toBeLessThanOrEqual(9_000);
     }
+    const begun = clock.now();
+    await get(`status-sync/${id}`);
+    expect(clock.now() - begun).toBe(9_000);
   });
 });
 

@@ -102,6 +102,12 @@ describe("POST alpha/v1/txt2img", () => {
     ]);
   });
 
+  it("says that no GPU is to be had", async () => {
+    const { post, get } = await proxyStage({ throttled: true });
+    const location = under((await post("alpha/v1/txt2img", input, later)).headers.get("location"));
+    expect(await bodyOf(await get(location))).toEqual({ status: "IN_QUEUE", phase: "throttled" });
+  });
+
   it("is queued where nobody knows why it waits, or can be asked", async () => {
     const { post, get, endpoint } = await proxyStage({ maxWorkers: 0 });
     const location = under((await post("alpha/v1/txt2img", input, later)).headers.get("location"));
