@@ -40,7 +40,8 @@ export async function readTextBody(request: Request, { clock, mostBytes }: BodyL
   const tooLarge = () => badRequest(`The body is larger than ${mostBytes} bytes; send less.`, 413);
   if (Number(headers.get("content-length")) > mostBytes) throw tooLarge();
   if (body === null) throw badRequest("The body is empty.");
-  const limit = limitTo(clock, clock.now() + slowest, signal, () => badRequest("The body took too long to come.", 408));
+  const tooSlow = () => badRequest("The body took too long to come. Nothing was submitted.", 408);
+  const limit = limitTo(clock, clock.now() + slowest, signal, tooSlow);
   const reader = body.getReader();
   const stopped = new Promise<never>((_, reject) => {
     limit.signal.addEventListener("abort", () => reject(limit.signal.reason), { once: true });

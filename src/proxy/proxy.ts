@@ -80,7 +80,14 @@ export class ProxyServer {
   }
 
   async #subjectOf(request: Request): Promise<string> {
-    const subject = await this.#settings.authorize(request);
+    let subject: string | null;
+    try {
+      subject = await this.#settings.authorize(request);
+    } catch (cause) {
+      // Said plainly: after a failure that leaves it open, the client has to reckon with a job.
+      const detail = "The server cannot tell who asks just now. Nothing was submitted. Try again later.";
+      throw new Problem({ status: 500, code: "server", detail, cause });
+    }
     if (subject !== null) return subject;
     throw new Problem({
       status: 401,

@@ -4,7 +4,7 @@ import { LayerDiffuse } from "../../src/client.ts";
 import { isLayerDiffuseError, JobExpiredError } from "../../src/errors.ts";
 import type { LocalEndpointOptions } from "../../src/local/index.ts";
 import type { Progress } from "../../src/progress.ts";
-import { toNodeListener } from "../../src/proxy/index.ts";
+import { type ProxyOptions, toNodeListener } from "../../src/proxy/index.ts";
 import { rejectionOf } from "../helpers/failures.ts";
 import { picture, stage } from "../helpers/local.ts";
 import { proxyStage } from "../helpers/proxy.ts";
@@ -125,6 +125,16 @@ const troubles: Record<string, { local: LocalEndpointOptions }> = {
   },
 };
 
+/** An error of this code that says that there is no job. */
+const nothing = (code: string, status: number) => ({
+  code,
+  status,
+  message: expect.stringContaining("Nothing was submitted"),
+});
+
+/** A counter that has no room. */
+const full = { consume: () => Promise.reject({ msBeforeNext: 60_000 }) };
+
 describe("an error through the proxy is of the same class as without, for", () => {
   it.each(Object.entries(troubles))("%s", async (_what, { local }) => {
     const direct = await stage(copyOf(local));
@@ -159,6 +169,31 @@ describe("an error through the proxy is of the same class as without, for", () =
   it("a server that cannot reach its endpoint: a server's error, which says that no job exists", async () => {
     const { client, drive } = await proxyStage({}, { baseUrl: "http://127.0.0.1:1/v2" });
     expect(await drive(rejectionOf(client().generate("a red apple")))).toMatchObject({ code: "server", status: 502 });
+  });
+
+  it.each<[string, Partial<ProxyOptions>, object]>([
+    ["does not know who asks", { authorize: () => null }, { code: "authentication", status: 401 }],
+    ["cannot tell who asks", { authorize: () => Promise.reject(new Error("no database")) }, nothing("server", 500)],
+    ["cannot count", { limiter: { jobs: { consume: () => Promise.reject(new Error()) } } }, nothing("server", 503)],
+    ["allows only shorter prompts", { limits: { promptLength: 5 } }, nothing("bad_request", 422)],
+    ["does not allow the input", { allow: () => false }, nothing("bad_request", 422)],
+    ["has counted too many", { limiter: { rate: full } }, { code: "rate_limited", status: 429 }],
+  ])("a proxy that %s: an error that leaves no doubt about a job", async (_what, options, expected) => {
+    const { client, drive, calls } = await proxyStage({}, options);
+    expect(await drive(rejectionOf(client().generate("a red apple", { queueTimeout: 30_000 })))).toMatchObject(
+      expected,
+    );
+    expect(calls()).toEqual([]);
+  });
+
+  it("a proxy to which the input comes too slowly: a server's error, which says that no job exists", async () => {
+    const { client, drive, handler } = await proxyStage();
+    const slow: typeof fetch = (url, init) => {
+      const slowly: RequestInit & { duplex: "half" } = { ...init, body: new ReadableStream(), duplex: "half" };
+      return handler(new Request(url, slowly));
+    };
+    const error = await drive(rejectionOf(client({ fetch: slow }).generate("a red apple")));
+    expect(error).toMatchObject(nothing("server", 408));
   });
 
   it("a limit on requests, with the pause that was asked for", async () => {

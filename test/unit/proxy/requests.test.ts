@@ -107,8 +107,8 @@ describe("authorize", () => {
   it.each<[string, Authorize, number]>([
     ["throws", () => Promise.reject(new Error("no database")), 500],
     ["answers nothing", () => null, 401],
-    ["answers an empty name", () => "", 502],
-    ["answers a name that is too long", () => "x".repeat(257), 502],
+    ["answers an empty name", () => "", 500],
+    ["answers a name that is too long", () => "x".repeat(257), 500],
   ])("that %s lets nobody in", async (_what, authorize, status) => {
     const { get, told, calls } = await proxyStage({}, { authorize });
     const response = await get("health");
