@@ -176,6 +176,7 @@ describe("an error through the proxy is of the same class as without, for", () =
     ["cannot tell who asks", { authorize: () => Promise.reject(new Error("no database")) }, nothing("server", 500)],
     ["cannot count", { limiter: { jobs: { consume: () => Promise.reject(new Error()) } } }, nothing("server", 503)],
     ["allows only shorter prompts", { limits: { promptLength: 5 } }, nothing("bad_request", 422)],
+    ["takes only smaller bodies", { limits: { bodyBytes: 10 } }, { code: "bad_request", status: 413 }],
     ["does not allow the input", { allow: () => false }, nothing("bad_request", 422)],
     ["has counted too many", { limiter: { rate: full } }, { code: "rate_limited", status: 429 }],
   ])("a proxy that %s: an error that leaves no doubt about a job", async (_what, options, expected) => {

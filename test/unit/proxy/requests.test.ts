@@ -370,6 +370,23 @@ describe("what comes back", () => {
     expect(Object.keys(JSON.parse(text)).sort()).toEqual(["delayTime", "error", "executionTime", "id", "status"]);
   });
 
+  it("is of a job that went well what docs/proxy.md names, and nothing else", async () => {
+    const named = { status: "COMPLETED", output: { url: "a" }, delayTime: 1, executionTime: 2, retries: 1 };
+    const body = {
+      ...named,
+      id: "a",
+      workerId: "worker-7",
+      input: { prompt },
+      webhook: "https://app.test/webhook?key=k",
+    };
+    const { post, get } = await proxyStage({
+      faults: [{ operation: ["status", "status-sync"], times: 2, respond: { status: 200, body } }],
+    });
+    const { id } = await bodyOf(await post("run", { input: { prompt } }));
+    for (const route of ["status", "status-sync"])
+      expect(await bodyOf(await get(`${route}/${id}`))).toEqual({ ...named, id });
+  });
+
   it.each<[string, unknown]>([
     ["an object that says no message", { hostname: "pod-7", worker_id: "worker-7", trace: "File /secret/path.py" }],
     ["such an object as text", JSON.stringify({ hostname: "pod-7", error_traceback: "File /secret/path.py" })],
