@@ -20,8 +20,17 @@ export function keepJobs(jobs: readonly KeptJob[]): void {
 /** Those that were kept when the page was loaded. */
 export function keptJobs(): KeptJob[] {
   try {
-    return JSON.parse(sessionStorage.getItem(place) ?? "[]");
+    const kept: unknown = JSON.parse(sessionStorage.getItem(place) ?? "[]");
+    return Array.isArray(kept) ? kept.filter(isKeptJob) : [];
   } catch {
     return [];
   }
+}
+
+/** Another version of the page may have written it. */
+function isKeptJob(value: unknown): value is KeptJob {
+  if (typeof value !== "object" || value === null || !("jobId" in value && "input" in value)) return false;
+  const { jobId, input } = value;
+  if (typeof input !== "object" || input === null || !("prompt" in input)) return false;
+  return typeof jobId === "string" && typeof input.prompt === "string";
 }

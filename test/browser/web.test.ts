@@ -425,6 +425,19 @@ describe.concurrent("the page", () => {
     expect(await page.locator("#history li").count()).toBe(0);
   });
 
+  test("begins anew where what was kept is none of its own", async ({ open, expect }) => {
+    const { page, generate, complaints } = await open();
+    await page.getByLabel("Size").selectOption("512x512");
+    for (const kept of ["null", "{}", "no JSON", '[5, null, {"jobId":5,"input":{}}, {"jobId":"a","input":null}]']) {
+      await page.evaluate((text) => sessionStorage.setItem("layerdiffuse-jobs", text), kept);
+      await page.reload();
+      expect(await page.locator("#history li").count(), kept).toBe(0);
+    }
+    await generate("a red apple");
+    await picture(page);
+    expect(complaints).toEqual([]);
+  });
+
   test("cancels on the endpoint once the network is back", async ({ open, expect }) => {
     const { worker } = heldArtist();
     const { context, page, endpoint, generate } = await open({ worker });
