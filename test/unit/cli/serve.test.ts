@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { readdirSync, writeFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { connect } from "node:net";
@@ -6,6 +7,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { LayerDiffuse } from "../../../src/index.ts";
 import type { LocalEndpointOptions } from "../../../src/local/index.ts";
 import { routes } from "../../../src/proxy/routes.ts";
+import { settle } from "../../helpers/manual-clock.ts";
 import { deferred, endless, picture, png, type Run, run, stage, temporaryFolder } from "./stage.ts";
 
 const key = "rpa_a-key-that-nobody-may-see";
@@ -371,6 +373,47 @@ describe("Ctrl-C", () => {
     expect((await held).status).toBe(200);
     expect(await code).toBe(0);
     expect(stderr.text).toContain("The server has stopped.");
+  });
+
+  test("closes each connection as its request ends; on one that is held, /healthz says 503 and is the last", async () => {
+    const gates = { first: deferred(), second: deferred() };
+    const begun = { first: deferred(), second: deferred() };
+    const worker: LocalEndpointOptions["worker"] = async ({ input }) => {
+      const name = input["prompt"] === "first" ? "first" : "second";
+      begun[name].resolve();
+      await gates[name].promise;
+      return picture;
+    };
+    const { url, interrupt, code, stderr } = await serveBefore(["--stop-timeout", "60"], { worker });
+    const talk = (prompt: string) => {
+      const socket = connect(Number(new URL(url).port), "127.0.0.1");
+      let heard = "";
+      socket.on("data", (data) => {
+        heard += data;
+      });
+      const body = JSON.stringify({ prompt });
+      const lines = ["POST /alpha/v1/txt2img HTTP/1.1", "Host: a.test", `Authorization: Bearer ${alice}`];
+      lines.push("Content-Type: application/json", `Content-Length: ${body.length}`, "", body);
+      socket.write(lines.join("\r\n"));
+      return { socket, closed: once(socket, "close").then(() => heard) };
+    };
+    const [first, second] = [talk("first"), talk("second")];
+    await Promise.all([begun.first.promise, begun.second.promise]);
+    interrupt();
+    await stderr.until(/Stopping/);
+    const letGo = performance.now();
+    gates.first.resolve();
+    expect(await first.closed).toMatch(/^HTTP\/1\.1 200 /);
+    // Node itself would close it when nothing came for five seconds.
+    expect(performance.now() - letGo).toBeLessThan(4_000);
+    await new Promise((resolve) => second.socket.write("GET /healthz HTTP/1.1\r\nHost: a.test\r\n\r\n", resolve));
+    await settle();
+    gates.second.resolve();
+    const heard = await second.closed;
+    expect(heard.match(/^HTTP\/1\.1 \d+/gm)).toEqual(["HTTP/1.1 200", "HTTP/1.1 503"]);
+    expect(heard.slice(heard.indexOf("HTTP/1.1 503"))).toMatch(/^connection: close\r$/im);
+    expect(heard).toContain('{"status":"stopping"}');
+    expect(await code).toBe(0);
   });
 
   test("cuts off what does not end in time, and cancels its job", async () => {
