@@ -20,8 +20,17 @@ export function keepJobs(jobs: readonly KeptJob[]): void {
 /** Those that were kept when the page was loaded. */
 export function keptJobs(): KeptJob[] {
   try {
-    return JSON.parse(sessionStorage.getItem(place) ?? "[]");
+    const kept: unknown = JSON.parse(sessionStorage.getItem(place) ?? "[]");
+    return Array.isArray(kept) ? kept.filter(isKeptJob) : [];
   } catch {
     return [];
   }
+}
+
+/** Another version of the page may have left something else there. */
+function isKeptJob(value: unknown): value is KeptJob {
+  if (typeof value !== "object" || value === null) return false;
+  if (!("jobId" in value && "input" in value) || typeof value.jobId !== "string") return false;
+  const { input } = value;
+  return typeof input === "object" && input !== null && "prompt" in input && typeof input.prompt === "string";
 }
