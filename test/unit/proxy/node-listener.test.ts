@@ -101,8 +101,12 @@ describe("toNodeListener", () => {
       await listener(incoming, outgoing);
     });
     const headers = { "content-type": "application/json" };
-    const { status } = await fetch(`http://127.0.0.1:${port}/run`, { method: "POST", body: "{}", headers });
-    expect([status, String(await told.promise)]).toEqual([500, expect.stringMatching(/Mount the proxy before/)]);
+    const response = await fetch(`http://127.0.0.1:${port}/run`, { method: "POST", body: "{}", headers });
+    expect([response.status, String(await told.promise)]).toEqual([
+      500,
+      expect.stringMatching(/Mount the proxy before/),
+    ]);
+    expect(await response.text()).toContain("Nothing was submitted");
   });
 
   it.each([
