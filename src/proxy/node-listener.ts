@@ -24,7 +24,7 @@ export interface NodeResponse {
   readonly writableEnded: boolean;
   /** HTTP/2 does not say. */
   readonly destroyed?: boolean;
-  writeHead(status: number, headers: Record<string, string>): unknown;
+  writeHead(status: number, headers: Record<string, string | string[]>): unknown;
   write(chunk: Uint8Array): boolean;
   end(): unknown;
   destroy(error?: Error): unknown;
@@ -60,7 +60,10 @@ export function toNodeListener(handler: (request: Request) => Promise<Response>)
         await response.body?.cancel();
         return;
       }
-      const headers = Object.fromEntries(response.headers);
+      const headers: Record<string, string | string[]> = Object.fromEntries(response.headers);
+      // The only field that may stand there more than once.
+      const cookies = response.headers.getSetCookie();
+      if (cookies.length > 0) headers["set-cookie"] = cookies;
       // What is left of the body is not read, so the connection cannot go on; one of HTTP/2 has room for others.
       const isCutShort = response.status === 413 || response.status === 408;
       if (isCutShort && (incoming.httpVersionMajor ?? 1) < 2) headers["connection"] = "close";

@@ -136,6 +136,15 @@ describe("toNodeListener", () => {
     expect(await raw(port, text)).toMatch(expected);
   });
 
+  it("sends all cookies that a handler around the proxy sets", async () => {
+    const headers: [string, string][] = [
+      ["set-cookie", "a=1"],
+      ["set-cookie", "b=2"],
+    ];
+    const port = await serve(toNodeListener(async () => new Response("", { headers })));
+    expect((await fetch(`http://127.0.0.1:${port}/`)).headers.getSetCookie()).toEqual(["a=1", "b=2"]);
+  });
+
   it("aborts the request's signal when its caller leaves", async () => {
     const seen = deferred<void>();
     const aborted = deferred<void>();
