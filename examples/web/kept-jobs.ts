@@ -27,10 +27,10 @@ export function keptJobs(): KeptJob[] {
   }
 }
 
-/** Another version of the page may have written it. */
+/** Another version of the page may have left something else there. */
 function isKeptJob(value: unknown): value is KeptJob {
-  if (typeof value !== "object" || value === null || !("jobId" in value && "input" in value)) return false;
-  const { jobId, input } = value;
-  if (typeof input !== "object" || input === null || !("prompt" in input)) return false;
-  return typeof jobId === "string" && typeof input.prompt === "string";
+  if (typeof value !== "object" || value === null) return false;
+  if (!("jobId" in value && "input" in value) || typeof value.jobId !== "string") return false;
+  const { input } = value;
+  return typeof input === "object" && input !== null && "prompt" in input && typeof input.prompt === "string";
 }

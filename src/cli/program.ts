@@ -258,7 +258,6 @@ function listed(value: string, before: string[] = []): string[] {
   return [...before, value];
 }
 
-/** As the API key: an argument is seen by everybody on the machine. */
 /** Whoever leaves the command out most likely wants a picture. */
 function promptHint(error: string): string {
   const prompt = /unknown command '(.*\s.*)'/.exec(error)?.[1];

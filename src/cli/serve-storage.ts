@@ -36,10 +36,10 @@ export class FolderStorage {
       const trial = join(folder, draftOf("trial.png"));
       await writeFile(trial, "", { flag: "wx", mode: modes.file });
       await rm(trial);
+      await sweep(folder);
     } catch (cause) {
       throw new UsageError(`Cannot keep pictures in ${folder}: ${reasonOf(cause)}.`, { cause });
     }
-    await sweep(folder);
     return new FolderStorage(folder);
   }
 

@@ -1,6 +1,6 @@
 import type { Clock } from "../clock.ts";
 import { limitTo } from "../deadline.ts";
-import { badRequest } from "./problem.ts";
+import { badRequest, notBegun, Problem } from "./problem.ts";
 
 /** No input of ours is deeper than 4. */
 const deepest = 20;
@@ -59,7 +59,7 @@ export async function readTextBody(request: Request, { clock, mostBytes }: BodyL
   } catch (error) {
     // Nobody waits for the rest.
     reader.cancel().catch(() => {});
-    throw error;
+    throw error instanceof Problem ? error : notBegun("The server could not read the body.", error);
   } finally {
     limit.end();
   }

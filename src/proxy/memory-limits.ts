@@ -41,6 +41,8 @@ export class MemoryJobs implements JobLimit {
   readonly #jobs = new Map<string, Map<string, number>>();
   /** Of each subject, how many submissions are under way. */
   readonly #reserved = new Map<string, number>();
+  /** Of subjects with submissions under way, which jobs were seen to end that nobody has kept yet. */
+  readonly #early = new Map<string, Set<string>>();
 
   constructor(most: number, pause: number, clock: Clock) {
     this.#most = most;
@@ -58,7 +60,10 @@ export class MemoryJobs implements JobLimit {
   }
 
   keep(subject: string, jobId: string, expires: number): void {
+    // The service's call may be faster than its answer to the submission.
+    const isOver = this.#early.get(subject)?.has(jobId);
     this.#leave(subject);
+    if (isOver) return;
     const jobs = this.#jobs.get(subject) ?? new Map<string, number>();
     this.#jobs.set(subject, jobs.set(jobId, expires));
   }
@@ -69,14 +74,20 @@ export class MemoryJobs implements JobLimit {
 
   async ended(subject: string, jobId: string): Promise<void> {
     const jobs = this.#jobs.get(subject);
-    jobs?.delete(jobId);
+    const isKept = jobs?.delete(jobId) ?? false;
     if (jobs?.size === 0) this.#jobs.delete(subject);
+    if (isKept || !this.#reserved.has(subject)) return;
+    const early = this.#early.get(subject) ?? new Set();
+    this.#early.set(subject, early.add(jobId));
   }
 
   #leave(subject: string): void {
     const left = (this.#reserved.get(subject) ?? 1) - 1;
     if (left > 0) this.#reserved.set(subject, left);
-    else this.#reserved.delete(subject);
+    else {
+      this.#reserved.delete(subject);
+      this.#early.delete(subject);
+    }
   }
 
   #forget(subject: string): void {

@@ -3,6 +3,7 @@ import { badRequest } from "./problem.ts";
 /** What is needed of Node's `IncomingMessage`, with what Express adds. */
 export interface NodeRequest {
   readonly method?: string | undefined;
+  readonly httpVersionMajor?: number;
   readonly url?: string | undefined;
   /** Express: the whole path, where `url` is what lies under the mount. */
   readonly originalUrl?: string | undefined;
@@ -20,9 +21,10 @@ export interface NodeRequest {
 
 /** What is needed of Node's `ServerResponse`. */
 export interface NodeResponse {
-  readonly writableFinished: boolean;
-  readonly destroyed: boolean;
-  writeHead(status: number, headers: Record<string, string>): unknown;
+  readonly writableEnded: boolean;
+  /** HTTP/2 does not say. */
+  readonly destroyed?: boolean;
+  writeHead(status: number, headers: Record<string, string | string[]>): unknown;
   write(chunk: Uint8Array): boolean;
   end(): unknown;
   destroy(error?: Error): unknown;
@@ -42,23 +44,31 @@ export type NodeListener = (request: NodeRequest, response: NodeResponse) => Pro
 export function toNodeListener(handler: (request: Request) => Promise<Response>): NodeListener {
   return async (incoming, outgoing) => {
     const left = new AbortController();
+    const leave = () => left.abort(new Error("The caller has left."));
+    // Not `writableFinished`: over HTTP/2 an answer that never began has that as well.
     outgoing.once("close", () => {
-      if (!outgoing.writableFinished) left.abort(new Error("The caller has left."));
+      if (!outgoing.writableEnded) leave();
     });
+    // While something before this was thinking.
+    if (outgoing.destroyed) leave();
     try {
       const request = toRequest(incoming, left.signal);
       const response = request ? await handler(request) : notAnAddress();
       // A body that nobody read would stop the connection: what comes after it would never be heard.
       if (request?.body && !request.bodyUsed) request.body.cancel().catch(() => {});
-      if (outgoing.destroyed) {
+      if (left.signal.aborted) {
         await response.body?.cancel();
         return;
       }
-      const headers = Object.fromEntries(response.headers);
-      // What is left of the body is not read, so the connection cannot go on.
-      if (response.status === 413 || response.status === 408) headers["connection"] = "close";
+      const headers: Record<string, string | string[]> = Object.fromEntries(response.headers);
+      // The only field that may stand there more than once.
+      const cookies = response.headers.getSetCookie();
+      if (cookies.length > 0) headers["set-cookie"] = cookies;
+      // What is left of the body is not read, so the connection cannot go on; one of HTTP/2 has room for others.
+      const isCutShort = response.status === 413 || response.status === 408;
+      if (isCutShort && (incoming.httpVersionMajor ?? 1) < 2) headers["connection"] = "close";
       outgoing.writeHead(response.status, headers);
-      await send(response, outgoing);
+      await send(response, outgoing, left.signal);
     } catch (error) {
       // Nobody awaits a listener: an error that left it would end the process.
       outgoing.destroy(error instanceof Error ? error : new Error(String(error)));
@@ -142,23 +152,21 @@ function parsedBody(body: unknown): ReadableStream<Uint8Array> | Uint8Array<Arra
   return new ReadableStream({ start: (controller) => controller.error(error) });
 }
 
-async function send(response: Response, outgoing: NodeResponse): Promise<void> {
+async function send(response: Response, outgoing: NodeResponse, left: AbortSignal): Promise<void> {
   const reader = response.body?.getReader();
+  const closed = new Promise<void>((resolve) => outgoing.once("close", resolve));
   for (;;) {
     const { done, value } = (await reader?.read()) ?? { done: true };
     if (done || value === undefined) break;
-    if (outgoing.destroyed) {
+    if (left.aborted) {
       await reader?.cancel();
       return;
     }
-    if (!outgoing.write(value)) await drained(outgoing);
+    if (!outgoing.write(value)) await Promise.race([closed, drained(outgoing)]);
   }
   outgoing.end();
 }
 
 function drained(outgoing: NodeResponse): Promise<void> {
-  return new Promise((resolve) => {
-    outgoing.once("drain", resolve);
-    outgoing.once("close", resolve);
-  });
+  return new Promise((resolve) => outgoing.once("drain", resolve));
 }

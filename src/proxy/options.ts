@@ -156,11 +156,13 @@ export function resolveOptions(options: ProxyOptions, internals: ProxyInternals)
       );
     }
   }
+  const limits = limitsOf(options.limits ?? {});
+  refuseOtherPoints(limiter.jobs, limits.concurrency);
   return {
     authorize: authorizeOf(options.authorize),
     origins: originsOf(options.origins ?? []),
     signer: new Signer(endpoint, keysOf(options.secret, key)),
-    limits: limitsOf(options.limits ?? {}),
+    limits,
     limiter,
     allow: allow ?? (() => true),
     storage: storage ?? new MemoryStorage(internals.clock),
@@ -239,6 +241,15 @@ function limitsOf(limits: ProxyLimits): Settings["limits"] {
     concurrency: wholeNumber("limits.concurrency", limits.concurrency ?? concurrency, 1),
     ratePerMinute: wholeNumber("limits.ratePerMinute", limits.ratePerMinute ?? ratePerMinute, 1),
   };
+}
+
+/** An end is counted once by taking all points of a key: with fewer it would never count, with more several times. */
+function refuseOtherPoints(jobs: object | undefined, concurrency: number): void {
+  const points = jobs && "points" in jobs ? jobs.points : undefined;
+  if (typeof points !== "number" || points === concurrency) return;
+  throw new ConfigurationError(
+    `limiter.jobs has ${points} points, and limits.concurrency is ${concurrency}: give both the same number.`,
+  );
 }
 
 function publicUrlOf(publicUrl: unknown): string {

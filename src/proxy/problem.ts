@@ -66,6 +66,11 @@ export function jobNotFound(cause?: unknown): Problem {
   });
 }
 
+/** The server's own failure before it asked the endpoint for anything: its caller need not wonder whether a job exists. */
+export function notBegun(what: string, cause: unknown): Problem {
+  return new Problem({ status: 500, code: "server", detail: `${what} Nothing was submitted. Try again later.`, cause });
+}
+
 export function pageNotFound(): Problem {
   return new Problem({ status: 404, code: "bad_request", detail: "There is nothing at this address." });
 }

@@ -6,7 +6,7 @@ import { Images } from "./images.ts";
 import { Limits } from "./limits.ts";
 import { Operations } from "./operations.ts";
 import type { ProxyErrorContext, ProxyInternals, Settings } from "./options.ts";
-import { badRequest, Problem, pageNotFound } from "./problem.ts";
+import { badRequest, notBegun, Problem, pageNotFound } from "./problem.ts";
 import { ProxyJobs } from "./proxy-jobs.ts";
 import { type FoundRoute, findRoute, type RouteName } from "./routes.ts";
 import { Tokens } from "./tokens.ts";
@@ -80,14 +80,7 @@ export class ProxyServer {
   }
 
   async #subjectOf(request: Request): Promise<string> {
-    let subject: string | null;
-    try {
-      subject = await this.#settings.authorize(request);
-    } catch (cause) {
-      // Said plainly: after a failure that leaves it open, the client has to reckon with a job.
-      const detail = "The server cannot tell who asks just now. Nothing was submitted. Try again later.";
-      throw new Problem({ status: 500, code: "server", detail, cause });
-    }
+    const subject = await this.#authorized(request);
     if (subject !== null) return subject;
     throw new Problem({
       status: 401,
@@ -96,6 +89,14 @@ export class ProxyServer {
         "The server does not know who asks. Sign in, or send the headers it asks for, such as `Authorization: Bearer …`.",
       headers: { "www-authenticate": "Bearer" },
     });
+  }
+
+  async #authorized(request: Request): Promise<string | null> {
+    try {
+      return await this.#settings.authorize(request);
+    } catch (cause) {
+      throw notBegun("The server cannot tell just now who asks.", cause);
+    }
   }
 
   readonly #file: Handler = async ({ request, parameter }) => {

@@ -425,17 +425,32 @@ describe.concurrent("the page", () => {
     expect(await page.locator("#history li").count()).toBe(0);
   });
 
-  test("begins anew where what was kept is none of its own", async ({ open, expect }) => {
-    const { page, generate, complaints } = await open();
-    await page.getByLabel("Size").selectOption("512x512");
-    for (const kept of ["null", "{}", "no JSON", '[5, null, {"jobId":5,"input":{}}, {"jobId":"a","input":null}]']) {
-      await page.evaluate((text) => sessionStorage.setItem("layerdiffuse-jobs", text), kept);
+  test("is not kept from its work by what another version of it left behind", async ({ open, expect }) => {
+    const { page, generate } = await open({});
+    const errors: string[] = [];
+    page.on("pageerror", ({ message }) => errors.push(message));
+    const input = { prompt: "a red apple" };
+    for (const kept of [{}, null, "x", [null], [{ jobId: 5, input }], [{ jobId: "x" }], [{ jobId: "x", input: {} }]]) {
+      await page.evaluate((text) => sessionStorage.setItem("layerdiffuse-jobs", text), JSON.stringify(kept));
       await page.reload();
-      expect(await page.locator("#history li").count(), kept).toBe(0);
+      expect(await page.locator("#history li").count()).toBe(0);
     }
-    await generate("a red apple");
-    await picture(page);
-    expect(complaints).toEqual([]);
+    await generate("a cup of coffee");
+    await expect.poll(() => page.locator("#history img:visible").count(), patience).toBe(1);
+    expect(errors).toEqual([]);
+  });
+
+  test("shows a job that is somebody else's, or kept no longer, as gone, and draws it anew when asked", async ({
+    open,
+    expect,
+  }) => {
+    const { page, endpoint } = await open({});
+    const kept = [{ jobId: `v1.a.zzzzzz.a-job.${"x".repeat(43)}`, input: { prompt: "a red apple" } }];
+    await page.evaluate((text) => sessionStorage.setItem("layerdiffuse-jobs", text), JSON.stringify(kept));
+    await page.reload();
+    await page.getByRole("button", { name: "Try again" }).click();
+    await expect.poll(() => page.locator("#history img:visible").count(), patience).toBe(1);
+    expect(endpoint.jobs()).toHaveLength(1);
   });
 
   test("cancels on the endpoint once the network is back", async ({ open, expect }) => {

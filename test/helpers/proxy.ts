@@ -36,6 +36,8 @@ for (const name of ["sign", "verify", "importKey", "deriveKey", "digest"]) {
   Object.defineProperty(crypto.subtle, name, { value, configurable: true });
 }
 
+export const isSigning = () => signing > 0;
+
 /** Who asks stands in a header of its own: tests are as simple as that. */
 const authorize = (request: Request) => request.headers.get("x-user");
 
@@ -52,7 +54,7 @@ export async function proxyStage(
   const another = (more: Partial<ProxyOptions> = {}) =>
     createProxy({ authorize, secret, onError, ...upstream, ...options, ...more }, internals);
   const handler = another();
-  const isBusy = () => base.inFlight() !== endpoint.held || signing > 0;
+  const isBusy = () => base.inFlight() !== endpoint.held || isSigning();
   const drive = <T>(promise: Promise<T>) => clock.drive(promise, isBusy);
   const ask = (path: string, init: RequestInit = {}) => {
     const headers = new Headers(init.headers);

@@ -119,6 +119,16 @@ describe("jobs at once", () => {
     expect([await jobs.reserve("a"), await jobs.reserve("a")]).toEqual([undefined, 5_000]);
   });
 
+  it("do not count when their end was heard of before their submission was answered", async () => {
+    const jobs = new MemoryJobs(2, 5_000, new ManualClock());
+    await jobs.reserve("a");
+    await jobs.reserve("a");
+    await jobs.ended("a", "fast");
+    jobs.keep("a", "fast", 60_000);
+    jobs.keep("a", "slow", 60_000);
+    expect([await jobs.reserve("a"), await jobs.reserve("a")]).toEqual([undefined, 5_000]);
+  });
+
   it("and submissions are forgotten with their subjects, however many there were (memory)", async () => {
     const clock = new ManualClock();
     const [rate, jobs] = [new MemoryRate(1, clock), new MemoryJobs(1, 5_000, clock)];

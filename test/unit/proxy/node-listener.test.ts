@@ -1,6 +1,12 @@
 import { EventEmitter } from "node:events";
 import { createServer, request as httpRequest, type RequestListener } from "node:http";
-import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2";
+import {
+  connect as connectHttp2,
+  constants,
+  createServer as createHttp2Server,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+} from "node:http2";
 import { type AddressInfo, connect } from "node:net";
 import express from "express";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -15,6 +21,18 @@ async function serve(listener: RequestListener): Promise<number> {
     server.close();
   });
   return (server.address() as AddressInfo).port;
+}
+
+/** A session of HTTP/2 with a server of its own. */
+async function serveHttp2(listener: (incoming: Http2ServerRequest, outgoing: Http2ServerResponse) => void) {
+  const server = createHttp2Server(listener);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const session = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  onTestFinished(() => {
+    session.destroy();
+    server.close();
+  });
+  return session;
 }
 
 /** Answers what it was asked. */
@@ -83,8 +101,12 @@ describe("toNodeListener", () => {
       await listener(incoming, outgoing);
     });
     const headers = { "content-type": "application/json" };
-    const { status } = await fetch(`http://127.0.0.1:${port}/run`, { method: "POST", body: "{}", headers });
-    expect([status, String(await told.promise)]).toEqual([500, expect.stringMatching(/Mount the proxy before/)]);
+    const response = await fetch(`http://127.0.0.1:${port}/run`, { method: "POST", body: "{}", headers });
+    expect([response.status, String(await told.promise)]).toEqual([
+      500,
+      expect.stringMatching(/Mount the proxy before/),
+    ]);
+    expect(await response.text()).toContain("Nothing was submitted");
   });
 
   it.each([
@@ -112,6 +134,15 @@ describe("toNodeListener", () => {
   ])("is not fooled by a request with %s", async (_what, text, expected) => {
     const port = await serve(toNodeListener(echo));
     expect(await raw(port, text)).toMatch(expected);
+  });
+
+  it("sends all cookies that a handler around the proxy sets", async () => {
+    const headers: [string, string][] = [
+      ["set-cookie", "a=1"],
+      ["set-cookie", "b=2"],
+    ];
+    const port = await serve(toNodeListener(async () => new Response("", { headers })));
+    expect((await fetch(`http://127.0.0.1:${port}/`)).headers.getSetCookie()).toEqual(["a=1", "b=2"]);
   });
 
   it("aborts the request's signal when its caller leaves", async () => {
@@ -189,18 +220,83 @@ describe("toNodeListener", () => {
   });
 
   it("knows the host that a request of HTTP/2 names, by which a page of the server's own is told from others", async () => {
-    const server = createHttp2Server(toNodeListener(echo));
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    const session = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
-    onTestFinished(() => {
-      session.destroy();
-      server.close();
-    });
+    const session = await serveHttp2(toNodeListener(echo));
     const asking = session.request({ ":method": "POST", ":path": "/run", ":authority": "app.test" });
     asking.end("abc");
     let answer = "";
     for await (const chunk of asking) answer += chunk;
     expect(JSON.parse(answer)).toMatchObject({ method: "POST", url: "http://app.test/run", body: "abc" });
+  });
+
+  it("aborts the request's signal when its caller over HTTP/2 leaves before the answer began", async () => {
+    const [seen, aborted] = [deferred<void>(), deferred<void>()];
+    const session = await serveHttp2(
+      toNodeListener((request) => {
+        request.signal.addEventListener("abort", () => aborted.resolve());
+        seen.resolve();
+        return aborted.promise.then(() => new Response("nobody reads it"));
+      }),
+    );
+    const asking = session.request({ ":path": "/run" }).on("error", () => {});
+    await seen.promise;
+    asking.close(constants.NGHTTP2_CANCEL);
+    await aborted.promise;
+  });
+
+  it("lets go of an answer over HTTP/2 whose reader leaves in the middle", async () => {
+    const cancelled = deferred<void>();
+    const pull = (controller: ReadableStreamDefaultController) => controller.enqueue(new Uint8Array(100_000));
+    const body = () => new ReadableStream({ pull, cancel: () => cancelled.resolve() });
+    const session = await serveHttp2(toNodeListener(async () => new Response(body())));
+    const asking = session.request({ ":path": "/" }).on("error", () => {});
+    asking.once("data", () => {
+      asking.pause();
+      asking.close(constants.NGHTTP2_CANCEL);
+    });
+    await cancelled.promise;
+  });
+
+  it("warns of nothing: not of many pauses in an answer, nor of a refused body over HTTP/2", async () => {
+    const warnings: string[] = [];
+    const onWarning = ({ message }: Error) => warnings.push(message);
+    process.on("warning", onWarning);
+    onTestFinished(() => void process.off("warning", onWarning));
+    let count = 0;
+    const pull = (controller: ReadableStreamDefaultController) =>
+      count++ < 100 ? controller.enqueue(new Uint8Array(100_000)) : controller.close();
+    const session = await serveHttp2(
+      toNodeListener(async ({ method }) =>
+        method === "POST" ? new Response("too large", { status: 413 }) : new Response(new ReadableStream({ pull })),
+      ),
+    );
+    const sizes: number[] = [];
+    for (const method of ["GET", "POST"]) {
+      const asking = session.request({ ":method": method, ":path": "/" });
+      asking.end();
+      let size = 0;
+      for await (const chunk of asking) size += chunk.length;
+      sizes.push(size);
+    }
+    expect([sizes, warnings]).toEqual([[10_000_000, 9], []]);
+  });
+
+  it("aborts at once where the caller left while something before it was thinking", async () => {
+    const [seen, closed, told] = [deferred<void>(), deferred<void>(), deferred<boolean>()];
+    const listener = toNodeListener(async ({ signal }) => {
+      told.resolve(signal.aborted);
+      return new Response();
+    });
+    const port = await serve(async (incoming, outgoing) => {
+      outgoing.once("close", () => closed.resolve());
+      seen.resolve();
+      await closed.promise;
+      await listener(incoming, outgoing);
+    });
+    const asking = httpRequest({ port, host: "127.0.0.1", path: "/run" }).on("error", () => {});
+    asking.end();
+    await seen.promise;
+    asking.destroy();
+    expect(await told.promise).toBe(true);
   });
 
   it("knows a connection that is encrypted", async () => {
@@ -237,8 +333,7 @@ describe("toNodeListener", () => {
     });
     const written: number[] = [];
     const outgoing = Object.assign(new EventEmitter(), {
-      writableFinished: false,
-      destroyed: false,
+      writableEnded: false,
       writeHead: () => {},
       write: (chunk: Uint8Array) => written.push(chunk.length) !== 1,
       end: () => {},

@@ -1,6 +1,7 @@
 import { describe, expect, it, onTestFinished } from "vitest";
 import { InvalidInputError } from "../../../src/errors.ts";
 import { type Allow, type Authorize, createProxy } from "../../../src/proxy/index.ts";
+import { rejection } from "../../helpers/local.ts";
 import { bodyOf, mount, proxyStage, secret } from "../../helpers/proxy.ts";
 
 const prompt = "a red apple";
@@ -115,6 +116,13 @@ describe("authorize", () => {
     expect([response.status, calls()]).toEqual([status, []]);
     expect(await response.text()).not.toContain("database");
     expect(told).toHaveLength(status === 401 ? 0 : 1);
+  });
+
+  it("that fails leaves no doubt whether a job exists", async () => {
+    const authorize = () => Promise.reject(new Error("no database"));
+    const { client, drive } = await proxyStage({}, { authorize });
+    const error = await drive(rejection(client().generate("a red apple")));
+    expect(error).toMatchObject({ code: "server", message: expect.stringContaining("Nothing was submitted") });
   });
 
   it("public lets anyone in", async () => {
