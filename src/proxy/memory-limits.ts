@@ -4,6 +4,8 @@ import type { JobLimit, Pause, RateLimit } from "./limit.ts";
 const minute = 60_000;
 /** Of more subjects than this, those that have nothing counted any more are forgotten. */
 const mostSubjects = 10_000;
+/** Of one subject, so many jobs may be seen to end while a submission is on its way. */
+const mostEarly = 1_000;
 
 /** Submissions in the last minute, in this process. */
 export class MemoryRate implements RateLimit {
@@ -79,6 +81,8 @@ export class MemoryJobs implements JobLimit {
     if (isKept || !this.#reserved.has(subject)) return;
     const early = this.#early.get(subject) ?? new Set();
     this.#early.set(subject, early.add(jobId));
+    const [oldest = jobId] = early;
+    if (early.size > mostEarly) early.delete(oldest);
   }
 
   #leave(subject: string): void {

@@ -129,6 +129,15 @@ describe("jobs at once", () => {
     expect([await jobs.reserve("a"), await jobs.reserve("a")]).toEqual([undefined, 5_000]);
   });
 
+  it("that are seen to end while a submission is on its way are remembered up to a thousand (memory)", async () => {
+    const jobs = new MemoryJobs(3, 5_000, new ManualClock());
+    for (let index = 0; index < 3; index++) await jobs.reserve("a");
+    for (let index = 0; index <= 1_000; index++) await jobs.ended("a", `job-${index}`);
+    for (const id of ["job-0", "job-1", "job-1000"]) jobs.keep("a", id, 60_000);
+    const [first, second, third] = [await jobs.reserve("a"), await jobs.reserve("a"), await jobs.reserve("a")];
+    expect([first, second, third]).toEqual([undefined, undefined, 5_000]);
+  });
+
   it("and submissions are forgotten with their subjects, however many there were (memory)", async () => {
     const clock = new ManualClock();
     const [rate, jobs] = [new MemoryRate(1, clock), new MemoryJobs(1, 5_000, clock)];
