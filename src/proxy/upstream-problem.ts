@@ -9,16 +9,24 @@ import {
 import { wireNameOf } from "../protocol/input.ts";
 import { jobNotFound, Problem } from "./problem.ts";
 
+interface Answer {
+  status: number;
+  code: ErrorCode;
+  detail: string;
+}
+
+/** Of a wrong key or endpoint the caller need not know, and can do nothing. */
+const notSetUp: Answer = {
+  status: 502,
+  code: "server",
+  detail: "The server's endpoint is not set up right; tell its owner.",
+};
+
 /** What a caller is told of each failure behind the proxy: 4xx only where the caller can do something about it. */
-const answers: Record<ErrorCode, { status: number; code: ErrorCode; detail: string }> = {
-  // Of a wrong key or endpoint the caller need not know, and can do nothing.
-  configuration: { status: 502, code: "server", detail: "The server's endpoint is not set up right; tell its owner." },
-  authentication: { status: 502, code: "server", detail: "The server's endpoint is not set up right; tell its owner." },
-  endpoint_not_found: {
-    status: 502,
-    code: "server",
-    detail: "The server's endpoint is not set up right; tell its owner.",
-  },
+const answers: Record<ErrorCode, Answer> = {
+  configuration: notSetUp,
+  authentication: notSetUp,
+  endpoint_not_found: notSetUp,
   bad_request: { status: 502, code: "server", detail: "The endpoint refused what the server sent; tell its owner." },
   invalid_input: { status: 422, code: "invalid_input", detail: "The input was refused." },
   rate_limited: { status: 429, code: "rate_limited", detail: "The endpoint is asked too often. Try again later." },

@@ -1,6 +1,7 @@
 import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from "playwright-core";
 import { onTestFinished } from "vitest";
 import { createLocalEndpoint, type LocalEndpoint, type LocalEndpointOptions } from "../../src/local/index.ts";
+import { type NewPage, newPage } from "./new-page.ts";
 
 /** Chromium, as Debian and CI machines have it unless told otherwise. */
 export function launchChromium(): Promise<Browser> {
@@ -10,12 +11,9 @@ export function launchChromium(): Promise<Browser> {
   });
 }
 
-export interface OpenPage {
-  readonly page: Page;
+export interface OpenPage extends Pick<NewPage, "page" | "complaints"> {
   readonly endpoint: LocalEndpoint;
   readonly url: string;
-  /** What the browser found wrong: errors and warnings on its console, and exceptions. */
-  readonly complaints: string[];
   /** Asks as a client does. */
   ask(path: string, body?: unknown): Promise<Response>;
   /** Submits a job and answers its id. An empty input would never reach the worker. */
@@ -33,14 +31,8 @@ export async function openPage(
   const endpoint = createLocalEndpoint(options);
   onTestFinished(() => endpoint.close());
   const url = await endpoint.listen();
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...look });
-  onTestFinished(() => context.close());
-  const page = await context.newPage();
-  const complaints: string[] = [];
-  page.on("console", (message) => {
-    if (message.type() === "error" || message.type() === "warning") complaints.push(message.text());
-  });
-  page.on("pageerror", (error) => complaints.push(String(error)));
+  const viewport = { width: 1280, height: 800 };
+  const { page, complaints } = await newPage(browser, onTestFinished, { viewport, ...look });
   await page.goto(new URL("/", url).href);
   await page.getByText("Live", { exact: true }).waitFor();
 

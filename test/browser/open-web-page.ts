@@ -1,21 +1,18 @@
-import type { Browser, BrowserContext, BrowserContextOptions, Page, Request } from "playwright-core";
+import type { Browser, BrowserContextOptions, Request } from "playwright-core";
 import type { TestContext } from "vitest";
 import { serveWeb } from "../../examples/web/server.ts";
 import { createArtist } from "../../src/local/artist.ts";
 import { createLocalEndpoint, type LocalEndpoint, type LocalEndpointOptions } from "../../src/local/index.ts";
 import { deferred } from "../helpers/deferred.ts";
+import { type NewPage, newPage } from "./new-page.ts";
 
 /** Of a form that could stand nowhere by chance. */
 export const apiKey = "rpa_THEKEYTHATMUSTSTAYONTHESERVER0123456789";
 export const endpointId = "endpointofthistest";
 
-export interface WebPage {
-  readonly context: BrowserContext;
-  readonly page: Page;
+export interface WebPage extends NewPage {
   readonly endpoint: LocalEndpoint;
   readonly url: string;
-  /** What the browser found wrong: errors and warnings on its console, and exceptions. */
-  readonly complaints: string[];
   /** All that the page asked for. */
   readonly requests: Request[];
   /** Writes the prompts into the form and sends it off. */
@@ -34,14 +31,8 @@ export async function openWebPage(
   const baseUrl = await endpoint.listen();
   const server = await serveWeb({ endpointId, apiKey, baseUrl });
   onTestFinished(() => server.close());
-  const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...look });
-  onTestFinished(() => context.close());
-  const page = await context.newPage();
-  const complaints: string[] = [];
-  page.on("console", (message) => {
-    if (message.type() === "error" || message.type() === "warning") complaints.push(message.text());
-  });
-  page.on("pageerror", (error) => complaints.push(String(error)));
+  const viewport = { width: 1280, height: 860 };
+  const { context, page, complaints } = await newPage(browser, onTestFinished, { viewport, ...look });
   const requests: Request[] = [];
   page.on("request", (request) => requests.push(request));
   await page.goto(server.url);

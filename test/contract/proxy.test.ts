@@ -1,5 +1,4 @@
-import { createServer } from "node:http";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it } from "vitest";
 import { LayerDiffuse } from "../../src/client.ts";
 import { isLayerDiffuseError, JobExpiredError } from "../../src/errors.ts";
 import type { LocalEndpointOptions } from "../../src/local/index.ts";
@@ -8,6 +7,7 @@ import { type ProxyOptions, toNodeListener } from "../../src/proxy/index.ts";
 import { rejectionOf } from "../helpers/failures.ts";
 import { picture, stage } from "../helpers/local.ts";
 import { proxyStage } from "../helpers/proxy.ts";
+import { serveInTest } from "../helpers/serve-in-test.ts";
 
 describe("the client through the proxy", () => {
   it("makes an image through a cold start, and knows why it waits", async () => {
@@ -215,15 +215,8 @@ function copyOf(local: LocalEndpointOptions): LocalEndpointOptions {
 describe("over a socket", () => {
   async function served(local: LocalEndpointOptions = {}) {
     const made = await proxyStage(local);
-    const server = createServer(toNodeListener(made.handler));
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    onTestFinished(() => {
-      server.closeAllConnections();
-      server.close();
-    });
-    const address = server.address();
-    if (typeof address !== "object" || address === null) throw new Error("The server has no address.");
-    return { ...made, url: `http://127.0.0.1:${address.port}/api/layerdiffuse` };
+    const port = await serveInTest(toNodeListener(made.handler));
+    return { ...made, url: `http://127.0.0.1:${port}/api/layerdiffuse` };
   }
 
   it("the client makes an image through toNodeListener", async () => {

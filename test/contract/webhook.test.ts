@@ -1,29 +1,22 @@
-import { createServer } from "node:http";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { parseWebhook, type WebhookEvent } from "../../src/index.ts";
 import { picture, stage } from "../helpers/local.ts";
 import { turns } from "../helpers/manual-clock.ts";
+import { serveInTest } from "../helpers/serve-in-test.ts";
 
 const secret = "a long secret";
 
 /** A receiver that answers with each status in turn, and keeps what `parseWebhook` makes of the calls. */
 async function receiver(statuses: number[]) {
   const events: WebhookEvent[] = [];
-  const server = createServer(async (incoming, outgoing) => {
+  const port = await serveInTest(async (incoming, outgoing) => {
     const chunks: Buffer[] = [];
     for await (const chunk of incoming) chunks.push(chunk);
     const request = new Request(`http://receiver${incoming.url}`, { method: "POST", body: Buffer.concat(chunks) });
     events.push(await parseWebhook(request, { secret }));
     outgoing.writeHead(statuses[events.length - 1] ?? 200).end();
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  const address = server.address();
-  if (typeof address !== "object" || address === null) throw new Error("The receiver has no address.");
-  return { events, webhook: `http://127.0.0.1:${address.port}/hook?secret=${encodeURIComponent(secret)}` };
+  return { events, webhook: `http://127.0.0.1:${port}/hook?secret=${encodeURIComponent(secret)}` };
 }
 
 async function until(condition: () => boolean, step: () => void = () => {}): Promise<void> {

@@ -1,8 +1,8 @@
-import { createServer } from "node:http";
 import { connect, type Socket } from "node:net";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it } from "vitest";
 import { type ProxyOptions, toNodeListener } from "../../../src/proxy/index.ts";
 import { proxyStage } from "../../helpers/proxy.ts";
+import { serveInTest } from "../../helpers/serve-in-test.ts";
 
 const prompt = "a red apple";
 const body = JSON.stringify({ input: { prompt } });
@@ -10,15 +10,8 @@ const body = JSON.stringify({ input: { prompt } });
 /** The proxy behind `node:http`, spoken to in bytes. */
 async function served(options: Partial<ProxyOptions> = {}) {
   const stage = await proxyStage({}, options);
-  const server = createServer(toNodeListener(stage.handler));
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  const address = server.address();
-  if (typeof address !== "object" || address === null) throw new Error("The server has no address.");
-  return { ...stage, open: () => new Talk(connect(address.port, "127.0.0.1")) };
+  const port = await serveInTest(toNodeListener(stage.handler));
+  return { ...stage, open: () => new Talk(connect(port, "127.0.0.1")) };
 }
 
 /** A connection: what is said on it, and what was heard. */

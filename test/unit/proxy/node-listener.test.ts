@@ -1,5 +1,5 @@
 import { EventEmitter } from "node:events";
-import { createServer, request as httpRequest, type RequestListener } from "node:http";
+import { request as httpRequest } from "node:http";
 import {
   connect as connectHttp2,
   constants,
@@ -12,16 +12,7 @@ import express from "express";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { createProxy, toNodeListener } from "../../../src/proxy/index.ts";
 import { deferred } from "../../helpers/deferred.ts";
-
-async function serve(listener: RequestListener): Promise<number> {
-  const server = createServer(listener);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return (server.address() as AddressInfo).port;
-}
+import { serveInTest } from "../../helpers/serve-in-test.ts";
 
 /** A session of HTTP/2 with a server of its own. */
 async function serveHttp2(listener: (incoming: Http2ServerRequest, outgoing: Http2ServerResponse) => void) {
@@ -55,7 +46,7 @@ async function raw(port: number, text: string): Promise<string> {
 
 describe("toNodeListener", () => {
   it("hands over method, address, headers and body, and the answer back", async () => {
-    const port = await serve(toNodeListener(echo));
+    const port = await serveInTest(toNodeListener(echo));
     const response = await fetch(`http://127.0.0.1:${port}/a/run?wait=1`, {
       method: "POST",
       body: "é".repeat(100_000),
@@ -81,7 +72,7 @@ describe("toNodeListener", () => {
     const app = express();
     app.use(parser);
     app.use("/api", toNodeListener(echo));
-    const port = await serve(app);
+    const port = await serveInTest(app);
     const headers = { "content-type": "application/json" };
     const response = await fetch(`http://127.0.0.1:${port}/api/run`, { method: "POST", body: '{"a": 1}', headers });
     expect(await response.json()).toMatchObject({ url: `http://127.0.0.1:${port}/api/run`, body });
@@ -96,7 +87,7 @@ describe("toNodeListener", () => {
       onError: (error) => told.resolve(error),
     });
     const listener = toNodeListener(proxy);
-    const port = await serve(async (incoming, outgoing) => {
+    const port = await serveInTest(async (incoming, outgoing) => {
       for await (const _ of incoming);
       await listener(incoming, outgoing);
     });
@@ -132,7 +123,7 @@ describe("toNodeListener", () => {
       / 400 /,
     ],
   ])("is not fooled by a request with %s", async (_what, text, expected) => {
-    const port = await serve(toNodeListener(echo));
+    const port = await serveInTest(toNodeListener(echo));
     expect(await raw(port, text)).toMatch(expected);
   });
 
@@ -141,14 +132,14 @@ describe("toNodeListener", () => {
       ["set-cookie", "a=1"],
       ["set-cookie", "b=2"],
     ];
-    const port = await serve(toNodeListener(async () => new Response("", { headers })));
+    const port = await serveInTest(toNodeListener(async () => new Response("", { headers })));
     expect((await fetch(`http://127.0.0.1:${port}/`)).headers.getSetCookie()).toEqual(["a=1", "b=2"]);
   });
 
   it("aborts the request's signal when its caller leaves", async () => {
     const seen = deferred<void>();
     const aborted = deferred<void>();
-    const port = await serve(
+    const port = await serveInTest(
       toNodeListener((request) => {
         request.signal.addEventListener("abort", () => aborted.resolve());
         seen.resolve();
@@ -163,7 +154,7 @@ describe("toNodeListener", () => {
   });
 
   it("lets a caller read why its endless body was refused, then hangs up", async () => {
-    const port = await serve(
+    const port = await serveInTest(
       toNodeListener(async (request) => {
         const reader = request.body?.getReader();
         await reader?.read();
@@ -193,7 +184,7 @@ describe("toNodeListener", () => {
       signals.push(signal);
       return new Response("done");
     });
-    const port = await serve((request, response) => {
+    const port = await serveInTest((request, response) => {
       response.once("close", () => closed.resolve());
       return listener(request, response);
     });
@@ -204,7 +195,7 @@ describe("toNodeListener", () => {
 
   it("ends a body whose sender leaves, and lets go of an answer that nobody waits for", async () => {
     const [seen, broken, cancelled] = [deferred<void>(), deferred<unknown>(), deferred<void>()];
-    const port = await serve(
+    const port = await serveInTest(
       toNodeListener(async (request) => {
         seen.resolve();
         await request.text().catch(broken.resolve);
@@ -286,7 +277,7 @@ describe("toNodeListener", () => {
       told.resolve(signal.aborted);
       return new Response();
     });
-    const port = await serve(async (incoming, outgoing) => {
+    const port = await serveInTest(async (incoming, outgoing) => {
       outgoing.once("close", () => closed.resolve());
       seen.resolve();
       await closed.promise;
@@ -301,7 +292,7 @@ describe("toNodeListener", () => {
 
   it("knows a connection that is encrypted", async () => {
     const listener = toNodeListener(echo);
-    const port = await serve((request, response) => {
+    const port = await serveInTest((request, response) => {
       Object.defineProperty(request.socket, "encrypted", { value: true });
       return listener(request, response);
     });
@@ -316,7 +307,7 @@ describe("toNodeListener", () => {
       next();
     });
     app.use(toNodeListener(echo));
-    const port = await serve(app);
+    const port = await serveInTest(app);
     const response = await fetch(`http://127.0.0.1:${port}/run`, { method: "POST", body: "abc" });
     expect(await response.json()).toMatchObject({ body: "abc" });
   });
@@ -365,7 +356,7 @@ describe("toNodeListener", () => {
 
   it("sends a large answer whole, however slowly it is read", async () => {
     const bytes = new Uint8Array(5_000_000).fill(7);
-    const port = await serve(toNodeListener(async () => new Response(bytes)));
+    const port = await serveInTest(toNodeListener(async () => new Response(bytes)));
     const response = await fetch(`http://127.0.0.1:${port}/`);
     let size = 0;
     for await (const chunk of response.body ?? []) {
