@@ -62,8 +62,8 @@ export class Operations {
 
   readonly cancel: Handler = async (call) => {
     const job = await this.#jobs.find(call);
-    // Not with the caller's signal: one who cancels and leaves means it.
-    return await this.#jobs.answer(call.subject, call.parameter, job, await this.#settings.direct.cancel(job.id));
+    // Not with the caller's signal, and more than once if need be: one who cancels and leaves means it.
+    return await this.#jobs.answer(call.subject, call.parameter, job, await this.#settings.patient.cancel(job.id));
   };
 
   readonly health: Handler = async ({ request }) =>

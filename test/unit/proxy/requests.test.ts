@@ -528,10 +528,11 @@ describe("what comes back", () => {
     expect(told).toMatchObject([{ context: { route: "runsync", subject: "alice", status: 200 } }]);
   });
 
-  it("does not matter to a cancellation: one who cancels and leaves means it", async () => {
+  it("does not matter to a cancellation, which is tried again: one who cancels and leaves means it", async () => {
     const { post, ask, drive, endpoint } = await proxyStage({ maxWorkers: 0 });
     const { id } = await bodyOf(await post("run", { input: { prompt } }));
     const left = new AbortController();
+    endpoint.faults.add({ operation: "cancel", respond: { status: 502 } });
     const asking = ask(`cancel/${id}`, { method: "POST", signal: left.signal });
     left.abort();
     await drive(asking);
