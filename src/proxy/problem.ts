@@ -71,8 +71,10 @@ export function notBegun(what: string, cause: unknown): Problem {
   return new Problem({ status: 500, code: "server", detail: `${what} Nothing was submitted. Try again later.`, cause });
 }
 
-export function pageNotFound(): Problem {
-  return new Problem({ status: 404, code: "bad_request", detail: "There is nothing at this address." });
+/** @param known what there is instead */
+export function pageNotFound(known: readonly string[]): Problem {
+  const detail = `There is nothing at this address. Under the proxy's own there are ${known.join(", ")}.`;
+  return new Problem({ status: 404, code: "bad_request", detail });
 }
 
 export function badRequest(detail: string, status: 400 | 408 | 413 | 415 | 422 = 400): Problem {

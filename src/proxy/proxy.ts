@@ -8,7 +8,7 @@ import { Operations } from "./operations.ts";
 import type { ProxyErrorContext, ProxyInternals, Settings } from "./options.ts";
 import { badRequest, notBegun, Problem, pageNotFound } from "./problem.ts";
 import { ProxyJobs } from "./proxy-jobs.ts";
-import { type FoundRoute, findRoute, type RouteName } from "./routes.ts";
+import { callersPaths, type FoundRoute, findRoute, type RouteName } from "./routes.ts";
 import { Tokens } from "./tokens.ts";
 import { Txt2Img } from "./txt2img.ts";
 import { problemOf } from "./upstream-problem.ts";
@@ -67,7 +67,7 @@ export class ProxyServer {
     const arrivedAt = this.#clock.now();
     const url = new URL(request.url);
     const found = findRoute(url.pathname);
-    if (!found) throw pageNotFound();
+    if (!found) throw pageNotFound(callersPaths);
     const { route, prefix, parameter } = found;
     context.route = route.name;
     if (request.method === "OPTIONS") return this.#cors.preflight(request, route.methods);

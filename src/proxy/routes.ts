@@ -34,6 +34,9 @@ export const routes: readonly Route[] = [
   { name: "webhook", path: "webhook", methods: ["POST"], isOpen: true },
 ];
 
+/** The paths that callers ask for, as people read them. */
+export const callersPaths = routes.filter(({ name }) => name !== "webhook").map(({ path }) => path.replace("*", "…"));
+
 export interface FoundRoute {
   readonly route: Route;
   /** Where the proxy is mounted: empty, or a path that begins with one slash and ends without. */

@@ -2,7 +2,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { InvalidInputError } from "../../../src/errors.ts";
 import { type Allow, type Authorize, createProxy } from "../../../src/proxy/index.ts";
 import { rejection } from "../../helpers/local.ts";
-import { bodyOf, mount, proxyStage, secret } from "../../helpers/proxy.ts";
+import { bodyOf, mount, proxyStage, secret, textOf } from "../../helpers/proxy.ts";
 
 const prompt = "a red apple";
 const json = { "content-type": "application/json", "x-user": "alice" };
@@ -52,6 +52,14 @@ describe("the routes", () => {
       expect([response.status, response.headers.get("content-type")]).toEqual([404, "application/problem+json"]);
     }
     expect(calls()).toEqual([]);
+  });
+
+  it("are told to who asks for something else", async () => {
+    const { get } = await proxyStage();
+    expect(await textOf(await get("alpha/v1/txt2image"), "detail")).toBe(
+      "There is nothing at this address. Under the proxy's own there are alpha/v1/job/…, alpha/v1/file/…, alpha/v1/txt2img, " +
+        "status/…, status-sync/…, cancel/…, run, runsync, health.",
+    );
   });
 
   it.each(["", "/api", "/api/layerdiffuse", "/a%20b/alpha/v1"])("are found under %j", async (prefix) => {
