@@ -14,6 +14,8 @@ export class Studio {
   readonly #client: LayerDiffuse;
   readonly #onChange: (picture: Picture) => void;
   readonly #onForget: (picture: Picture) => void;
+  /** Jobs that were cancelled, of which the endpoint may not have heard. */
+  readonly #cancelled = new Set<string>();
 
   constructor(
     client: LayerDiffuse,
@@ -50,6 +52,7 @@ export class Studio {
   cancel(picture: Picture): void {
     if (!isPending(picture)) return;
     picture.stop?.abort();
+    if (picture.jobId !== undefined) this.#cancelled.add(picture.jobId);
     this.#become(picture, { kind: "cancelled" });
     this.startWaiting();
   }
@@ -65,11 +68,13 @@ export class Studio {
   /** The network is back: goes on with what was lost to it, and with what waited for it. */
   reconnect(): void {
     for (const picture of this.pictures.filter(isLost)) this.again(picture);
-    for (const { state, jobId } of this.pictures) {
-      if (state.kind !== "cancelled" || jobId === undefined) continue;
-      // The endpoint may not have heard of it. To say it again does no harm: an ended job stays as it is.
+    for (const jobId of this.#cancelled) {
+      // To say it again does no harm: an ended job stays as it is.
       const cancelled = this.#client.job(jobId).cancel();
-      cancelled.catch(() => {});
+      cancelled.then(
+        () => this.#cancelled.delete(jobId),
+        () => {},
+      );
     }
     this.startWaiting();
   }

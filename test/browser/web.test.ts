@@ -453,7 +453,10 @@ describe.concurrent("the page", () => {
     expect(endpoint.jobs()).toHaveLength(1);
   });
 
-  test("cancels on the endpoint once the network is back", async ({ open, expect }) => {
+  test("cancels on the endpoint once the network is back, also what was asked for anew meanwhile", async ({
+    open,
+    expect,
+  }) => {
     const { worker } = heldArtist();
     const { context, page, endpoint, generate } = await open({ worker });
     await generate("a red apple");
@@ -468,9 +471,12 @@ describe.concurrent("the page", () => {
     await failure(page, "Cancelled");
     // Longer away than the client tries.
     while (tries < 3) await page.clock.fastForward(1_000);
+    await page.getByRole("button", { name: "Try again" }).click();
+    await phase(page, "waiting for the network");
     expect(endpoint.jobs().map(({ status }) => status)).toEqual(["IN_PROGRESS"]);
     await context.setOffline(false);
-    await vi.waitUntil(() => endpoint.jobs()[0]?.status === "CANCELLED", patience);
+    const statuses = () => endpoint.jobs().map(({ status }) => status);
+    await expect.poll(statuses, patience).toEqual(["CANCELLED", "IN_PROGRESS"]);
   });
 
   test("goes on after the network was away: what ran is fetched, what was asked for meanwhile is sent", async ({
