@@ -11,12 +11,12 @@ import { inputLimits } from "./artist/input-rules.ts";
 import { pickSubject } from "./artist/pick.ts";
 import { withText } from "./artist/png-text.ts";
 import { hashText } from "./artist/random.ts";
+import { packageFile } from "./package-files.ts";
 
 export { RendererMissingError } from "./artist/draw.ts";
 export type { Refusal } from "./artist/fields.ts";
 
-/** Two folders down, here and in the built files: the packed pictures lie beside `src` and `dist`. */
-const artFile = new URL("../../art/fluent-emoji.json.br", import.meta.url);
+const artFile = packageFile("art/fluent-emoji.json.br");
 
 export interface ArtistOptions {
   /** Milliseconds that each step pretends to take. Default 0: all steps are reported at once. */

@@ -5,19 +5,16 @@ import { type Answer, type Call, errorAnswer, jsonAnswer } from "./exchange.ts";
 import type { Fault } from "./faults.ts";
 import type { Job } from "./job.ts";
 import { jobText } from "./job-text.ts";
+import { packageFile } from "./package-files.ts";
 import { type PageSource, pageState, resultText } from "./page-state.ts";
 import { pictureInOutput } from "./picture-in-output.ts";
 
 export type { PageSource } from "./page-state.ts";
 
-/** Two folders down, here and in the built files. */
 const files = new Map([
-  ["/", { url: new URL("../../status-page/index.html", import.meta.url), type: "text/html; charset=utf-8" }],
-  ["/page/page.css", { url: new URL("../../status-page/page.css", import.meta.url), type: "text/css; charset=utf-8" }],
-  [
-    "/page/page.js",
-    { url: new URL("../../status-page/page.js", import.meta.url), type: "text/javascript; charset=utf-8" },
-  ],
+  ["/", { url: packageFile("status-page/index.html"), type: "text/html; charset=utf-8" }],
+  ["/page/page.css", { url: packageFile("status-page/page.css"), type: "text/css; charset=utf-8" }],
+  ["/page/page.js", { url: packageFile("status-page/page.js"), type: "text/javascript; charset=utf-8" }],
 ]);
 
 /** Nothing from elsewhere is loaded, nobody else may frame, read or embed it, and nothing of it is kept. */
