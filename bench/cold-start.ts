@@ -1,5 +1,5 @@
 // Requests for one job over a cold start of 150 s, on a simulated clock, in process.
-import { LayerDiffuse } from "../src/client.ts";
+import { LayerDiffuse } from "../src/client/layer-diffuse.ts";
 import { createLocalEndpoint } from "../src/local/index.ts";
 import { ManualClock } from "../test/helpers/manual-clock.ts";
 import { makePng } from "../test/helpers/png.ts";

@@ -3,6 +3,8 @@
  *
  * @module
  */
+
+export { Job } from "./client/job-handle.ts";
 export {
   type GenerateManyOptions,
   type GenerateOptions,
@@ -10,16 +12,8 @@ export {
   type LayerDiffuseOptions,
   type ManyResult,
   type SubmitOptions,
-} from "./client.ts";
-export type { ConnectionOptions } from "./config.ts";
-export { RunpodEndpoint } from "./endpoint.ts";
-export type {
-  RequestOptions,
-  RunOptions,
-  RunpodEndpointOptions,
-  RunSyncOptions,
-  WaitForJobOptions,
-} from "./endpoint-options.ts";
+} from "./client/layer-diffuse.ts";
+export { type ParseWebhookOptions, parseWebhook, type WebhookEvent } from "./client/webhook.ts";
 export {
   AuthenticationError,
   BadRequestError,
@@ -49,15 +43,22 @@ export {
   ServerError,
   SubmissionUnknownError,
   type WorkerFailure,
-} from "./errors.ts";
-export type { HeadersOption } from "./http.ts";
-export { GeneratedImage, type ImageJob } from "./image.ts";
-export { Job } from "./job.ts";
-export type { OnProgress, Phase, Progress } from "./progress.ts";
+} from "./errors/index.ts";
+export { GeneratedImage, type ImageJob } from "./image/generated-image.ts";
 export type { Health, JobState } from "./protocol/answers.ts";
-export type { GenerateInput, Lora } from "./protocol/input.ts";
+export type { GenerateInput, Lora } from "./protocol/generate-input.ts";
 export type { JobStatus, TerminalStatus } from "./protocol/job.ts";
-export type { Policy } from "./protocol/request.ts";
-export type { StandardResult, StandardSchema } from "./standard-schema.ts";
-export { VERSION } from "./version.ts";
-export { type ParseWebhookOptions, parseWebhook, type WebhookEvent } from "./webhook.ts";
+export type { Policy } from "./protocol/run-body.ts";
+export type { ConnectionOptions } from "./runpod/connection.ts";
+export { RunpodEndpoint } from "./runpod/endpoint.ts";
+export type { HeadersOption } from "./runpod/http.ts";
+export type {
+  RequestOptions,
+  RunOptions,
+  RunpodEndpointOptions,
+  RunSyncOptions,
+  WaitForJobOptions,
+} from "./runpod/options.ts";
+export type { OnProgress, Phase, Progress } from "./runpod/progress.ts";
+export { VERSION } from "./runtime/version.ts";
+export type { StandardResult, StandardSchema } from "./schema/standard-schema.ts";

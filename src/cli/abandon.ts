@@ -1,4 +1,4 @@
-import { isLayerDiffuseError } from "../errors.ts";
+import { isLayerDiffuseError } from "../errors/index.ts";
 import type { Connected } from "./connection.ts";
 import { AdvisedError, Interruption } from "./failures.ts";
 import type { CancelOutcome, OpenJobs } from "./open-jobs.ts";

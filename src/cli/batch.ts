@@ -1,8 +1,8 @@
 import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import type { ManyResult } from "../client.ts";
-import { InvalidInputError, isLayerDiffuseError } from "../errors.ts";
-import type { GenerateInput } from "../protocol/input.ts";
+import type { ManyResult } from "../client/layer-diffuse.ts";
+import { InvalidInputError, isLayerDiffuseError } from "../errors/index.ts";
+import type { GenerateInput } from "../protocol/generate-input.ts";
 import { isKept, noteInterruption, outcomeWords, patience } from "./abandon.ts";
 import { BatchProgress, Tally } from "./batch-progress.ts";
 import { type Connected, connect } from "./connection.ts";

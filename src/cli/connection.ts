@@ -1,5 +1,5 @@
-import { LayerDiffuse } from "../client.ts";
-import { ConfigurationError } from "../errors.ts";
+import { LayerDiffuse } from "../client/layer-diffuse.ts";
+import { ConfigurationError } from "../errors/index.ts";
 import { OpenJobs } from "./open-jobs.ts";
 import type { Session } from "./session.ts";
 

@@ -1,4 +1,4 @@
-import type { GeneratedImage } from "../image.ts";
+import type { GeneratedImage } from "../image/generated-image.ts";
 import { isKept } from "./abandon.ts";
 import { AdvisedError, messageOf, OutputError, UsageError } from "./failures.ts";
 import { imageRecord, imageSummary } from "./image-record.ts";

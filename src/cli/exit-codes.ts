@@ -1,4 +1,4 @@
-import { type ErrorCode, isLayerDiffuseError } from "../errors.ts";
+import { type ErrorCode, isLayerDiffuseError } from "../errors/index.ts";
 import { AdvisedError, BatchError, Interruption, OutputError, UsageError } from "./failures.ts";
 
 /** Every way to fail that has an exit code of its own: the client's errors, then the program's. */

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { GenerateInput } from "../protocol/input.ts";
+import type { GenerateInput } from "../protocol/generate-input.ts";
 
 /** Letters of the prompt that are shown in a file's name. */
 const shown = 40;

@@ -1,4 +1,4 @@
-import type { GeneratedImage } from "../image.ts";
+import type { GeneratedImage } from "../image/generated-image.ts";
 import { dollars, duration } from "./words.ts";
 
 /** An image and what it took, as a program reads it. Times in milliseconds, cost in USD. */

@@ -1,4 +1,4 @@
-import type { GenerateInput } from "../protocol/input.ts";
+import type { GenerateInput } from "../protocol/generate-input.ts";
 
 /** The options that say what to draw and how. */
 export interface InputFlags {

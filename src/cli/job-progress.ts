@@ -1,4 +1,4 @@
-import type { Phase, Progress } from "../progress.ts";
+import type { Phase, Progress } from "../runpod/progress.ts";
 import { canBeLive, LiveLine } from "./live-line.ts";
 import type { Session } from "./session.ts";
 import { bar, duration } from "./words.ts";

@@ -1,4 +1,4 @@
-import { isLayerDiffuseError } from "../errors.ts";
+import { isLayerDiffuseError } from "../errors/index.ts";
 import { adviseAbout, goesOn } from "./abandon.ts";
 import { type ConnectionFlags, connect } from "./connection.ts";
 import { deliver, type OutputFlags, prepareDestination } from "./destination.ts";

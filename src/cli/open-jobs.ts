@@ -1,7 +1,7 @@
-import type { RunpodEndpoint } from "../endpoint.ts";
-import { isLayerDiffuseError } from "../errors.ts";
+import { isLayerDiffuseError } from "../errors/index.ts";
 import { parseJob } from "../protocol/answers.ts";
 import { isTerminal } from "../protocol/job.ts";
+import type { RunpodEndpoint } from "../runpod/endpoint.ts";
 
 /** What became of the jobs that were to be cancelled, by id. */
 export interface CancelOutcome {

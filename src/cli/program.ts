@@ -1,5 +1,5 @@
 import { Command, Option } from "commander";
-import { VERSION } from "../version.ts";
+import { VERSION } from "../runtime/version.ts";
 import type { BatchFlags } from "./batch.ts";
 import type { ConnectionFlags } from "./connection.ts";
 import type { OutputFlags } from "./destination.ts";

@@ -2,7 +2,7 @@ import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Readable } from "node:stream";
-import type { GenerateInput } from "../protocol/input.ts";
+import type { GenerateInput } from "../protocol/generate-input.ts";
 import { messageOf, UsageError } from "./failures.ts";
 import { linesOf } from "./lines.ts";
 import { reasonOf } from "./output-file.ts";

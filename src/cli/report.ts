@@ -1,6 +1,6 @@
 import { inspect } from "node:util";
 import { CommanderError } from "commander";
-import { isLayerDiffuseError } from "../errors.ts";
+import { isLayerDiffuseError } from "../errors/index.ts";
 import { exitCodeOf, exitCodes, failureCode } from "./exit-codes.ts";
 import { AdvisedError, Interruption, messageOf } from "./failures.ts";
 import type { Session } from "./session.ts";

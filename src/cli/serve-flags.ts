@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { ConfigurationError } from "../errors.ts";
+import { ConfigurationError } from "../errors/index.ts";
 import type { ConnectionFlags } from "./connection.ts";
 import { UsageError } from "./failures.ts";
 import type { Io } from "./io.ts";

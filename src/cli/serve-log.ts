@@ -1,4 +1,4 @@
-import { isLayerDiffuseError } from "../errors.ts";
+import { isLayerDiffuseError } from "../errors/index.ts";
 import type { ProxyErrorContext } from "../proxy/index.ts";
 import { messageOf } from "./failures.ts";
 

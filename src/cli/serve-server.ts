@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { Clock } from "../clock.ts";
 import { toNodeListener } from "../proxy/index.ts";
+import type { Clock } from "../runtime/clock.ts";
 import type { Front } from "./serve-front.ts";
 import type { Access } from "./serve-log.ts";
 

@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { resolve } from "node:path";
-import { realClock } from "../clock.ts";
-import { ConfigurationError, isLayerDiffuseError } from "../errors.ts";
+import { ConfigurationError, isLayerDiffuseError } from "../errors/index.ts";
 import { createProxy, type ProxyOptions } from "../proxy/index.ts";
 import { openApiDocument } from "../proxy/openapi.ts";
 import { defaultLimits } from "../proxy/options.ts";
-import { VERSION } from "../version.ts";
+import { realClock } from "../runtime/clock.ts";
+import { VERSION } from "../runtime/version.ts";
 import { UsageError } from "./failures.ts";
 import { cannotListen, interruption } from "./listening.ts";
 import { isLoopback, localUrl } from "./local-address.ts";

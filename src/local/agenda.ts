@@ -1,4 +1,4 @@
-import type { Clock } from "../clock.ts";
+import type { Clock } from "../runtime/clock.ts";
 
 /** Something to be done at a moment; the handle to take it back. */
 export interface Appointment {

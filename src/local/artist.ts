@@ -1,6 +1,6 @@
 import { randomBytes, randomInt } from "node:crypto";
-import { type Clock, realClock, sleep } from "../clock.ts";
-import { VERSION } from "../version.ts";
+import { type Clock, realClock, sleep } from "../runtime/clock.ts";
+import { VERSION } from "../runtime/version.ts";
 import { type ArtSet, loadArtSet, loadFullSet, type Picture } from "./artist/art-set.ts";
 import type { Tint } from "./artist/colour.ts";
 import { drawPicture } from "./artist/draw.ts";

@@ -11,7 +11,7 @@
  *
  * @module
  */
-import type { Clock } from "../clock.ts";
+import type { Clock } from "../runtime/clock.ts";
 import { Endpoint } from "./endpoint.ts";
 import type { Fault } from "./faults.ts";
 import type { WorkerFunction } from "./function-worker.ts";
@@ -22,8 +22,8 @@ import { type LocalEndpointOptions, resolveOptions } from "./options.ts";
 import type { RecordedRequest } from "./recorder.ts";
 import { Listener } from "./serve.ts";
 
-export type { Clock } from "../clock.ts";
 export type { Operation } from "../protocol/job.ts";
+export type { Clock } from "../runtime/clock.ts";
 export type { Fault, FaultEffect } from "./faults.ts";
 export { type WorkerContext, type WorkerFunction, type WorkerJob, WorkerLostError } from "./function-worker.ts";
 export type { LocalWorker } from "./local-worker.ts";

@@ -1,4 +1,4 @@
-import type { Clock } from "../clock.ts";
+import type { Clock } from "../runtime/clock.ts";
 import type { Job } from "./job.ts";
 import { Store } from "./store.ts";
 import type { StoredJob } from "./stored-job.ts";

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
-import type { Clock } from "../clock.ts";
 import { isTerminal, type TerminalStatus } from "../protocol/job.ts";
-import { service } from "../protocol/service.ts";
+import { service } from "../protocol/service-rules.ts";
+import type { Clock } from "../runtime/clock.ts";
 import type { Agenda } from "./agenda.ts";
 import { Attempt, type Job, type Report, type Waiter } from "./job.ts";
 import type { JobRecord } from "./job-record.ts";

@@ -1,7 +1,7 @@
-import type { Clock } from "../clock.ts";
 import { isTerminal, type Operation } from "../protocol/job.ts";
 import { limits } from "../protocol/limits.ts";
-import { service } from "../protocol/service.ts";
+import { service } from "../protocol/service-rules.ts";
+import type { Clock } from "../runtime/clock.ts";
 import { type Answer, type Call, errorAnswer, jsonAnswer } from "./exchange.ts";
 import type { Holds, Wake } from "./holds.ts";
 import type { Job } from "./job.ts";

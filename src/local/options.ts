@@ -1,6 +1,6 @@
-import { type Clock, realClock } from "../clock.ts";
 import { limits } from "../protocol/limits.ts";
-import { service } from "../protocol/service.ts";
+import { service } from "../protocol/service-rules.ts";
+import { type Clock, realClock } from "../runtime/clock.ts";
 import { bool, type Check, count, duration, fields, func, isRecord, literalOr, oneOf, text } from "./checks.ts";
 import type { Fault } from "./faults.ts";
 import type { WorkerFunction } from "./function-worker.ts";

@@ -1,6 +1,6 @@
-import type { Clock } from "../clock.ts";
 import type { Operation } from "../protocol/job.ts";
-import { service } from "../protocol/service.ts";
+import { service } from "../protocol/service-rules.ts";
+import type { Clock } from "../runtime/clock.ts";
 import { LinkedList } from "./linked-list.ts";
 
 /** What shares a budget: `status` is `/status` and `/status-sync` together. */

@@ -1,5 +1,5 @@
 import { limits } from "../protocol/limits.ts";
-import { service } from "../protocol/service.ts";
+import { service } from "../protocol/service-rules.ts";
 import { isRecord } from "./checks.ts";
 import { rawFields } from "./raw-json.ts";
 import type { Variants } from "./variants.ts";

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { service } from "../protocol/service.ts";
+import { service } from "../protocol/service-rules.ts";
 import type { Agenda } from "./agenda.ts";
 
 /** Before the second and the third try, as seen live; the documentation says 10 s each. */

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
-import type { Clock } from "../clock.ts";
 import type { WireHealth } from "../protocol/job.ts";
+import type { Clock } from "../runtime/clock.ts";
 import type { Agenda, Appointment } from "./agenda.ts";
 import { type Attempt, shortestRenewal } from "./job.ts";
 import type { Jobs } from "./jobs.ts";

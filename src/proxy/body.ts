@@ -1,5 +1,5 @@
-import type { Clock } from "../clock.ts";
-import { limitTo } from "../deadline.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { limitTo } from "../runtime/time-limit.ts";
 import { badRequest, notBegun, Problem } from "./problem.ts";
 
 /** No input of ours is deeper than 4. */

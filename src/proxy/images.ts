@@ -1,4 +1,4 @@
-import { readPng } from "../png.ts";
+import { readPng } from "../image/png.ts";
 import { encodeBase64Url } from "./base64url.ts";
 import type { Signer } from "./signer.ts";
 import type { ImageStorage } from "./storage.ts";

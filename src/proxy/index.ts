@@ -9,11 +9,11 @@
  *
  * @module
  */
-import { realInternals } from "../config.ts";
+import { realInternals } from "../runpod/connection.ts";
 import { type ProxyInternals, type ProxyOptions, resolveOptions } from "./options.ts";
 import { ProxyServer } from "./proxy.ts";
 
-export type { GenerateInput, Lora } from "../protocol/input.ts";
+export type { GenerateInput, Lora } from "../protocol/generate-input.ts";
 export type { Allow } from "./input.ts";
 export { type NodeListener, type NodeRequest, type NodeResponse, toNodeListener } from "./node-listener.ts";
 export type { Authorize, ProxyErrorContext, ProxyLimits, ProxyOptions } from "./options.ts";

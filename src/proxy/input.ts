@@ -1,5 +1,5 @@
-import { InvalidInputError, isLayerDiffuseError } from "../errors.ts";
-import { fromWire, type GenerateInput, randomSeed, wireInput } from "../protocol/input.ts";
+import { InvalidInputError, isLayerDiffuseError } from "../errors/index.ts";
+import { fromWire, type GenerateInput, randomSeed, wireInput } from "../protocol/generate-input.ts";
 import { badRequest, Problem } from "./problem.ts";
 import { inputProblem } from "./upstream-problem.ts";
 

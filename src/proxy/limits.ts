@@ -1,4 +1,4 @@
-import type { Clock } from "../clock.ts";
+import type { Clock } from "../runtime/clock.ts";
 import { type JobLimit, jobPause, type RateLimit } from "./limit.ts";
 import { MemoryJobs, MemoryRate } from "./memory-limits.ts";
 import { Problem } from "./problem.ts";

@@ -1,4 +1,4 @@
-import type { ErrorCode } from "../errors.ts";
+import type { ErrorCode } from "../errors/index.ts";
 import {
   type FieldRule,
   type GenerateInput,
@@ -6,7 +6,7 @@ import {
   loraRules,
   mostPixels,
   wireNameOf,
-} from "../protocol/input.ts";
+} from "../protocol/generate-input.ts";
 import { terminalStatuses } from "../protocol/job.ts";
 import { mostLoras, nameLength } from "./input.ts";
 import type { RouteName } from "./routes.ts";

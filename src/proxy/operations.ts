@@ -1,4 +1,4 @@
-import { isLayerDiffuseError } from "../errors.ts";
+import { isLayerDiffuseError } from "../errors/index.ts";
 import type { JobState } from "../protocol/answers.ts";
 import { isTerminal } from "../protocol/job.ts";
 import { limits } from "../protocol/limits.ts";

@@ -1,9 +1,15 @@
-import { type ConnectionOptions, type Internals, milliseconds, refuseUnknown, wholeNumber } from "../config.ts";
-import { RunpodEndpoint } from "../endpoint.ts";
-import { ConfigurationError } from "../errors.ts";
-import { policyOf } from "../policy.ts";
-import type { Policy } from "../protocol/request.ts";
-import { readEnv } from "../runtime.ts";
+import { ConfigurationError } from "../errors/index.ts";
+import { policyOf } from "../protocol/policy.ts";
+import type { Policy } from "../protocol/run-body.ts";
+import {
+  type ConnectionOptions,
+  type Internals,
+  milliseconds,
+  refuseUnknown,
+  wholeNumber,
+} from "../runpod/connection.ts";
+import { RunpodEndpoint } from "../runpod/endpoint.ts";
+import { readEnv } from "../runtime/environment.ts";
 import { textCleaner } from "./clean-text.ts";
 import type { Allow } from "./input.ts";
 import type { SharedLimiters } from "./shared-limits.ts";

@@ -1,4 +1,4 @@
-import type { ErrorCode, InputIssue } from "../errors.ts";
+import type { ErrorCode, InputIssue } from "../errors/index.ts";
 
 export interface ProblemDetails {
   status: number;

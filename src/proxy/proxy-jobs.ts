@@ -1,7 +1,7 @@
-import { isLayerDiffuseError } from "../errors.ts";
+import { isLayerDiffuseError } from "../errors/index.ts";
 import type { JobState } from "../protocol/answers.ts";
 import { isTerminal } from "../protocol/job.ts";
-import { service } from "../protocol/service.ts";
+import { service } from "../protocol/service-rules.ts";
 import type { ProxyCall } from "./call.ts";
 import type { CheckedInput } from "./input.ts";
 import { jobAnswer } from "./job-answer.ts";

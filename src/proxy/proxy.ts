@@ -1,4 +1,4 @@
-import type { Clock } from "../clock.ts";
+import type { Clock } from "../runtime/clock.ts";
 import type { Handler, ProxyCall } from "./call.ts";
 import { Cors } from "./cors.ts";
 import { fileAnswer } from "./file-answer.ts";

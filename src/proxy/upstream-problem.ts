@@ -5,8 +5,8 @@ import {
   JobError,
   type LayerDiffuseError,
   RateLimitError,
-} from "../errors.ts";
-import { wireNameOf } from "../protocol/input.ts";
+} from "../errors/index.ts";
+import { wireNameOf } from "../protocol/generate-input.ts";
 import { jobNotFound, Problem } from "./problem.ts";
 
 interface Answer {

@@ -1,9 +1,9 @@
-import { isLayerDiffuseError } from "../errors.ts";
-import { decodeImage } from "../image.ts";
+import { isLayerDiffuseError } from "../errors/index.ts";
+import { decodeImage } from "../image/generated-image.ts";
 import { parseJob } from "../protocol/answers.ts";
 import { isTerminal } from "../protocol/job.ts";
 import { limits } from "../protocol/limits.ts";
-import { service } from "../protocol/service.ts";
+import { service } from "../protocol/service-rules.ts";
 import { readTextBody } from "./body.ts";
 import type { Handler } from "./call.ts";
 import type { Images } from "./images.ts";

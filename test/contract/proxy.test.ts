@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { LayerDiffuse } from "../../src/client.ts";
-import { isLayerDiffuseError, JobExpiredError } from "../../src/errors.ts";
+import { LayerDiffuse } from "../../src/client/layer-diffuse.ts";
+import { isLayerDiffuseError, JobExpiredError } from "../../src/errors/index.ts";
 import type { LocalEndpointOptions } from "../../src/local/index.ts";
-import type { Progress } from "../../src/progress.ts";
 import { type ProxyOptions, toNodeListener } from "../../src/proxy/index.ts";
+import type { Progress } from "../../src/runpod/progress.ts";
 import { rejectionOf } from "../helpers/failures.ts";
 import { picture, stage } from "../helpers/local.ts";
 import { proxyStage } from "../helpers/proxy.ts";

@@ -1,8 +1,8 @@
 import { onTestFinished } from "vitest";
-import { LayerDiffuse, type LayerDiffuseOptions } from "../../src/client.ts";
-import { RunpodEndpoint } from "../../src/endpoint.ts";
-import type { RunpodEndpointOptions } from "../../src/endpoint-options.ts";
+import { LayerDiffuse, type LayerDiffuseOptions } from "../../src/client/layer-diffuse.ts";
 import { createLocalEndpoint, type LocalEndpoint, type LocalEndpointOptions } from "../../src/local/index.ts";
+import { RunpodEndpoint } from "../../src/runpod/endpoint.ts";
+import type { RunpodEndpointOptions } from "../../src/runpod/options.ts";
 import { ManualClock } from "./manual-clock.ts";
 import { makePng } from "./png.ts";
 

@@ -1,4 +1,4 @@
-import { LayerDiffuse, type LayerDiffuseOptions } from "../../src/client.ts";
+import { LayerDiffuse, type LayerDiffuseOptions } from "../../src/client/layer-diffuse.ts";
 import type { LocalEndpointOptions } from "../../src/local/index.ts";
 import { createProxy, type ProxyErrorContext, type ProxyHandler, type ProxyOptions } from "../../src/proxy/index.ts";
 import { type Stage, stage } from "./local.ts";

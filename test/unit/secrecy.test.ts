@@ -1,7 +1,7 @@
 import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
-import { LayerDiffuse, type LayerDiffuseOptions } from "../../src/client.ts";
-import { isLayerDiffuseError } from "../../src/errors.ts";
+import { LayerDiffuse, type LayerDiffuseOptions } from "../../src/client/layer-diffuse.ts";
+import { isLayerDiffuseError } from "../../src/errors/index.ts";
 import { rejectionOf, thrownBy } from "../helpers/failures.ts";
 import { startTcpServer } from "../helpers/http-server.ts";
 import { ManualClock } from "../helpers/manual-clock.ts";

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { InvalidInputError } from "../../src/errors.ts";
-import { type GenerateInput, wireInput } from "../../src/protocol/input.ts";
+import { InvalidInputError } from "../../src/errors/index.ts";
+import { type GenerateInput, wireInput } from "../../src/protocol/generate-input.ts";
 import { contractFixture } from "../helpers/contract-fixtures.ts";
 import { expectClass, thrownBy } from "../helpers/failures.ts";
 

@@ -177,7 +177,7 @@ def test_a_received_value_is_shown_as_the_typescript_side_shows_it(row: Facts) -
     ],
 )
 def test_the_nearest_known_name_is_at_most_a_third_of_the_letters_away(name: str, meant: str | None) -> None:
-    # The table of the TypeScript side, test/unit/nearest.test.ts.
+    # The table of the TypeScript side, test/unit/schema/did-you-mean.test.ts.
     assert nearest(name, ("prompt", "negativePrompt", "seed", "steps", "cfgScale", "width")) == meant
 
 

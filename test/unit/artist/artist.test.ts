@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { Clock } from "../../../src/clock.ts";
 import { type ArtistImage, createArtist } from "../../../src/local/artist.ts";
+import type { Clock } from "../../../src/runtime/clock.ts";
 import { coverage, decodePng } from "./decode-png.ts";
 
 const artist = createArtist();

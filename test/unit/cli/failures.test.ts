@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import { exitCodes, failureCode, signalExitCodes } from "../../../src/cli/exit-codes.ts";
-import { ServerError } from "../../../src/errors.ts";
+import { ServerError } from "../../../src/errors/index.ts";
 import { endless, picture, run, stage, temporaryFolder } from "./stage.ts";
 
 describe("a failure", () => {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { troubleJson, troubleLine } from "../../../src/cli/serve-log.ts";
-import { BadRequestError, ConnectionError } from "../../../src/errors.ts";
+import { BadRequestError, ConnectionError } from "../../../src/errors/index.ts";
 
 const key = "rpa_a-key-that-nobody-may-see";
 const context = { route: "run", subject: "alice", status: 502 };

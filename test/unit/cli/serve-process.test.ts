@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { readPng } from "../../../src/png.ts";
+import { readPng } from "../../../src/image/png.ts";
 import { snippetsOf } from "../../helpers/markdown.ts";
 import { startShell } from "../../helpers/programs.ts";
 import { launch, type Running } from "./launch.ts";

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { mostPixels } from "../../../src/protocol/input.ts";
+import { mostPixels } from "../../../src/protocol/generate-input.ts";
 import { checkRunInput, checkTxt2ImgInput } from "../../../src/proxy/input.ts";
 import { openApiDocument } from "../../../src/proxy/openapi.ts";
 import { requestExamples } from "../../../src/proxy/openapi-schemas.ts";

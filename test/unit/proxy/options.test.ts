@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { ConfigurationError } from "../../../src/errors.ts";
+import { ConfigurationError } from "../../../src/errors/index.ts";
 import { createProxy } from "../../../src/proxy/index.ts";
 import { expectClass, thrownBy } from "../../helpers/failures.ts";
 

@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from "vitest";
-import { InvalidInputError } from "../../../src/errors.ts";
+import { InvalidInputError } from "../../../src/errors/index.ts";
 import { type Allow, type Authorize, createProxy } from "../../../src/proxy/index.ts";
 import { rejection } from "../../helpers/local.ts";
 import { bodyOf, mount, proxyStage, secret, textOf } from "../../helpers/proxy.ts";
