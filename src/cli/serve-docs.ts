@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import type { ApiOperation, ApiResponse, MediaType, OpenApiDocument } from "../proxy/openapi-document.ts";
-import type { JsonSchema } from "../proxy/openapi-schemas.ts";
+import type { JsonSchema } from "../proxy/openapi/components.ts";
+import type { ApiOperation, ApiResponse, MediaType, OpenApiDocument } from "../proxy/openapi/document-types.ts";
 
 const style = `
 :root { color-scheme: light dark; --edge: light-dark(#d9d9e0, #3a3a44); --soft: light-dark(#f5f5f8, #1d1d23);

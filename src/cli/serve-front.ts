@@ -1,5 +1,5 @@
 import type { ProxyHandler } from "../proxy/index.ts";
-import type { OpenApiDocument } from "../proxy/openapi-document.ts";
+import type { OpenApiDocument } from "../proxy/openapi/document-types.ts";
 import { Problem } from "../proxy/problem.ts";
 import { findRoute } from "../proxy/routes.ts";
 import { docsPage } from "./serve-docs.ts";

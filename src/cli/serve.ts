@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { resolve } from "node:path";
 import { ConfigurationError, isLayerDiffuseError } from "../errors/index.ts";
 import { createProxy, type ProxyOptions } from "../proxy/index.ts";
-import { openApiDocument } from "../proxy/openapi.ts";
+import { openApiDocument } from "../proxy/openapi/document.ts";
 import { defaultLimits } from "../proxy/options.ts";
 import { realClock } from "../runtime/clock.ts";
 import { VERSION } from "../runtime/version.ts";

@@ -10,15 +10,15 @@
  * @module
  */
 import { realInternals } from "../runpod/connection.ts";
+import { ProxyServer } from "./app.ts";
 import { type ProxyInternals, type ProxyOptions, resolveOptions } from "./options.ts";
-import { ProxyServer } from "./proxy.ts";
 
 export type { GenerateInput, Lora } from "../protocol/generate-input.ts";
-export type { Allow } from "./input.ts";
+export type { SharedLimiter, SharedLimiters } from "./access/shared-limits.ts";
+export type { ImageStorage } from "./images/memory-storage.ts";
+export type { Allow } from "./jobs/check-input.ts";
 export { type NodeListener, type NodeRequest, type NodeResponse, toNodeListener } from "./node-listener.ts";
 export type { Authorize, ProxyErrorContext, ProxyLimits, ProxyOptions } from "./options.ts";
-export type { SharedLimiter, SharedLimiters } from "./shared-limits.ts";
-export type { ImageStorage } from "./storage.ts";
 
 /** Answers a request; never rejects. Mount it under any path: it finds its routes at the path's end. */
 export type ProxyHandler = (request: Request) => Promise<Response>;

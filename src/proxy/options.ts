@@ -10,11 +10,11 @@ import {
 } from "../runpod/connection.ts";
 import { RunpodEndpoint } from "../runpod/endpoint.ts";
 import { readEnv } from "../runtime/environment.ts";
+import type { SharedLimiters } from "./access/shared-limits.ts";
+import { keysOfApiKey, keysOfSecrets, Signer } from "./access/signer.ts";
 import { textCleaner } from "./clean-text.ts";
-import type { Allow } from "./input.ts";
-import type { SharedLimiters } from "./shared-limits.ts";
-import { keysOfApiKey, keysOfSecrets, Signer } from "./signer.ts";
-import { type ImageStorage, MemoryStorage } from "./storage.ts";
+import { type ImageStorage, MemoryStorage } from "./images/memory-storage.ts";
+import type { Allow } from "./jobs/check-input.ts";
 
 /** Who asks: a name of 1 to 256 characters that is the same each time, or null for nobody the proxy knows. Leave the body alone. */
 export type Authorize = (request: Request) => string | null | Promise<string | null>;

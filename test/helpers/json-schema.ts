@@ -1,4 +1,4 @@
-import type { JsonSchema } from "../../src/proxy/openapi-schemas.ts";
+import type { JsonSchema } from "../../src/proxy/openapi/components.ts";
 
 /** Looks up what `$ref` names. */
 export type Resolve = (reference: string) => JsonSchema;

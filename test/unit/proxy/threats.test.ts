@@ -9,43 +9,43 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 const shown: Record<string, Record<string, string>> = {
   "a stranger spends your money": {
     options: "createProxy refuses",
-    requests: "is asked before the body is read, and before anything goes out",
+    "jobs/queue-routes": "is asked before the body is read, and before anything goes out",
   },
   "a page elsewhere has a browser submit": {
-    cors: "that is another's is refused before anyone is asked whose cookies it comes with",
+    "access/cors": "that is another's is refused before anyone is asked whose cookies it comes with",
     "attacks-paths": "may not have %s done",
   },
   "a page elsewhere reads answers": {
-    cors: "gets no CORS answer to a read either, unless it is listed",
+    "access/cors": "gets no CORS answer to a read either, unless it is listed",
     "attacks-paths": "reads nothing, an error as little as a picture",
   },
   "a user reads or cancels another's job": {
-    tokens: "of any id the service could give, for any subject, opens for that subject only",
-    requests: "takes a job by the endpoint's own id for unknown, though it exists",
+    "access/job-tokens": "of any id the service could give, for any subject, opens for that subject only",
+    "jobs/queue-routes": "takes a job by the endpoint's own id for unknown, though it exists",
   },
   "a user bends a signature": {
-    tokens: "opens no more with any one character bent, left out or put in",
+    "access/job-tokens": "opens no more with any one character bent, left out or put in",
     "attacks-paths": "is compared by the runtime, once for each secret, wherever the first wrong byte stands",
   },
   "a user has the endpoint, its worker or the proxy call elsewhere": {
-    requests: "is the input's own fields and the proxy's own policy",
+    "jobs/queue-routes": "is the input's own fields and the proxy's own policy",
     "attacks-input": "reaches nobody, wherever in the body it stands",
   },
   "a user exceeds their share": {
-    limits: "are counted however many are submitted in the same moment",
-    "places.property": "a place among the jobs at once",
+    "access/limits": "are counted however many are submitted in the same moment",
+    "access/limits.property": "a place among the jobs at once",
   },
   "a body that is huge or endless": {
-    requests: "takes a body at the limit, and stops reading one that never ends",
+    "jobs/queue-routes": "takes a body at the limit, and stops reading one that never ends",
     "node-listener": "lets a caller read why its endless body was refused, then hangs up",
     "attacks-socket": "that never ends is refused as soon as it is too large",
   },
   "a body that drips": {
-    requests: "gives up on a body that drips",
+    "jobs/queue-routes": "gives up on a body that drips",
     "attacks-socket": "costs the others nothing: while a hundred drip, one is served",
   },
   "a body that is small and means much": {
-    requests: "may be 20 brackets deep, and hold any number of them in a text",
+    "jobs/queue-routes": "may be 20 brackets deep, and hold any number of them in a text",
     "attacks-input": "of %s is refused, and nothing goes out",
   },
   "a second request smuggled in the first": {
@@ -53,35 +53,35 @@ const shown: Record<string, Record<string, string>> = {
     "attacks-socket": "in a body that was refused is never read as a request of its own",
   },
   "headers that come twice and differ": {
-    requests: "whatever a header says of another method",
+    "jobs/queue-routes": "whatever a header says of another method",
     "attacks-socket": "(duplicate headers)",
   },
   "a path written otherwise": {
-    requests: "is one and the same 404 for the job %s",
+    "jobs/queue-routes": "is one and the same 404 for the job %s",
     "attacks-paths": "with %s in a job's id is no job",
   },
   "`Host`, a forwarded header or a path leads": {
-    requests: "make no address of the Host that a caller sends",
+    "jobs/queue-routes": "make no address of the Host that a caller sends",
     "attacks-paths": "is at publicUrl whatever Host, X-Forwarded-Host and Forwarded say",
     "attacks-socket": "%s leads no Location to another host",
   },
   "a file name that leads out of the storage": {
-    txt2img: "asks the storage for nothing by the name %s",
+    "jobs/txt2img-routes": "asks the storage for nothing by the name %s",
     "attacks-paths": "with %s in a file's name is no file",
   },
   "something else is put into the storage": {
-    txt2img: "serves nothing that is no PNG, whoever put it there",
+    "jobs/txt2img-routes": "serves nothing that is no PNG, whoever put it there",
   },
   "a forged or repeated webhook": {
-    webhook: "stores what the endpoint says, never what the call says",
+    "jobs/webhook-route": "stores what the endpoint says, never what the call says",
     "attacks-paths": "of a webhook too, before its body is read",
   },
   "key, endpoint, hosts or tracebacks leak": {
-    requests: "says neither key nor endpoint nor host nor upstream id, whatever goes wrong upstream",
+    "jobs/queue-routes": "says neither key nor endpoint nor host nor upstream id, whatever goes wrong upstream",
   },
   "a shared cache hands one user's answer to another": {
-    requests: "is never cached, and never sniffed",
-    txt2img: "may be kept for good by its reader alone",
+    "jobs/queue-routes": "is never cached, and never sniffed",
+    "jobs/txt2img-routes": "may be kept for good by its reader alone",
     "attacks-paths": "finds no answer under a name that it takes for a picture or a style sheet",
   },
 };

@@ -1,7 +1,7 @@
-import { readPng } from "../image/png.ts";
-import { encodeBase64Url } from "./base64url.ts";
-import type { Signer } from "./signer.ts";
-import type { ImageStorage } from "./storage.ts";
+import { readPng } from "../../image/png.ts";
+import { encodeBase64Url } from "../access/base64url.ts";
+import type { Signer } from "../access/signer.ts";
+import type { ImageStorage } from "./memory-storage.ts";
 
 /** `alpha_{unix seconds}_{16 bytes}.png`; the last character of 16 bytes has four empty bits. */
 const fileName = /^alpha_\d{1,12}_[\w-]{21}[AQgw]\.png$/;

@@ -1,7 +1,7 @@
-import type { Clock } from "../runtime/clock.ts";
+import type { Clock } from "../../runtime/clock.ts";
+import { Problem } from "../problem.ts";
 import { type JobLimit, jobPause, type RateLimit } from "./limit.ts";
 import { MemoryJobs, MemoryRate } from "./memory-limits.ts";
-import { Problem } from "./problem.ts";
 import { SharedJobs, type SharedLimiters, SharedRate } from "./shared-limits.ts";
 
 export interface LimitNumbers {

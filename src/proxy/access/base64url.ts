@@ -1,4 +1,4 @@
-import { decodeBase64, encodeBase64 } from "../image/base64.ts";
+import { decodeBase64, encodeBase64 } from "../../image/base64.ts";
 
 /** Without padding. RFC 4648, 5. */
 export function encodeBase64Url(bytes: Uint8Array): string {

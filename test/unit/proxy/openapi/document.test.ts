@@ -1,14 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { mostPixels } from "../../../src/protocol/generate-input.ts";
-import { checkRunInput, checkTxt2ImgInput } from "../../../src/proxy/input.ts";
-import { openApiDocument } from "../../../src/proxy/openapi.ts";
-import { requestExamples } from "../../../src/proxy/openapi-schemas.ts";
-import { Problem } from "../../../src/proxy/problem.ts";
-import { type RouteName, routes } from "../../../src/proxy/routes.ts";
-import { type Resolve, schemaIssues } from "../../helpers/json-schema.ts";
-import { picture } from "../../helpers/local.ts";
-import { mount, proxyStage, textOf } from "../../helpers/proxy.ts";
+import { mostPixels } from "../../../../src/protocol/generate-input.ts";
+import { checkRunInput, checkTxt2ImgInput } from "../../../../src/proxy/jobs/check-input.ts";
+import { requestExamples } from "../../../../src/proxy/openapi/components.ts";
+import { openApiDocument } from "../../../../src/proxy/openapi/document.ts";
+import { Problem } from "../../../../src/proxy/problem.ts";
+import { type RouteName, routes } from "../../../../src/proxy/routes.ts";
+import { type Resolve, schemaIssues } from "../../../helpers/json-schema.ts";
+import { picture } from "../../../helpers/local.ts";
+import { mount, proxyStage, textOf } from "../../../helpers/proxy.ts";
 
 const api = {
   version: "1.2.3",

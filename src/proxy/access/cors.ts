@@ -1,4 +1,4 @@
-import { Problem } from "./problem.ts";
+import { Problem } from "../problem.ts";
 
 /** Seconds a browser may keep a preflight's answer. */
 const preflightAge = 600;

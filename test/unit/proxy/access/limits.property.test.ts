@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { createProxy, type SharedLimiter } from "../../../src/proxy/index.ts";
-import { picture } from "../../helpers/local.ts";
-import { ManualClock, turns } from "../../helpers/manual-clock.ts";
-import { bodyOf, epoch, isSigning, mount, secret } from "../../helpers/proxy.ts";
+import { createProxy, type SharedLimiter } from "../../../../src/proxy/index.ts";
+import { picture } from "../../../helpers/local.ts";
+import { ManualClock, turns } from "../../../helpers/manual-clock.ts";
+import { bodyOf, epoch, isSigning, mount, secret } from "../../../helpers/proxy.ts";
 
 const concurrency = 2;
 const isOver = (status: string) => !["IN_QUEUE", "IN_PROGRESS"].includes(status);

@@ -4,12 +4,12 @@ import { join } from "node:path";
 import { createStorage } from "unstorage";
 import fsDriver from "unstorage/drivers/fs-lite";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { createLocalEndpoint } from "../../../src/local/index.ts";
-import { createProxy } from "../../../src/proxy/index.ts";
-import { MemoryStorage } from "../../../src/proxy/storage.ts";
-import { picture } from "../../helpers/local.ts";
-import { ManualClock } from "../../helpers/manual-clock.ts";
-import { bodyOf, epoch, mount, proxyStage, textOf } from "../../helpers/proxy.ts";
+import { createLocalEndpoint } from "../../../../src/local/index.ts";
+import { MemoryStorage } from "../../../../src/proxy/images/memory-storage.ts";
+import { createProxy } from "../../../../src/proxy/index.ts";
+import { picture } from "../../../helpers/local.ts";
+import { ManualClock } from "../../../helpers/manual-clock.ts";
+import { bodyOf, epoch, mount, proxyStage, textOf } from "../../../helpers/proxy.ts";
 
 const input = { prompt: "a red apple" };
 const later = { headers: { prefer: "respond-async" } };

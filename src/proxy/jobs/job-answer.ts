@@ -1,5 +1,5 @@
-import type { JobState } from "../protocol/answers.ts";
-import { parseFailure } from "../protocol/job-error.ts";
+import type { JobState } from "../../protocol/answers.ts";
+import { parseFailure } from "../../protocol/job-error.ts";
 
 /** What a browser is told of a job, built anew: no field passes that is not named here. */
 export function jobAnswer(token: string, state: JobState, clean: (text: string) => string): Record<string, unknown> {

@@ -1,15 +1,15 @@
-import { isLayerDiffuseError } from "../errors/index.ts";
-import { decodeImage } from "../image/generated-image.ts";
-import { parseJob } from "../protocol/answers.ts";
-import { isTerminal } from "../protocol/job.ts";
-import { limits } from "../protocol/limits.ts";
-import { service } from "../protocol/service-rules.ts";
-import { readTextBody } from "./body.ts";
-import type { Handler } from "./call.ts";
-import type { Images } from "./images.ts";
-import type { ProxyInternals, Settings } from "./options.ts";
-import { badRequest, Problem } from "./problem.ts";
-import type { ProxyJobs } from "./proxy-jobs.ts";
+import { isLayerDiffuseError } from "../../errors/index.ts";
+import { decodeImage } from "../../image/generated-image.ts";
+import { parseJob } from "../../protocol/answers.ts";
+import { isTerminal } from "../../protocol/job.ts";
+import { limits } from "../../protocol/limits.ts";
+import { service } from "../../protocol/service-rules.ts";
+import type { Handler } from "../call.ts";
+import type { Images } from "../images/stored-images.ts";
+import type { ProxyInternals, Settings } from "../options.ts";
+import { badRequest, Problem } from "../problem.ts";
+import { readTextBody } from "../request-body.ts";
+import type { ProxyJobs } from "./caller-jobs.ts";
 
 /** The largest result the service has, and what stands around it. */
 const mostBytes = limits.runSyncBodyBytes + 1024 * 1024;

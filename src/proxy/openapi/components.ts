@@ -1,4 +1,4 @@
-import type { ErrorCode } from "../errors/index.ts";
+import type { ErrorCode } from "../../errors/index.ts";
 import {
   type FieldRule,
   type GenerateInput,
@@ -6,10 +6,10 @@ import {
   loraRules,
   mostPixels,
   wireNameOf,
-} from "../protocol/generate-input.ts";
-import { terminalStatuses } from "../protocol/job.ts";
-import { mostLoras, nameLength } from "./input.ts";
-import type { RouteName } from "./routes.ts";
+} from "../../protocol/generate-input.ts";
+import { terminalStatuses } from "../../protocol/job.ts";
+import { mostLoras, nameLength } from "../jobs/check-input.ts";
+import type { RouteName } from "../routes.ts";
 
 /** JSON Schema 2020-12, as far as it is used here. */
 export interface JsonSchema {

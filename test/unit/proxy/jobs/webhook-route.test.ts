@@ -1,7 +1,7 @@
 import { createStorage } from "unstorage";
 import { describe, expect, it, vi } from "vitest";
-import { picture } from "../../helpers/local.ts";
-import { jobsOf, type ProxyStage, proxyStage, secret } from "../../helpers/proxy.ts";
+import { picture } from "../../../helpers/local.ts";
+import { jobsOf, type ProxyStage, proxyStage, secret } from "../../../helpers/proxy.ts";
 
 const body = { input: { prompt: "a red apple" } };
 const publicUrl = "https://app.test";

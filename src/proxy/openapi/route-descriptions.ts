@@ -1,6 +1,6 @@
-import type { ApiResponse, Parameter } from "./openapi-document.ts";
-import type { SchemaName } from "./openapi-schemas.ts";
-import type { RouteName } from "./routes.ts";
+import type { RouteName } from "../routes.ts";
+import type { SchemaName } from "./components.ts";
+import type { ApiResponse, Parameter } from "./document-types.ts";
 
 interface RouteAnswer {
   description: string;

@@ -1,20 +1,20 @@
-import { isLayerDiffuseError } from "../errors/index.ts";
-import { decodeImage } from "../image/generated-image.ts";
-import type { JobState } from "../protocol/answers.ts";
-import { isTerminal } from "../protocol/job.ts";
-import { jobError } from "../protocol/job-error.ts";
-import { parseOutput } from "../protocol/worker-output.ts";
-import { Call } from "../runpod/progress.ts";
-import { reasonOf } from "../runpod/wait.ts";
-import { limitTo } from "../runtime/time-limit.ts";
-import { readJsonBody } from "./body.ts";
-import type { Handler, ProxyCall } from "./call.ts";
-import type { Images } from "./images.ts";
-import { checkTxt2ImgInput } from "./input.ts";
-import type { ProxyInternals, Settings } from "./options.ts";
+import { isLayerDiffuseError } from "../../errors/index.ts";
+import { decodeImage } from "../../image/generated-image.ts";
+import type { JobState } from "../../protocol/answers.ts";
+import { isTerminal } from "../../protocol/job.ts";
+import { jobError } from "../../protocol/job-error.ts";
+import { parseOutput } from "../../protocol/worker-output.ts";
+import { Call } from "../../runpod/progress.ts";
+import { reasonOf } from "../../runpod/wait.ts";
+import { limitTo } from "../../runtime/time-limit.ts";
+import type { Handler, ProxyCall } from "../call.ts";
+import type { Images } from "../images/stored-images.ts";
+import type { ProxyInternals, Settings } from "../options.ts";
+import { jobNotFound, Problem } from "../problem.ts";
+import { readJsonBody } from "../request-body.ts";
+import type { ProxyJobs, SubmittedJob } from "./caller-jobs.ts";
+import { checkTxt2ImgInput } from "./check-input.ts";
 import { preferenceOf } from "./preference.ts";
-import { jobNotFound, Problem } from "./problem.ts";
-import type { ProxyJobs, SubmittedJob } from "./proxy-jobs.ts";
 
 /** Seconds before a job's address is asked again. */
 const pollPause = "2";

@@ -1,8 +1,8 @@
 import { describe, expect, it, onTestFinished } from "vitest";
-import { InvalidInputError } from "../../../src/errors/index.ts";
-import { type Allow, type Authorize, createProxy } from "../../../src/proxy/index.ts";
-import { rejection } from "../../helpers/local.ts";
-import { bodyOf, mount, proxyStage, secret, textOf } from "../../helpers/proxy.ts";
+import { InvalidInputError } from "../../../../src/errors/index.ts";
+import { type Allow, type Authorize, createProxy } from "../../../../src/proxy/index.ts";
+import { rejection } from "../../../helpers/local.ts";
+import { bodyOf, mount, proxyStage, secret, textOf } from "../../../helpers/proxy.ts";
 
 const prompt = "a red apple";
 const json = { "content-type": "application/json", "x-user": "alice" };

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { isJobId } from "../../../src/protocol/job.ts";
-import { keysOfApiKey, keysOfSecrets, Signer } from "../../../src/proxy/signer.ts";
-import { Tokens } from "../../../src/proxy/tokens.ts";
+import { isJobId } from "../../../../src/protocol/job.ts";
+import { Tokens } from "../../../../src/proxy/access/job-tokens.ts";
+import { keysOfApiKey, keysOfSecrets, Signer } from "../../../../src/proxy/access/signer.ts";
 
 const old = "an old secret of 32 characters or more";
 const fresh = "a new secret of 32 characters, or more";

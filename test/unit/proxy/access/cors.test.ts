@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { proxyStage } from "../../helpers/proxy.ts";
+import { proxyStage } from "../../../helpers/proxy.ts";
 
 const listed = "https://shop.test";
 const input = { input: { prompt: "a red apple" } };

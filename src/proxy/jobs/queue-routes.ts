@@ -1,12 +1,12 @@
-import { isLayerDiffuseError } from "../errors/index.ts";
-import type { JobState } from "../protocol/answers.ts";
-import { isTerminal } from "../protocol/job.ts";
-import { limits } from "../protocol/limits.ts";
-import { readJsonBody } from "./body.ts";
-import type { Handler, ProxyCall } from "./call.ts";
-import { checkRunInput } from "./input.ts";
-import type { ProxyInternals, Settings } from "./options.ts";
-import type { ProxyJobs } from "./proxy-jobs.ts";
+import { isLayerDiffuseError } from "../../errors/index.ts";
+import type { JobState } from "../../protocol/answers.ts";
+import { isTerminal } from "../../protocol/job.ts";
+import { limits } from "../../protocol/limits.ts";
+import type { Handler, ProxyCall } from "../call.ts";
+import type { ProxyInternals, Settings } from "../options.ts";
+import { readJsonBody } from "../request-body.ts";
+import type { ProxyJobs } from "./caller-jobs.ts";
+import { checkRunInput } from "./check-input.ts";
 
 /** Of the requests in flight, this many may be held for a job: the others stay free for submissions. */
 const mostHeld = 225;

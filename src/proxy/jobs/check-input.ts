@@ -1,7 +1,7 @@
-import { InvalidInputError, isLayerDiffuseError } from "../errors/index.ts";
-import { fromWire, type GenerateInput, randomSeed, wireInput } from "../protocol/generate-input.ts";
-import { badRequest, Problem } from "./problem.ts";
-import { inputProblem } from "./upstream-problem.ts";
+import { InvalidInputError, isLayerDiffuseError } from "../../errors/index.ts";
+import { fromWire, type GenerateInput, randomSeed, wireInput } from "../../protocol/generate-input.ts";
+import { badRequest, Problem } from "../problem.ts";
+import { inputProblem } from "../upstream-problem.ts";
 
 /** Looks at an input before it is submitted; see `ProxyOptions.allow`. */
 export type Allow = (

@@ -1,4 +1,4 @@
-import type { JsonSchema, SchemaName } from "./openapi-schemas.ts";
+import type { JsonSchema, SchemaName } from "./components.ts";
 
 export interface Parameter {
   name: string;

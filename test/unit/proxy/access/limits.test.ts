@@ -1,9 +1,9 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import type { SharedLimiter } from "../../../src/proxy/index.ts";
-import { MemoryJobs, MemoryRate } from "../../../src/proxy/memory-limits.ts";
-import { picture } from "../../helpers/local.ts";
-import { ManualClock } from "../../helpers/manual-clock.ts";
-import { bodyOf, proxyStage, textOf } from "../../helpers/proxy.ts";
+import { MemoryJobs, MemoryRate } from "../../../../src/proxy/access/memory-limits.ts";
+import type { SharedLimiter } from "../../../../src/proxy/index.ts";
+import { picture } from "../../../helpers/local.ts";
+import { ManualClock } from "../../../helpers/manual-clock.ts";
+import { bodyOf, proxyStage, textOf } from "../../../helpers/proxy.ts";
 
 const input = { input: { prompt: "a red apple" } };
 const bob = { headers: { "x-user": "bob" } };

@@ -1,8 +1,8 @@
-import type { ApiOperation, ApiResponse, MediaType, OpenApiDocument } from "./openapi-document.ts";
-import { operations, type RouteOperation } from "./openapi-operations.ts";
-import { answerExamples, requestExamples, type SchemaName, schemas } from "./openapi-schemas.ts";
-import { titles } from "./problem.ts";
-import { type Route, routes } from "./routes.ts";
+import { titles } from "../problem.ts";
+import { type Route, routes } from "../routes.ts";
+import { answerExamples, requestExamples, type SchemaName, schemas } from "./components.ts";
+import type { ApiOperation, ApiResponse, MediaType, OpenApiDocument } from "./document-types.ts";
+import { operations, type RouteOperation } from "./route-descriptions.ts";
 
 export interface ApiDescription {
   /** Of the program. */

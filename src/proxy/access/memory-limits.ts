@@ -1,4 +1,4 @@
-import type { Clock } from "../runtime/clock.ts";
+import type { Clock } from "../../runtime/clock.ts";
 import type { JobLimit, Pause, RateLimit } from "./limit.ts";
 
 const minute = 60_000;

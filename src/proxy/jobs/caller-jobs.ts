@@ -1,15 +1,15 @@
-import { isLayerDiffuseError } from "../errors/index.ts";
-import type { JobState } from "../protocol/answers.ts";
-import { isTerminal } from "../protocol/job.ts";
-import { service } from "../protocol/service-rules.ts";
-import type { ProxyCall } from "./call.ts";
-import type { CheckedInput } from "./input.ts";
+import { isLayerDiffuseError } from "../../errors/index.ts";
+import type { JobState } from "../../protocol/answers.ts";
+import { isTerminal } from "../../protocol/job.ts";
+import { service } from "../../protocol/service-rules.ts";
+import type { TokenJob, Tokens } from "../access/job-tokens.ts";
+import type { Limits } from "../access/limits.ts";
+import type { ProxyCall } from "../call.ts";
+import type { ProxyInternals, Settings } from "../options.ts";
+import { jobNotFound, Problem } from "../problem.ts";
+import { problemOf } from "../upstream-problem.ts";
+import type { CheckedInput } from "./check-input.ts";
 import { jobAnswer } from "./job-answer.ts";
-import type { Limits } from "./limits.ts";
-import type { ProxyInternals, Settings } from "./options.ts";
-import { jobNotFound, Problem } from "./problem.ts";
-import type { TokenJob, Tokens } from "./tokens.ts";
-import { problemOf } from "./upstream-problem.ts";
 
 /** A job that was just submitted. */
 export interface SubmittedJob {

@@ -1,18 +1,18 @@
 import type { Clock } from "../runtime/clock.ts";
+import { Cors } from "./access/cors.ts";
+import { Tokens } from "./access/job-tokens.ts";
+import { Limits } from "./access/limits.ts";
 import type { Handler, ProxyCall } from "./call.ts";
-import { Cors } from "./cors.ts";
-import { fileAnswer } from "./file-answer.ts";
-import { Images } from "./images.ts";
-import { Limits } from "./limits.ts";
-import { Operations } from "./operations.ts";
+import { fileAnswer } from "./images/file-answer.ts";
+import { Images } from "./images/stored-images.ts";
+import { ProxyJobs } from "./jobs/caller-jobs.ts";
+import { Operations } from "./jobs/queue-routes.ts";
+import { Txt2Img } from "./jobs/txt2img-routes.ts";
+import { Webhook } from "./jobs/webhook-route.ts";
 import type { ProxyErrorContext, ProxyInternals, Settings } from "./options.ts";
 import { badRequest, notBegun, Problem, pageNotFound } from "./problem.ts";
-import { ProxyJobs } from "./proxy-jobs.ts";
 import { callersPaths, type FoundRoute, findRoute, type RouteName } from "./routes.ts";
-import { Tokens } from "./tokens.ts";
-import { Txt2Img } from "./txt2img.ts";
 import { problemOf } from "./upstream-problem.ts";
-import { Webhook } from "./webhook.ts";
 
 /** Lets requests in, hands them to their routes, and sees to it that whatever happens becomes an answer. */
 export class ProxyServer {

@@ -1,4 +1,4 @@
-import type { Clock } from "../runtime/clock.ts";
+import type { Clock } from "../../runtime/clock.ts";
 
 /** Where pictures are kept: a `Storage` of `unstorage`, or anything with these methods. */
 export interface ImageStorage {
