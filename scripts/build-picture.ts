@@ -2,7 +2,7 @@
 // `node scripts/build-picture.ts`
 import { mkdir, writeFile } from "node:fs/promises";
 import { Resvg } from "@resvg/resvg-js";
-import { createArtist } from "../src/local/artist.ts";
+import { createArtist } from "../src/local/artist/artist.ts";
 
 const side = 512;
 const square = 32;

@@ -5,7 +5,7 @@ import { parseArgs } from "node:util";
 import { createLocalEndpoint } from "layerdiffuse/local";
 import { serveWeb } from "../examples/web/server.ts";
 // A slow artist is no option of the package: only this demo wants one.
-import { createArtist } from "../src/local/artist.ts";
+import { createArtist } from "../src/local/artist/artist.ts";
 
 const { values } = parseArgs({
   options: { port: { type: "string", default: "8780" }, "no-open": { type: "boolean", default: false } },

@@ -3,8 +3,8 @@
  * The status page of the local endpoint: asks for its state once a second and changes only what is new, so
  * that focus, open details and the place scrolled to stay. What the endpoint says is put in as text alone.
  *
- * @import { PageFault, PageJob, PageState } from "../src/local/page-state.ts"
- * @import { LocalWorker } from "../src/local/local-worker.ts"
+ * @import { PageFault, PageJob, PageState } from "../src/local/status-page/page-state.ts"
+ * @import { LocalWorker } from "../src/local/workers/local-worker.ts"
  */
 
 const pollMilliseconds = 1_000;

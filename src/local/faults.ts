@@ -1,9 +1,9 @@
 import { validateHeaderName, validateHeaderValue } from "node:http";
 import { type Operation, operations } from "../protocol/job.ts";
 import { type Check, count, duration, fields, func, isRecord, nearest, oneOf } from "./checks.ts";
-import { type Answer, type Call, jsonAnswer, resetAnswer } from "./exchange.ts";
-import type { Holds } from "./holds.ts";
-import { isWorkerOperation, type WorkerOperation, workerOperations } from "./worker-operations.ts";
+import { type Answer, type Call, jsonAnswer, resetAnswer } from "./http/exchange.ts";
+import type { Holds } from "./http/held-requests.ts";
+import { isWorkerOperation, type WorkerOperation, workerOperations } from "./worker-side/worker-operations.ts";
 
 /** What goes wrong. Exactly one of these is in each fault. */
 export type FaultEffect =

@@ -12,27 +12,27 @@
  * @module
  */
 import type { Clock } from "../runtime/clock.ts";
-import { Endpoint } from "./endpoint.ts";
 import type { Fault } from "./faults.ts";
-import type { WorkerFunction } from "./function-worker.ts";
-import { answerRequest } from "./in-process.ts";
-import type { Job } from "./job.ts";
-import type { LocalWorker } from "./local-worker.ts";
+import { answerRequest } from "./http/in-process.ts";
+import { Listener } from "./http/listener.ts";
+import type { RecordedRequest } from "./http/request-recorder.ts";
+import type { Job } from "./jobs/local-job.ts";
+import { Endpoint } from "./local-endpoint.ts";
 import { type LocalEndpointOptions, resolveOptions } from "./options.ts";
-import type { RecordedRequest } from "./recorder.ts";
-import { Listener } from "./serve.ts";
+import type { WorkerFunction } from "./workers/function-worker.ts";
+import type { LocalWorker } from "./workers/local-worker.ts";
 
 export type { Operation } from "../protocol/job.ts";
 export type { Clock } from "../runtime/clock.ts";
+export type { Rate, RateBucket } from "./client-side/rate-limits.ts";
 export type { Fault, FaultEffect } from "./faults.ts";
-export { type WorkerContext, type WorkerFunction, type WorkerJob, WorkerLostError } from "./function-worker.ts";
-export type { LocalWorker } from "./local-worker.ts";
+export type { RecordedRequest } from "./http/request-recorder.ts";
 export type { LocalEndpointOptions } from "./options.ts";
-export type { Rate, RateBucket } from "./rate-limits.ts";
-export type { RecordedRequest } from "./recorder.ts";
 export type { Variants } from "./variants.ts";
-export { type WorkerCommand, type WorkerEnvironmentOptions, workerEnvironment } from "./worker-command.ts";
-export type { WorkerOperation } from "./worker-operations.ts";
+export type { WorkerOperation } from "./worker-side/worker-operations.ts";
+export { type WorkerContext, type WorkerFunction, type WorkerJob, WorkerLostError } from "./workers/function-worker.ts";
+export type { LocalWorker } from "./workers/local-worker.ts";
+export { type WorkerCommand, type WorkerEnvironmentOptions, workerEnvironment } from "./workers/worker-command.ts";
 
 /** A job as it stands. Times are the clock's. */
 export interface LocalJob {
@@ -168,7 +168,7 @@ function snapshot(job: Job): LocalJob {
 function builtInArtist(clock: Clock): WorkerFunction {
   let artist: Promise<WorkerFunction> | undefined;
   return async (job, context) => {
-    artist ??= import("./artist.ts").then(({ createArtist }) => createArtist({ clock }));
+    artist ??= import("./artist/artist.ts").then(({ createArtist }) => createArtist({ clock }));
     return (await artist)(job, context);
   };
 }

@@ -2,11 +2,11 @@ import { limits } from "../protocol/limits.ts";
 import { service } from "../protocol/service-rules.ts";
 import { type Clock, realClock } from "../runtime/clock.ts";
 import { bool, type Check, count, duration, fields, func, isRecord, literalOr, oneOf, text } from "./checks.ts";
+import type { Rate, RateBucket } from "./client-side/rate-limits.ts";
 import type { Fault } from "./faults.ts";
-import type { WorkerFunction } from "./function-worker.ts";
-import type { Rate, RateBucket } from "./rate-limits.ts";
 import { defaultVariants, type Variants, variantValues } from "./variants.ts";
-import type { WorkerCommand } from "./worker-command.ts";
+import type { WorkerFunction } from "./workers/function-worker.ts";
+import type { WorkerCommand } from "./workers/worker-command.ts";
 
 /** Options of {@link createLocalEndpoint}. Times are milliseconds of `clock`, sizes bytes; `Infinity` means never or no limit. */
 export interface LocalEndpointOptions {

@@ -1,7 +1,7 @@
 import type { Browser, BrowserContextOptions, Request } from "playwright-core";
 import type { TestContext } from "vitest";
 import { serveWeb } from "../../examples/web/server.ts";
-import { createArtist } from "../../src/local/artist.ts";
+import { createArtist } from "../../src/local/artist/artist.ts";
 import { createLocalEndpoint, type LocalEndpoint, type LocalEndpointOptions } from "../../src/local/index.ts";
 import { deferred } from "../helpers/deferred.ts";
 import { type NewPage, newPage } from "./new-page.ts";

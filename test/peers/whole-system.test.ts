@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { LayerDiffuse, type Progress } from "../../src/index.ts";
 import { startNode } from "../helpers/programs.ts";
 import { runWell } from "../helpers/run.ts";
-import { decodePng } from "../unit/artist/decode-png.ts";
+import { decodePng } from "../unit/local/artist/decode-png.ts";
 import { openPeer, type Peer } from "./peer.ts";
 import { ended } from "./processes.ts";
 import { python, workerImage } from "./python.ts";

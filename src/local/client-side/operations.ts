@@ -1,0 +1,216 @@
+import { isTerminal, type Operation } from "../../protocol/job.ts";
+import { limits } from "../../protocol/limits.ts";
+import { service } from "../../protocol/service-rules.ts";
+import type { Clock } from "../../runtime/clock.ts";
+import { type Answer, type Call, errorAnswer, jsonAnswer } from "../http/exchange.ts";
+import type { Holds, Wake } from "../http/held-requests.ts";
+import type { Jobs } from "../jobs/job-states.ts";
+import type { Job } from "../jobs/local-job.ts";
+import type { Variants } from "../variants.ts";
+import type { WorkerPool } from "../workers/pool.ts";
+import { jobText, statusName } from "./job-body.ts";
+import { parseSubmission, RefusedSubmission } from "./submission.ts";
+
+/** Most entries `/requests` lists; the service's paging is unknown. */
+const mostRequests = 1_000;
+
+/** What a caller asked of the endpoint, its path taken apart. */
+export interface OperationCall extends Call {
+  /** The rest of the path after the operation. */
+  readonly jobId: string | undefined;
+}
+
+export interface OperationRules {
+  readonly variants: Variants;
+  readonly maxWorkers: number;
+}
+
+/** The client's side of the wire: each operation, once its caller was let in. */
+export class Operations {
+  readonly #clock: Clock;
+  readonly #holds: Holds;
+  readonly #jobs: Jobs;
+  readonly #pool: WorkerPool;
+  readonly #rules: OperationRules;
+  readonly #table: { readonly [Name in Operation]: (call: OperationCall) => Answer | Promise<Answer> };
+
+  constructor(clock: Clock, holds: Holds, jobs: Jobs, pool: WorkerPool, rules: OperationRules) {
+    this.#clock = clock;
+    this.#holds = holds;
+    this.#jobs = jobs;
+    this.#pool = pool;
+    this.#rules = rules;
+    this.#table = {
+      run: (call) => this.#run(call),
+      runsync: (call) => this.#runSync(call),
+      status: (call) => this.#withJob(call, (job) => this.#status(call, job)),
+      "status-sync": (call) => this.#statusSync(call),
+      stream: (call) => this.#withJob(call, (job) => this.#stream(call, job)),
+      cancel: (call) => this.#withJob(call, (job) => this.#cancel(job)),
+      retry: (call) => this.#withJob(call, (job) => this.#retry(job)),
+      "purge-queue": () => jsonAnswer(200, `{"removed":${this.#jobs.purge()},"status":"completed"}`),
+      health: () => this.#health(),
+      requests: () => this.#requests(),
+    };
+  }
+
+  perform(operation: Operation, call: OperationCall): Answer | Promise<Answer> {
+    return this.#table[operation](call);
+  }
+
+  #run(call: OperationCall): Answer {
+    const { variants, maxWorkers } = this.#rules;
+    const waiting = this.#jobs.counts.inQueue;
+    if (variants.queueLimit && waiting > 50 && waiting > maxWorkers * 500) {
+      return { status: 429, headers: {}, body: "" };
+    }
+    const job = this.#submit(call, limits.runBodyBytes, false);
+    return "headers" in job ? job : jsonAnswer(variants.runStatus, `{"id":"${job.id}","status":"IN_QUEUE"}`);
+  }
+
+  #runSync(call: OperationCall): Answer | Promise<Answer> {
+    const job = this.#submit(call, limits.runSyncBodyBytes, true);
+    return "headers" in job ? job : this.#heldStatus(call, job);
+  }
+
+  #submit(call: OperationCall, mostBytes: number, sync: boolean): Job | Answer {
+    if (call.bodyBytes > mostBytes) {
+      const size = `${mostBytes / 1024 / 1024}MiB`;
+      return errorAnswer(400, `bad request: body: exceeded max body size of ${size}`);
+    }
+    try {
+      return this.#jobs.create(parseSubmission(call.body, this.#rules.variants), sync);
+    } catch (error) {
+      if (error instanceof RefusedSubmission) return errorAnswer(400, error.message);
+      throw error;
+    }
+  }
+
+  #status(call: OperationCall, job: Job): Answer {
+    const ttl = queryNumber(call, "ttl");
+    if (ttl !== undefined && ttl >= 0) this.#jobs.setTtl(job, ttl);
+    return this.#jobAnswer(job);
+  }
+
+  #statusSync(call: OperationCall): Answer | Promise<Answer> {
+    switch (this.#rules.variants.statusSync) {
+      case "absent":
+        return notFoundAnswer("not found", this.#rules.variants);
+      case "405":
+        return errorAnswer(405, "method not allowed");
+      case "ignores-wait":
+        return this.#withJob(call, (job) => this.#jobAnswer(job));
+      case "held":
+        return this.#withJob(call, (job) => this.#heldStatus(call, job));
+    }
+  }
+
+  async #heldStatus(call: OperationCall, job: Job): Promise<Answer> {
+    const wake = await this.#wait(call, job, service.defaultWait, false, () => isTerminal(job.status));
+    return wake === "edge" ? edgeCutAnswer : this.#jobAnswer(job);
+  }
+
+  async #stream(call: OperationCall, job: Job): Promise<Answer> {
+    let chunks: string[] = [];
+    // Looking and taking are one step, or two readers woken together would both find the same chunks.
+    const take = () => {
+      // A caller who has left takes nothing out of the buffer.
+      if (!call.signal.aborted) chunks = this.#jobs.takeChunks(job);
+      return chunks.length > 0 || isTerminal(job.status);
+    };
+    const wake = await this.#wait(call, job, limits.streamWait, true, take);
+    if (wake === "edge") return edgeCutAnswer;
+    if (job.gone) return this.#jobNotFound();
+    const stream = `[${chunks.map((text) => `{"output":${text}}`).join(",")}]`;
+    if (this.#rules.variants.streamShape === "array") return jsonAnswer(200, stream);
+    return jsonAnswer(200, `{"status":"${this.#statusName(job)}","stream":${stream}}`);
+  }
+
+  /** Holds the request until `ready`, at most as long as its `wait` says; answers what ended it. */
+  async #wait(
+    call: OperationCall,
+    job: Job,
+    defaultWait: number,
+    chunks: boolean,
+    ready: () => boolean,
+  ): Promise<Wake | "edge"> {
+    const asked = queryNumber(call, "wait") ?? defaultWait;
+    const wait = Math.min(Math.max(asked, limits.minWait), limits.maxWait);
+    const isCut = this.#rules.variants.edgeCut && wait > service.edgeCut;
+    const deadline = this.#clock.now() + (isCut ? service.edgeCut : wait);
+    // Another reader of the same stream may be quicker, so that being woken is not yet being ready.
+    while (!job.gone && !ready()) {
+      const wake = await this.#holds.park({
+        milliseconds: deadline - this.#clock.now(),
+        signal: call.signal,
+        subscribe: (wakeUp) => this.#jobs.listen(job, wakeUp, chunks),
+      });
+      if (wake !== "woken") return wake === "time" && isCut ? "edge" : wake;
+    }
+    return "woken";
+  }
+
+  #cancel(job: Job): Answer {
+    if (this.#jobs.cancel(job) || job.status === "CANCELLED") {
+      return jsonAnswer(200, `{"id":"${job.id}","status":"CANCELLED"}`);
+    }
+    if (this.#rules.variants.cancelFinished === "error") return errorAnswer(400, `job is already ${job.status}`);
+    return this.#jobAnswer(job);
+  }
+
+  #retry(job: Job): Answer {
+    if (this.#jobs.retry(job)) return jsonAnswer(200, `{"id":"${job.id}","status":"IN_QUEUE"}`);
+    return errorAnswer(400, `job is ${job.status}; only FAILED and TIMED_OUT jobs can be retried`);
+  }
+
+  #health(): Answer {
+    const jobs = this.#jobs.counts;
+    const workers = this.#pool.health();
+    const shown = this.#rules.variants.health === "full" ? workers : { idle: workers.idle, running: workers.running };
+    return jsonAnswer(200, JSON.stringify({ jobs, workers: shown }));
+  }
+
+  #requests(): Answer {
+    const requests: { id: string; status: string }[] = [];
+    for (const job of this.#jobs.values()) {
+      if (requests.length === mostRequests) break;
+      requests.push({ id: job.id, status: this.#statusName(job) });
+    }
+    return jsonAnswer(200, JSON.stringify({ requests }));
+  }
+
+  #withJob(call: OperationCall, answer: (job: Job) => Answer | Promise<Answer>): Answer | Promise<Answer> {
+    const job = call.jobId === undefined ? undefined : this.#jobs.get(call.jobId);
+    return job === undefined ? this.#jobNotFound() : answer(job);
+  }
+
+  #jobAnswer(job: Job): Answer {
+    return job.gone ? this.#jobNotFound() : jsonAnswer(200, jobText(job, this.#rules.variants.runningStatus));
+  }
+
+  #jobNotFound(): Answer {
+    return notFoundAnswer("job not found", this.#rules.variants);
+  }
+
+  #statusName(job: Job): string {
+    return statusName(job, this.#rules.variants.runningStatus);
+  }
+}
+
+/** A number of the query; what is none counts as not given. */
+function queryNumber({ query }: Call, name: string): number | undefined {
+  const text = query.get(name)?.trim() ?? "";
+  const number = Number(text);
+  return text === "" || Number.isNaN(number) ? undefined : number;
+}
+
+export function notFoundAnswer(text: string, { notFoundBody }: Pick<Variants, "notFoundBody">): Answer {
+  return jsonAnswer(404, JSON.stringify({ [notFoundBody]: text }));
+}
+
+/** What the service's edge sends when it cuts a held request. */
+const edgeCutAnswer: Answer = {
+  status: 524,
+  headers: { "content-type": "text/html; charset=UTF-8" },
+  body: "<!DOCTYPE html><html><head><title>524: A timeout occurred</title></head><body>A timeout occurred</body></html>",
+};

@@ -1,0 +1,76 @@
+import { randomBytes } from "node:crypto";
+import { service } from "../../protocol/service-rules.ts";
+import type { Agenda } from "../jobs/timers.ts";
+
+/** Before the second and the third try, as seen live; the documentation says 10 s each. */
+const pauses: readonly number[] = [5_000, 15_000];
+
+/** How long a receiver may take. The service's own limit is unknown. */
+const answerTimeout = 30_000;
+
+export interface WebhookCall {
+  readonly jobId: string;
+  readonly url: string;
+  readonly body: string;
+}
+
+/** Tells receivers that jobs have ended. What they answer changes no job. */
+export class Webhooks {
+  readonly #agenda: Agenda;
+  readonly #fetch: typeof fetch;
+  readonly #onLog: (line: string) => void;
+  readonly #inFlight = new Set<AbortController>();
+  #closed = false;
+
+  constructor(agenda: Agenda, send: typeof fetch, onLog: (line: string) => void) {
+    this.#agenda = agenda;
+    this.#fetch = send;
+    this.#onLog = onLog;
+  }
+
+  /** Sends in the background, up to three times, until a receiver answers 2xx. */
+  send(call: WebhookCall): void {
+    void this.#attempt(call, 0);
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const controller of this.#inFlight) controller.abort(new Error("the endpoint was closed"));
+  }
+
+  async #attempt(call: WebhookCall, retries: number): Promise<void> {
+    if (this.#closed) return;
+    const problem = await this.#post(call);
+    if (problem === undefined || this.#closed) return;
+    this.#onLog(`job ${call.jobId}: webhook try ${retries + 1} of ${service.webhookRetries + 1} failed: ${problem}`);
+    const pause = retries < service.webhookRetries ? pauses[retries] : undefined;
+    if (pause !== undefined) this.#agenda.add(pause, () => void this.#attempt(call, retries + 1));
+  }
+
+  /** Answers what went wrong, if anything did. */
+  async #post({ url, body }: WebhookCall): Promise<string | undefined> {
+    const controller = new AbortController();
+    this.#inFlight.add(controller);
+    const timeout = this.#agenda.add(answerTimeout, () => controller.abort(new Error("no answer within 30 s")));
+    try {
+      const response = await this.#fetch(url, {
+        method: "POST",
+        headers: {
+          "content-type": "application/json",
+          "user-agent": "Go-http-client/2.0",
+          traceparent: `00-${randomBytes(16).toString("hex")}-${randomBytes(8).toString("hex")}-01`,
+        },
+        body,
+        signal: controller.signal,
+      });
+      // Read to the end or given up, or its connection would stay open.
+      await response.body?.cancel();
+      return response.ok ? undefined : `HTTP ${response.status}`;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    } finally {
+      this.#agenda.cancel(timeout);
+      this.#inFlight.delete(controller);
+    }
+  }
+}

@@ -1,0 +1,42 @@
+import type { Operation } from "../../protocol/job.ts";
+import { LinkedList } from "../jobs/linked-list.ts";
+
+/** A request as it arrived. */
+export interface RecordedRequest {
+  readonly method: string;
+  /** With the query. */
+  readonly path: string;
+  /** Absent where the path names no operation. */
+  readonly operation?: Operation;
+  readonly jobId?: string;
+  /** The clock's time of arrival. */
+  readonly at: number;
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** The text of the body; absent without one, and where it went over what any operation takes. */
+  readonly body?: string;
+}
+
+/** What is remembered at most: so many requests, and so many characters of their bodies. */
+const longest = 10_000;
+const mostText = 64 * 1024 * 1024;
+
+/** Remembers the latest requests, so that tests can ask what arrived. */
+export class Recorder {
+  readonly #kept = new LinkedList<RecordedRequest>();
+  #text = 0;
+
+  get requests(): readonly RecordedRequest[] {
+    return [...this.#kept];
+  }
+
+  add(request: RecordedRequest): void {
+    this.#kept.push(request);
+    this.#text += request.body?.length ?? 0;
+    for (let { first } = this.#kept; first !== undefined; { first } = this.#kept) {
+      if (this.#kept.size <= longest && this.#text <= mostText) break;
+      this.#kept.remove(first);
+      this.#text -= first.value.body?.length ?? 0;
+    }
+  }
+}

@@ -1,0 +1,294 @@
+import { type Operation, operations } from "../protocol/job.ts";
+import { limits } from "../protocol/limits.ts";
+import { webhookText } from "./client-side/job-body.ts";
+import { notFoundAnswer, Operations } from "./client-side/operations.ts";
+import { RateLimits } from "./client-side/rate-limits.ts";
+import { Webhooks } from "./client-side/webhook-delivery.ts";
+import { Faults, spoil } from "./faults.ts";
+import { type Answer, type Call, errorAnswer, resetAnswer } from "./http/exchange.ts";
+import { Holds } from "./http/held-requests.ts";
+import { Recorder } from "./http/request-recorder.ts";
+import { Jobs } from "./jobs/job-states.ts";
+import type { Job } from "./jobs/local-job.ts";
+import { Agenda } from "./jobs/timers.ts";
+import type { Settings } from "./options.ts";
+import { StatusPage } from "./status-page/status-page.ts";
+import { type JobRecord, noRecord, StoreRecord } from "./store/job-record.ts";
+import { isWorkerOperation, type WorkerOperation, workerOperations } from "./worker-side/worker-operations.ts";
+import { type WorkerCall, WorkerSide } from "./worker-side/worker-routes.ts";
+import { FunctionRunner, type WorkerFunction } from "./workers/function-worker.ts";
+import type { LocalWorker } from "./workers/local-worker.ts";
+import { WorkerPool, type WorkerRunner } from "./workers/pool.ts";
+import { ProcessRunner } from "./workers/process-worker.ts";
+import type { WorkerCommand } from "./workers/worker-command.ts";
+
+/** How many refused workers the log tells of. */
+const mostRefused = 100;
+
+/** The endpoint without its ways in: calls in, answers out. */
+export class Endpoint {
+  readonly #settings: Settings;
+  readonly #agenda: Agenda;
+  readonly #background: Agenda;
+  readonly #holds: Holds;
+  readonly #jobRecord: JobRecord;
+  readonly #jobs: Jobs;
+  readonly #pool: WorkerPool;
+  readonly #webhooks: Webhooks;
+  readonly #rates: RateLimits;
+  readonly #operations: Operations;
+  readonly #workerSide: WorkerSide;
+  readonly #page: StatusPage;
+  readonly #recorder = new Recorder();
+  readonly #inProgress = new Set<Promise<Answer>>();
+  readonly faults = new Faults();
+  /** Workers the log has told of: they ask again and again. */
+  readonly #refused = new Set<string>();
+  #url: string | undefined;
+  #closed = false;
+
+  constructor(settings: Settings, worker: WorkerFunction | WorkerCommand | false) {
+    const { clock, variants, maxWorkers, webhookFetch, onLog } = settings;
+    this.#settings = settings;
+    // Before the folder is opened: whoever mends a wrong fault would find it in use.
+    this.faults.add(...settings.faults);
+    this.#agenda = new Agenda(clock);
+    this.#background = new Agenda(clock, true);
+    this.#holds = new Holds(this.#agenda);
+    this.#webhooks = new Webhooks(this.#agenda, webhookFetch, onLog);
+    this.#jobRecord = settings.data === undefined ? noRecord : new StoreRecord(settings.data, clock, onLog);
+    this.#jobs = new Jobs(clock, this.#agenda, this.#background, settings, this.#jobRecord, {
+      queued: () => this.#pool.wake(),
+      revoked: (attempt, patience) => this.#pool.revoke(attempt, patience),
+      finished: (job) => this.#notify(job),
+    });
+    const createRunner = (pool: WorkerPool) => this.#createRunner(pool, worker);
+    // A process wants an address to ask for jobs.
+    const isOpen = typeof worker !== "object";
+    this.#pool = new WorkerPool(clock, this.#agenda, this.#background, settings, this.#jobs, createRunner, isOpen);
+    this.#rates = new RateLimits(clock, settings.rates, () => this.#pool.running);
+    this.#operations = new Operations(clock, this.#holds, this.#jobs, this.#pool, { variants, maxWorkers });
+    this.#workerSide = new WorkerSide(this.#holds, this.#pool, { mostBodyBytes: this.mostBodyBytes, onLog });
+    this.#page = this.#createPage();
+    try {
+      this.#jobs.restore();
+    } catch (error) {
+      this.#jobRecord.close();
+      throw error;
+    }
+    this.#pool.wake();
+  }
+
+  /** What a socket should keep of a body: no operation takes a larger one. */
+  get mostBodyBytes(): number {
+    // A result comes with a few bytes around it.
+    return Math.max(limits.runSyncBodyBytes, this.#settings.resultLimit + 1024);
+  }
+
+  /** The endpoint can be reached, and so processes can ask it for jobs. */
+  listens(url: string): void {
+    this.#url = url;
+    this.#pool.open();
+  }
+
+  workers(): LocalWorker[] {
+    return this.#pool.workers();
+  }
+
+  get held(): number {
+    return this.#holds.count;
+  }
+
+  get requests(): Recorder["requests"] {
+    return this.#recorder.requests;
+  }
+
+  jobs(): IterableIterator<Job> {
+    return this.#jobs.values();
+  }
+
+  async handle(call: Call): Promise<Answer> {
+    // Workers that are being stopped still have results to post.
+    if (this.#closed && !isWorkerOperation(parsePath(call.pathname).operation)) return resetAnswer;
+    const answer = this.#handle(call);
+    this.#inProgress.add(answer);
+    try {
+      return await answer;
+    } catch (error) {
+      // An `edit` that throws, most likely; the caller gets what a broken server gives.
+      this.#settings.onLog(`${call.method} ${call.pathname}: ${error instanceof Error ? error.stack : String(error)}`);
+      return errorAnswer(500, "internal server error");
+    } finally {
+      this.#inProgress.delete(answer);
+    }
+  }
+
+  /** Stops the workers, answers what is held, and resolves when all answers are given. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#webhooks.close();
+    await this.#pool.close(this.#settings.data !== undefined);
+    this.#agenda.close();
+    this.#background.close();
+    this.#holds.close();
+    await Promise.allSettled(this.#inProgress);
+    this.#jobRecord.close();
+  }
+
+  #createPage(): StatusPage {
+    const [jobs, pool, { clock, endpointId }] = [this.#jobs, this.#pool, this.#settings];
+    const url = () => this.#url;
+    return new StatusPage({
+      endpointId,
+      get url() {
+        return url();
+      },
+      now: () => clock.now(),
+      jobs: () => jobs.values(),
+      job: (id) => jobs.get(id),
+      jobCounts: jobs.counts,
+      workerCounts: () => pool.health(),
+      workers: () => pool.workers(),
+      cancel: (job) => void jobs.cancel(job),
+      purge: () => jobs.purge(),
+      faults: this.faults,
+      get coldStart() {
+        return pool.coldStart;
+      },
+      set coldStart(milliseconds) {
+        pool.coldStart = milliseconds;
+      },
+    });
+  }
+
+  #createRunner(pool: WorkerPool, worker: WorkerFunction | WorkerCommand | false): WorkerRunner | undefined {
+    if (worker === false) return undefined;
+    if (typeof worker === "function") return new FunctionRunner(pool, worker, this.#settings);
+    return new ProcessRunner(pool, worker, this.#settings, () => this.#url ?? "");
+  }
+
+  async #handle(call: Call): Promise<Answer> {
+    const page = this.#page.answer(call);
+    if (page !== undefined) return page;
+    const route = parsePath(call.pathname);
+    const { operation } = route;
+    if (isFromAnotherSite(call)) return errorAnswer(403, foreignPageText);
+    if (!isWorkerOperation(operation)) this.#recordRequest(call, operation, route.rest);
+    const fault = this.faults.next(operation);
+    if (fault === undefined) return this.#answer(call, route);
+    return spoil(fault, call, this.#holds, () => this.#answer(call, route));
+  }
+
+  async #answer(call: Call, { endpointId, operation, rest }: Route): Promise<Answer> {
+    const { variants } = this.#settings;
+    if (isWorkerOperation(operation) && endpointId === this.#settings.endpointId) {
+      return this.#answerWorker({ ...call, operation, rest });
+    }
+    // A worker asks again at once, for ever, also where it was given another endpoint's id.
+    if (isWorkerOperation(operation)) {
+      return this.#workerSide.refuse(call, notFoundAnswer("endpoint not found", variants));
+    }
+    if (!this.#isAuthorized(call.headers["authorization"])) {
+      return variants.authError === "json" ? errorAnswer(401, "unauthorized") : { status: 401, headers: {}, body: "" };
+    }
+    if (endpointId === undefined) return notFoundAnswer("not found", variants);
+    if (endpointId !== this.#settings.endpointId) return notFoundAnswer("endpoint not found", variants);
+    if (operation === undefined) return notFoundAnswer("not found", variants);
+    const methods: readonly string[] = operations[operation];
+    if (!methods.includes(call.method)) return wrongMethod(methods);
+    const retryAfter = this.#rates.enter(operation);
+    if (retryAfter > 0) return this.#tooMany(retryAfter);
+    try {
+      return await this.#operations.perform(operation, { ...call, jobId: rest });
+    } finally {
+      this.#rates.leave(operation);
+    }
+  }
+
+  #answerWorker(call: WorkerCall): Answer | Promise<Answer> {
+    const methods = workerOperations[call.operation];
+    if (!methods.includes(call.method)) return this.#workerSide.refuse(call, wrongMethod(methods));
+    // A key in the user's own ~/.runpod/config.toml goes before the one a worker is given; its id is as hard to guess.
+    const [workerId = ""] = call.rest?.split("/") ?? [];
+    if (this.#pool.isOurs(workerId) || this.#isAuthorized(call.headers["authorization"])) {
+      return this.#workerSide.perform(call);
+    }
+    if (!this.#refused.has(workerId) && this.#refused.size < mostRefused) {
+      this.#refused.add(workerId);
+      this.#settings.onLog(
+        `worker ${workerId} is refused: set RUNPOD_AI_API_KEY to this endpoint's key, and look for one in ~/.runpod/config.toml, which goes first`,
+      );
+    }
+    return this.#workerSide.refuse(call, errorAnswer(401, "unauthorized"));
+  }
+
+  #isAuthorized(header: string | undefined): boolean {
+    const { apiKey } = this.#settings;
+    return apiKey === false || header?.replace(/^Bearer +/i, "") === apiKey;
+  }
+
+  #tooMany(milliseconds: number): Answer {
+    const form = this.#settings.variants.retryAfter;
+    const seconds = Math.ceil(milliseconds / 1_000);
+    if (form === false) return { status: 429, headers: {}, body: "" };
+    const value = form === "seconds" ? String(seconds) : new Date(Date.now() + seconds * 1_000).toUTCString();
+    return { status: 429, headers: { "retry-after": value }, body: "" };
+  }
+
+  #notify(job: Job): void {
+    if (job.webhook === undefined || this.#closed) return;
+    this.#webhooks.send({ jobId: job.id, url: job.webhook, body: webhookText(job) });
+  }
+
+  #recordRequest(call: Call, operation: Operation | undefined, jobId: string | undefined): void {
+    const query = call.query.toString();
+    this.#recorder.add({
+      method: call.method,
+      path: query === "" ? call.pathname : `${call.pathname}?${query}`,
+      ...(operation !== undefined && { operation }),
+      ...(operation !== undefined && jobId !== undefined && { jobId }),
+      at: this.#settings.clock.now(),
+      headers: call.headers,
+      ...(call.body !== "" && call.bodyBytes <= this.mostBodyBytes && { body: call.body }),
+    });
+  }
+}
+
+/**
+ * Whether a web page sends this: clients and workers name no origin. Nor do they reach this computer's own addresses by
+ * a name of somebody else's, as a page does whose name was made to lead here (DNS rebinding).
+ */
+function isFromAnotherSite({ headers, isLocal }: Call): boolean {
+  const { origin, host, "sec-fetch-site": site } = headers;
+  if (origin !== undefined || (site !== undefined && site !== "none" && site !== "same-origin")) return true;
+  return (
+    isLocal &&
+    host !== undefined &&
+    !/^(?:[\d.]+|\[[\da-f:.]+\]|[\w-]+|(?:[\w-]+\.)+(?:localhost|local|internal))(?::\d+)?$/i.test(host)
+  );
+}
+
+const foreignPageText =
+  "this endpoint does not answer web pages, nor requests that name another host than this computer; behind a tunnel, have it rewrite the Host header";
+
+function wrongMethod(methods: readonly string[]): Answer {
+  const refusal = errorAnswer(405, "method not allowed");
+  return { ...refusal, headers: { ...refusal.headers, allow: methods.join(", ") } };
+}
+
+interface Route {
+  readonly endpointId: string | undefined;
+  readonly operation: Operation | WorkerOperation | undefined;
+  /** Everything behind the operation: for a client the job's id, as clients do not encode it. */
+  readonly rest: string | undefined;
+}
+
+/** Takes `/v2/{endpointId}/{operation}[/{rest}]` apart. */
+function parsePath(pathname: string): Route {
+  const [, endpointId, name, rest] = /^\/v2\/([^/]+)(?:\/([^/]+)(?:\/(.+))?)?$/.exec(pathname) ?? [];
+  return { endpointId, operation: isOperation(name) || isWorkerOperation(name) ? name : undefined, rest };
+}
+
+function isOperation(name: string | undefined): name is Operation {
+  return name !== undefined && Object.hasOwn(operations, name);
+}

@@ -1,0 +1,183 @@
+import { readFile } from "node:fs/promises";
+import { isTerminal } from "../../protocol/job.ts";
+import { isRecord } from "../checks.ts";
+import { jobText } from "../client-side/job-body.ts";
+import type { Fault } from "../faults.ts";
+import { type Answer, type Call, errorAnswer, jsonAnswer } from "../http/exchange.ts";
+import type { Job } from "../jobs/local-job.ts";
+import { packageFile } from "../package-files.ts";
+import { pictureInOutput } from "./image-in-output.ts";
+import { type PageSource, pageState, resultText } from "./page-state.ts";
+
+export type { PageSource } from "./page-state.ts";
+
+const files = new Map([
+  ["/", { url: packageFile("status-page/index.html"), type: "text/html; charset=utf-8" }],
+  ["/page/page.css", { url: packageFile("status-page/page.css"), type: "text/css; charset=utf-8" }],
+  ["/page/page.js", { url: packageFile("status-page/page.js"), type: "text/javascript; charset=utf-8" }],
+]);
+
+/** Nothing from elsewhere is loaded, nobody else may frame, read or embed it, and nothing of it is kept. */
+const safety = {
+  "content-security-policy":
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  "x-content-type-options": "nosniff",
+  "cache-control": "no-store",
+  "referrer-policy": "no-referrer",
+  "cross-origin-resource-policy": "same-origin",
+};
+
+/** The longest cold start the page sets, in seconds. */
+const longestColdStart = 3_600;
+
+/** The page at `/`: what the endpoint does, and a few ways to trouble it. For this computer alone. */
+export class StatusPage {
+  readonly #source: PageSource;
+  readonly #texts = new Map<string, string>();
+
+  constructor(source: PageSource) {
+    this.#source = source;
+  }
+
+  /** Answers what belongs to the page; undefined for any other path. */
+  answer(call: Call): Promise<Answer> | Answer | undefined {
+    if (call.pathname !== "/" && !call.pathname.startsWith("/page/")) return undefined;
+    const refusal = refusalOf(call);
+    if (refusal !== undefined) return safe({ status: 403, headers: { "content-type": "text/plain" }, body: refusal });
+    const answer = this.#route(call);
+    return answer instanceof Promise ? answer.then(safe) : safe(answer);
+  }
+
+  #route(call: Call): Promise<Answer> | Answer {
+    const { pathname } = call;
+    const file = files.get(pathname);
+    if (file !== undefined) return read(call, () => this.#file(file));
+    if (pathname === "/page/state") return read(call, () => jsonAnswer(200, JSON.stringify(pageState(this.#source))));
+    if (pathname === "/page/purge") return change(call, () => ({ removed: this.#source.purge() }));
+    if (pathname === "/page/cold-start") return change(call, () => this.#setColdStart(call.body));
+    if (pathname === "/page/faults") return change(call, () => this.#addFault(call.body));
+    if (pathname === "/page/faults/clear") return change(call, () => this.#clearFaults());
+    const [, id, part] = /^\/page\/jobs\/([^/]+)(?:\/(picture|cancel))?$/.exec(pathname) ?? [];
+    if (id === undefined) return notFound("there is no such page; the status page is at /");
+    const job = this.#source.job(decoded(id));
+    if (job === undefined) return notFound("there is no such job; it may have been deleted");
+    if (part === "picture") return read(call, () => pictureOf(job));
+    if (part === "cancel") return change(call, () => this.#cancel(job));
+    return read(call, () => jsonAnswer(200, jobText(job, "IN_PROGRESS")));
+  }
+
+  async #file({ url, type }: { url: URL; type: string }): Promise<Answer> {
+    const text = this.#texts.get(url.href) ?? (await readFile(url, "utf8"));
+    this.#texts.set(url.href, text);
+    return { status: 200, headers: { "content-type": type }, body: text };
+  }
+
+  #cancel(job: Job): object {
+    if (isTerminal(job.status)) throw new RangeError(`the job has ended already: it is ${job.status}`);
+    this.#source.cancel(job);
+    return { status: job.status };
+  }
+
+  #setColdStart(body: string): object {
+    const seconds = parsed(body)["seconds"];
+    if (typeof seconds !== "number" || !(seconds >= 0 && seconds <= longestColdStart)) {
+      throw new RangeError(`seconds must be a number from 0 to ${longestColdStart}`);
+    }
+    this.#source.coldStart = seconds * 1_000;
+    return { seconds };
+  }
+
+  #addFault(body: string): object {
+    parsed(body);
+    // Whether it is one is for `add` to check.
+    const fault: Fault = JSON.parse(body);
+    this.#source.faults.add(fault);
+    return { active: this.#source.faults.active.length };
+  }
+
+  #clearFaults(): object {
+    const cleared = this.#source.faults.active.length;
+    this.#source.faults.clear();
+    return { cleared };
+  }
+}
+
+/** Why a call may not have the page: it came from another computer, or was sent by another site's page. */
+function refusalOf({ isLocal, headers, method }: Call): string | undefined {
+  if (!isLocal) return "The status page is for the computer that the endpoint runs on. Open it there.";
+  // A name of somebody else's that leads here (DNS rebinding) would make another site's page one of this origin.
+  if (!isLoopbackHost(headers["host"])) {
+    return "The status page answers to 127.0.0.1, [::1] and localhost alone. Open it by one of these.";
+  }
+  if (method === "GET" || method === "HEAD") return undefined;
+  // A browser asks before it sends such a header to another origin, and is never told yes.
+  const isOwn = headers["x-layerdiffuse-page"] === "1";
+  const site = headers["sec-fetch-site"];
+  if (isOwn && (site === undefined || site === "same-origin")) return undefined;
+  return "Only the status page itself may ask for this: send the header x-layerdiffuse-page: 1, and from no other site.";
+}
+
+function isLoopbackHost(host: string | undefined): boolean {
+  return host !== undefined && /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/i.test(host);
+}
+
+function read(call: Call, give: () => Promise<Answer> | Answer): Promise<Answer> | Answer {
+  return call.method === "GET" || call.method === "HEAD" ? give() : wrongMethod("GET, HEAD");
+}
+
+/** Carries out a POST; what it throws over a wrong value is told to whoever sent it. */
+function change(call: Call, perform: () => object): Answer {
+  if (call.method !== "POST") return wrongMethod("POST");
+  try {
+    return jsonAnswer(200, JSON.stringify(perform()));
+  } catch (error) {
+    if (error instanceof TypeError || error instanceof RangeError) return errorAnswer(400, error.message);
+    throw error;
+  }
+}
+
+function wrongMethod(allow: string): Answer {
+  const refusal = errorAnswer(405, `method not allowed; send ${allow}`);
+  return { ...refusal, headers: { ...refusal.headers, allow } };
+}
+
+function notFound(error: string): Answer {
+  return errorAnswer(404, error);
+}
+
+function pictureOf(job: Job): Answer {
+  const text = resultText(job, "output");
+  const picture = text === undefined ? undefined : pictureInOutput(text);
+  if (picture === undefined) return notFound("the job's output holds no picture");
+  return {
+    status: 200,
+    headers: { "content-type": picture.contentType, "content-security-policy": "sandbox" },
+    body: picture.bytes(),
+  };
+}
+
+/** What an answer says itself goes before what all of them say. */
+function safe(answer: Answer): Answer {
+  return { ...answer, headers: { ...safety, ...answer.headers } };
+}
+
+function parsed(body: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(body);
+  } catch (cause) {
+    throw new TypeError("the body must be JSON", { cause });
+  }
+  if (!isRecord(value)) throw new TypeError("the body must be a JSON object");
+  return value;
+}
+
+function decoded(segment: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    // No id looks like that, so that none is found.
+    return segment;
+  }
+}
