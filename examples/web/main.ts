@@ -6,8 +6,8 @@ import { HistoryView } from "./history-view.ts";
 import { keptJobs } from "./kept-jobs.ts";
 import { phaseText } from "./phase-text.ts";
 import { isPending, type Picture } from "./picture.ts";
+import { StageView } from "./progress-view.ts";
 import { PromptForm } from "./prompt-form.ts";
-import { StageView } from "./stage-view.ts";
 import { Studio } from "./studio.ts";
 
 // No key: the server behind this address has it.

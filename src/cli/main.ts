@@ -1,8 +1,8 @@
 import { listenForInterruption } from "./interrupt.ts";
 import { type Io, writeAll } from "./io.ts";
 import { createProgram } from "./program.ts";
-import { reportFailure } from "./report.ts";
 import { Session } from "./session.ts";
+import { reportFailure } from "./terminal/report-failure.ts";
 
 /**
  * The whole program: arguments in, exit code out. All it touches is in `io`.

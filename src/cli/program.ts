@@ -1,16 +1,24 @@
 import { Command, Option } from "commander";
 import { VERSION } from "../runtime/version.ts";
-import type { BatchFlags } from "./batch.ts";
-import type { ConnectionFlags } from "./connection.ts";
-import type { OutputFlags } from "./destination.ts";
-import { exitCodeLines } from "./exit-codes.ts";
-import { UsageError } from "./failures.ts";
-import type { GenerateFlags, WaitFlags } from "./generate.ts";
-import { usualHost, usualPort } from "./local-address.ts";
-import type { LocalFlags } from "./local-flags.ts";
-import { number, seconds, secondsOrNone, wholeNumber, withConnection, withManner, withWaiting } from "./options.ts";
-import type { ServeFlags } from "./serve-flags.ts";
+import type { BatchFlags } from "./batch/batch.ts";
+import {
+  number,
+  seconds,
+  secondsOrNone,
+  wholeNumber,
+  withConnection,
+  withManner,
+  withWaiting,
+} from "./commands/shared-options.ts";
+import type { ConnectionFlags } from "./jobs/connect.ts";
+import type { OutputFlags } from "./jobs/destination.ts";
+import type { GenerateFlags, WaitFlags } from "./jobs/generate-image.ts";
+import { usualHost, usualPort } from "./local/local-address.ts";
+import type { LocalFlags } from "./local/local-flags.ts";
+import type { ServeFlags } from "./serve/serve-flags.ts";
 import type { Session } from "./session.ts";
+import { exitCodeLines } from "./terminal/exit-codes.ts";
+import { UsageError } from "./terminal/failures.ts";
 
 interface MannerFlags {
   json?: boolean;
@@ -112,7 +120,7 @@ Exit codes: layerdiffuse --help`,
         if (flags.output === undefined || flags.output === "-") {
           throw new UsageError("--batch makes many files. Name their folder: -o pictures");
         }
-        const { batch } = await import("./batch.ts");
+        const { batch } = await import("./batch/batch.ts");
         return await batch(session, { concurrency: 8, ...flags, output: flags.output, batch: flags.batch });
       }
       if (flags.concurrency !== undefined) throw new UsageError("--concurrency goes with --batch.");
@@ -120,7 +128,7 @@ Exit codes: layerdiffuse --help`,
         const typed = words.length > 1 ? words.join(" ") : "a red apple";
         throw new UsageError(`One prompt is needed, in quotes: layerdiffuse generate ${JSON.stringify(typed)}`);
       }
-      const { generate } = await import("./generate.ts");
+      const { generate } = await import("./jobs/generate-image.ts");
       await generate(session, words.join(), { ...flags, output: flags.output ?? "output.png" });
     });
 }
@@ -137,7 +145,7 @@ function addResult(program: Command, session: Session): void {
     .addHelpText("after", "\nThe service keeps a result for 30 minutes. Ctrl-C stops the waiting, not the job.")
     .action(async (id: string, flags: ConnectionFlags & OutputFlags & WaitFlags & MannerFlags) => {
       speakAs(session, flags);
-      const { result } = await import("./jobs.ts");
+      const { result } = await import("./jobs/known-job.ts");
       await result(session, id, flags);
     });
 }
@@ -148,7 +156,7 @@ function addCancel(program: Command, session: Session): void {
     .addHelpText("after", examples("layerdiffuse cancel 4f1c2d3e-e1"))
     .action(async (id: string, flags: ConnectionFlags & MannerFlags) => {
       speakAs(session, flags);
-      const { cancel } = await import("./jobs.ts");
+      const { cancel } = await import("./jobs/known-job.ts");
       await cancel(session, id, flags);
     });
 }
@@ -159,7 +167,7 @@ function addHealth(program: Command, session: Session): void {
     .addHelpText("after", examples("layerdiffuse health", "layerdiffuse health --json | jq .workers.idle"))
     .action(async (flags: ConnectionFlags & MannerFlags) => {
       speakAs(session, flags);
-      const { health } = await import("./health.ts");
+      const { health } = await import("./jobs/show-health.ts");
       await health(session, flags);
     });
 }
@@ -205,7 +213,7 @@ function addLocal(program: Command, session: Session): void {
     .action(async (flags: LocalFlags & MannerFlags) => {
       speakAs(session, flags);
       if (asked.size === 2) throw new UsageError("Pass --worker, or --no-worker to start none; not both.");
-      const { local } = await import("./local.ts");
+      const { local } = await import("./local/run-local.ts");
       await local(session, flags);
     });
 }
@@ -249,7 +257,7 @@ Environment:
     )
     .action(async (flags: ServeFlags & MannerFlags) => {
       speakAs(session, flags);
-      const { serve } = await import("./serve.ts");
+      const { serve } = await import("./serve/run-serve.ts");
       await serve(session, flags);
     });
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { oldNodeProblem } from "../../../src/cli/node-version.ts";
 import { VERSION } from "../../../src/runtime/version.ts";
-import { run, temporaryFolder } from "./stage.ts";
+import { run, temporaryFolder } from "./fake-terminal.ts";
 
 async function ends(...argv: string[]) {
   const { code, stdout, stderr } = run(argv, { cwd: await temporaryFolder() });

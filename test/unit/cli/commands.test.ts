@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { endless, png, stage } from "./stage.ts";
+import { endless, png, stage } from "./fake-terminal.ts";
 
 describe("layerdiffuse result", () => {
   test("fetches the image of a job that another process made", async () => {

@@ -2,8 +2,8 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { expect, test } from "vitest";
+import { endless, picture, png, stage, temporaryFolder } from "./fake-terminal.ts";
 import { launch } from "./launch.ts";
-import { endless, picture, png, stage, temporaryFolder } from "./stage.ts";
 
 test("the process prints the path, and nothing else, to stdout", async () => {
   const { folder, env } = await stage();

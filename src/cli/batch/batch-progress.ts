@@ -1,0 +1,80 @@
+import type { Session } from "../session.ts";
+import { bar, duration } from "../terminal/format.ts";
+import { canBeLive, LiveLine } from "../terminal/live-line.ts";
+
+/** How far a batch is. */
+export class Tally {
+  /** Unknown while the list is read from standard input. */
+  readonly total: number | undefined;
+  made = 0;
+  failed = 0;
+  /** Were there already. */
+  skipped = 0;
+  running = 0;
+
+  constructor(total: number | undefined) {
+    this.total = total;
+  }
+
+  /** How many need no more work. */
+  get over(): number {
+    return this.made + this.failed + this.skipped;
+  }
+
+  /** In words: `12 of 40 · 3 there already · 1 failed`. */
+  words(): string {
+    const parts = [this.total === undefined ? `${this.over}` : `${this.over} of ${this.total}`];
+    if (this.skipped > 0) parts.push(`${this.skipped} there already`);
+    if (this.failed > 0) parts.push(`${this.failed} failed`);
+    return parts.join(" · ");
+  }
+
+  /** Milliseconds that the rest will take at the pace so far, once there is a pace. */
+  left(elapsed: number): number | undefined {
+    const worked = this.made + this.failed;
+    return this.total === undefined || worked < 2 ? undefined : ((this.total - this.over) * elapsed) / worked;
+  }
+}
+
+/** Tells how a batch goes: a live line with a bar on a terminal, a line per prompt elsewhere. */
+export class BatchProgress {
+  readonly #session: Session;
+  readonly #tally: Tally;
+  readonly #startedAt = performance.now();
+  #live: LiveLine | undefined;
+
+  constructor(session: Session, tally: Tally) {
+    this.#session = session;
+    this.#tally = tally;
+    if (!session.isQuiet && canBeLive(session.io)) this.#live = new LiveLine(session.io, () => this.#words());
+  }
+
+  get elapsed(): number {
+    return performance.now() - this.#startedAt;
+  }
+
+  async made(file: string): Promise<void> {
+    // On a terminal the path appears above the live line anyway.
+    if (!this.#live) await this.#session.note(`${this.#tally.words()} · made ${file}`);
+  }
+
+  async failed(position: number, message: string): Promise<void> {
+    const standing = this.#live ? "" : `${this.#tally.words()} · `;
+    await this.#session.warn(`${standing}failed: prompt ${position}: ${message}`);
+  }
+
+  /** Takes the live line away. */
+  stop(): void {
+    this.#live?.stop();
+    this.#live = undefined;
+  }
+
+  #words(): string {
+    const { total, over, running } = this.#tally;
+    const left = this.#tally.left(this.elapsed);
+    const parts = [this.#tally.words(), `${running} at work`, duration(this.elapsed)];
+    if (total) parts.unshift(bar(over / total));
+    if (left !== undefined && left > 0) parts.push(`about ${duration(left)} left`);
+    return parts.join(" · ");
+  }
+}

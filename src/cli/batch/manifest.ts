@@ -1,0 +1,73 @@
+import { type FileHandle, open } from "node:fs/promises";
+import { join } from "node:path";
+import type { ImageRecord } from "../jobs/image-record.ts";
+import { reasonOf } from "../jobs/output-file.ts";
+import { OutputError } from "../terminal/failures.ts";
+import type { ErrorRecord } from "../terminal/report-failure.ts";
+
+/** One line of the manifest: how one prompt ended. */
+export type ManifestLine = { position: number; prompt: string } & (
+  | ({ file: string } & ImageRecord)
+  | { file?: undefined; error: ErrorRecord }
+);
+
+/** How much of the manifest's end is looked at to find a torn line. Bytes. */
+const tail = 1024 * 1024;
+
+/** `manifest.jsonl`: a line for each prompt that ended, appended as it ends. */
+export class Manifest {
+  readonly #file: FileHandle;
+  readonly path: string;
+
+  private constructor(file: FileHandle, path: string) {
+    this.#file = file;
+    this.path = path;
+  }
+
+  /** @throws OutputError */
+  static async open(folder: string): Promise<Manifest> {
+    const path = join(folder, "manifest.jsonl");
+    try {
+      const file = await open(path, "a+");
+      await mendEnd(file);
+      return new Manifest(file, path);
+    } catch (cause) {
+      throw new OutputError(`Cannot write ${path}: ${reasonOf(cause)}.`, { cause });
+    }
+  }
+
+  /** @throws OutputError */
+  async add(line: ManifestLine): Promise<void> {
+    try {
+      // One write for the whole line: a crash leaves all of it or nothing, but for a full disk.
+      await this.#file.appendFile(`${JSON.stringify(line)}\n`);
+    } catch (cause) {
+      throw new OutputError(`Cannot write ${this.path}: ${reasonOf(cause)}.`, { cause });
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#file.close();
+  }
+}
+
+/** A crash of the machine may have torn the last line. A whole one gets its end, a torn one goes. */
+async function mendEnd(file: FileHandle): Promise<void> {
+  const { size } = await file.stat();
+  const start = Math.max(0, size - tail);
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(size - start), 0, size - start, start);
+  const text = buffer.subarray(0, bytesRead);
+  const lastEnd = text.lastIndexOf(0x0a);
+  if (bytesRead === 0 || lastEnd === bytesRead - 1) return;
+  if (isJson(text.subarray(lastEnd + 1).toString())) await file.appendFile("\n");
+  else if (lastEnd >= 0 || start === 0) await file.truncate(start + lastEnd + 1);
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}

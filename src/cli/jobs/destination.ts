@@ -1,0 +1,64 @@
+import type { GeneratedImage } from "../../image/generated-image.ts";
+import { writeAll } from "../io.ts";
+import type { Session } from "../session.ts";
+import { AdvisedError, messageOf, OutputError, UsageError } from "../terminal/failures.ts";
+import { duration } from "../terminal/format.ts";
+import { isKept } from "./abandon.ts";
+import { imageRecord, imageSummary } from "./image-record.ts";
+import { OutputFile } from "./output-file.ts";
+
+export interface OutputFlags {
+  output: string;
+  force?: boolean;
+}
+
+/** Where one image goes. */
+export interface Destination {
+  /** Absent for standard output. */
+  path?: string;
+  /** @throws OutputError */
+  write(bytes: Uint8Array): Promise<void>;
+}
+
+/**
+ * Makes sure that the image can be put where it shall go, before anything is submitted.
+ *
+ * @throws UsageError and OutputError
+ */
+export async function prepareDestination(
+  session: Session,
+  { output, force = false }: OutputFlags,
+): Promise<Destination> {
+  const { io, isJson } = session;
+  if (output !== "-") return await OutputFile.prepare(output, { cwd: io.cwd, force });
+  if (isJson) throw new UsageError("--json and -o - both want standard output. Name a file: -o output.png");
+  if (io.stdout.isTTY && !force) {
+    throw new OutputError("-o - would write a PNG to the terminal. Redirect it (-o - > output.png), or pass --force");
+  }
+  return { write: (bytes) => writeToStdout(session, bytes) };
+}
+
+/** Writes the image and tells what it took; nothing paid is lost when it cannot be written. */
+export async function deliver(
+  session: Session,
+  image: GeneratedImage,
+  to: Destination,
+  elapsed: number,
+): Promise<void> {
+  try {
+    await to.write(image.bytes);
+  } catch (error) {
+    throw new AdvisedError(error, image.job.id, isKept(image.job.id));
+  }
+  if (session.isJson) await session.answer(JSON.stringify({ path: to.path, ...imageRecord(image) }));
+  else if (to.path !== undefined) await session.answer(to.path);
+  await session.note(`done in ${duration(elapsed)}: ${imageSummary(image)}`);
+}
+
+async function writeToStdout({ io }: Session, bytes: Uint8Array): Promise<void> {
+  try {
+    await writeAll(io.stdout, bytes);
+  } catch (cause) {
+    throw new OutputError(`Cannot write to standard output: ${messageOf(cause)}.`, { cause });
+  }
+}

@@ -1,0 +1,42 @@
+import type { Session } from "../session.ts";
+import { JobProgress } from "../terminal/progress-view.ts";
+import { abandon } from "./abandon.ts";
+import { type ConnectionFlags, connect } from "./connect.ts";
+import { deliver, type OutputFlags, prepareDestination } from "./destination.ts";
+import { type InputFlags, inputOf } from "./input-flags.ts";
+
+export interface WaitFlags {
+  /** Milliseconds. */
+  timeout?: number;
+  queueTimeout?: number;
+}
+
+export interface GenerateFlags extends ConnectionFlags, InputFlags, OutputFlags, WaitFlags {
+  mode?: "async" | "sync";
+}
+
+/** `layerdiffuse generate PROMPT`: one image. */
+export async function generate(session: Session, prompt: string, flags: GenerateFlags): Promise<void> {
+  const destination = await prepareDestination(session, flags);
+  const connected = connect(session, flags);
+  const progress = new JobProgress(session);
+  const image = await connected.client
+    .generate(
+      { prompt, ...inputOf(flags) },
+      {
+        signal: session.signal,
+        onProgress: progress.update,
+        mode: flags.mode,
+        executionTimeout: flags.timeout,
+        queueTimeout: flags.queueTimeout,
+        // This program cancels by itself, and waits to see it done.
+        cancelOnAbort: false,
+      },
+    )
+    .catch(async (error: unknown) => {
+      progress.stop();
+      throw await abandon(session, connected, error);
+    })
+    .finally(() => progress.stop());
+  await deliver(session, image, destination, progress.elapsed);
+}

@@ -1,0 +1,109 @@
+import { isLayerDiffuseError } from "../../errors/index.ts";
+import { parseJob } from "../../protocol/answers.ts";
+import { isTerminal } from "../../protocol/job.ts";
+import type { RunpodEndpoint } from "../../runpod/endpoint.ts";
+
+/** What became of the jobs that were to be cancelled, by id. */
+export interface CancelOutcome {
+  cancelled: string[];
+  /** They had completed before the cancel came: their results can be fetched. */
+  completed: string[];
+  /** Nothing certain is known: they may still run. */
+  uncertain: string[];
+  /** Submissions that had no answer yet. */
+  unanswered: number;
+}
+
+/** Milliseconds: as long as the client has a submission held, and a little. */
+const heldPatience = 65_000;
+
+/**
+ * Which jobs this process has made and not seen end. It looks over the client's shoulder: a
+ * submission that is under way when the user gives up still makes a job, and only its answer names it.
+ */
+export class OpenJobs {
+  /** To be given to the client. */
+  readonly fetch: typeof fetch;
+  readonly #open = new Set<string>();
+  /** Completed in the answer to their own submission. */
+  readonly #completed = new Set<string>();
+  /** Under way; true for those that the service holds until the job ends. */
+  readonly #submissions = new Map<Promise<unknown>, boolean>();
+
+  constructor(send: typeof fetch) {
+    this.fetch = (input, init) => {
+      const operation = init?.method === "POST" && /\/(run|runsync)(\?|$)/.exec(String(input))?.[1];
+      if (!operation) return send(input, init);
+      const submission = send(input, init).then((response) => this.#noted(response));
+      const watched = submission.catch(() => {}).finally(() => this.#submissions.delete(watched));
+      this.#submissions.set(watched, operation === "runsync");
+      return submission;
+    };
+  }
+
+  /** The job ended, or is to be left alone. */
+  close(id: string | undefined): void {
+    if (id === undefined) return;
+    this.#open.delete(id);
+    this.#completed.delete(id);
+  }
+
+  /** Whether a submission is under way whose answer, and with it the job's id, may take long. */
+  get hasHeld(): boolean {
+    return [...this.#submissions.values()].includes(true);
+  }
+
+  /** Cancels all that is open, and what comes out of submissions under way; `patience` milliseconds at the longest for each of the two. */
+  async cancelAll(endpoint: RunpodEndpoint, patience: number): Promise<CancelOutcome> {
+    const answers = Promise.all(this.#submissions.keys());
+    await Promise.race([answers, aborted(AbortSignal.timeout(this.hasHeld ? heldPatience : patience))]);
+    const limit = AbortSignal.timeout(patience);
+    const outcome: CancelOutcome = {
+      cancelled: [],
+      completed: [...this.#completed],
+      uncertain: [],
+      unanswered: this.#submissions.size,
+    };
+    await Promise.all([...this.#open].map(async (id) => outcome[await this.#cancel(endpoint, id, limit)].push(id)));
+    return outcome;
+  }
+
+  /** Cancels one job. */
+  async cancel(endpoint: RunpodEndpoint, id: string, patience: number): Promise<void> {
+    await this.#cancel(endpoint, id, AbortSignal.timeout(patience));
+  }
+
+  async #cancel(endpoint: RunpodEndpoint, id: string, signal: AbortSignal) {
+    try {
+      const { status } = await endpoint.cancel(id, { signal });
+      this.#open.delete(id);
+      return status === "COMPLETED" ? "completed" : "cancelled";
+    } catch (error) {
+      // Why does not matter to somebody who leaves; that the job may still run does.
+      return isLayerDiffuseError(error, "job_expired") ? "cancelled" : "uncertain";
+    }
+  }
+
+  async #noted(response: Response): Promise<Response> {
+    if (!response.ok) return response;
+    const text = await response.text();
+    const job = parseJob(jsonOf(text), text);
+    if (job && !isTerminal(job.status)) this.#open.add(job.id);
+    else if (job?.status === "COMPLETED") this.#completed.add(job.id);
+    const { status, statusText, headers } = response;
+    return new Response(text, { status, statusText, headers });
+  }
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // The client says what is wrong with it.
+    return undefined;
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}

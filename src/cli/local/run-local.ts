@@ -1,0 +1,59 @@
+import type { LocalWorker } from "../../local/index.ts";
+import { cannotListen, interruption } from "../listening.ts";
+import type { Session } from "../session.ts";
+import { messageOf, UsageError } from "../terminal/failures.ts";
+import { count } from "../terminal/format.ts";
+import { announce } from "./announcement.ts";
+import { readFaults } from "./faults-file.ts";
+import { endpointOptions, type LocalFlags } from "./local-flags.ts";
+import { printEnvironment } from "./print-environment.ts";
+
+/** `layerdiffuse local`: an endpoint on this computer, until Ctrl-C. */
+export async function local(session: Session, flags: LocalFlags): Promise<void> {
+  const { cwd } = session.io;
+  const options = endpointOptions(flags, cwd);
+  const faults = flags.faults === undefined ? [] : await readFaults(flags.faults, cwd);
+  if (flags.printEnv) return await printEnvironment(session, flags);
+
+  // Loaded here alone: no other command needs it, nor what it depends on.
+  const { createLocalEndpoint } = await import("../../local/index.ts");
+  const create = () => createLocalEndpoint({ ...options, faults, onLog: (line) => void session.note(line) });
+  const endpoint = flags.data === undefined ? create() : withFolder(create);
+  try {
+    const url = await endpoint.listen(flags.port, flags.host).catch((cause: unknown) => {
+      throw cannotListen(flags, cause);
+    });
+    await announce(session, url, flags);
+    if (flags.worker === undefined) await lookForRenderer(session);
+    await interruption(session.signal);
+    const stopping = endpoint.workers().filter(({ pid, state }) => pid !== undefined && state !== "gone");
+    if (stopping.length > 0) await session.note(farewell(stopping));
+  } finally {
+    await endpoint.close();
+  }
+  await session.note("The local endpoint has stopped.");
+}
+
+/** The options are checked by now: what fails yet is the folder of `--data`, and its error says what to do. */
+function withFolder<Endpoint>(create: () => Endpoint): Endpoint {
+  try {
+    return create();
+  } catch (cause) {
+    throw new UsageError(`--data: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** Better told now than by the first job that fails. */
+async function lookForRenderer(session: Session): Promise<void> {
+  const { loadRenderer } = await import("../../local/artist/draw.ts");
+  await loadRenderer().catch(({ message }: Error) => session.note(`\n${message}`));
+}
+
+/** What is waited for, and how long: the `stopTimeout` of the endpoint, which no flag changes. */
+function farewell(workers: readonly LocalWorker[]): string {
+  const jobs = new Set(workers.flatMap(({ jobs }) => jobs)).size;
+  const whom = count(workers.length, "worker", "workers");
+  const at = jobs === 0 ? "" : ` with ${count(jobs, "job", "jobs")}`;
+  const them = workers.length === 1 ? "it" : "them";
+  return `Stopping ${whom}${at}, 10 s at the longest (Ctrl-C again ends ${them} at once)…`;
+}

@@ -1,0 +1,87 @@
+import type { ProxyHandler } from "../../proxy/index.ts";
+import type { OpenApiDocument } from "../../proxy/openapi/document-types.ts";
+import { Problem } from "../../proxy/problem.ts";
+import { findRoute } from "../../proxy/routes.ts";
+import { docsPage } from "./docs-page.ts";
+
+/** What the log wants to know of a request, filled in on the way. */
+export interface Trace {
+  route: string;
+}
+
+export interface FrontOptions {
+  proxy: ProxyHandler;
+  document: OpenApiDocument;
+  /** The names by which callers may call this server; undefined where any will do. */
+  hosts: ReadonlySet<string> | undefined;
+  isStopping: () => boolean;
+}
+
+interface Page {
+  route: string;
+  answer: () => Response;
+}
+
+const nothingCached = { "cache-control": "no-cache", "x-content-type-options": "nosniff" };
+
+/** The server's own pages, and the proxy for all else. */
+export class Front {
+  readonly #options: FrontOptions;
+  readonly #pages: ReadonlyMap<string, Page>;
+
+  constructor(options: FrontOptions) {
+    const { document } = options;
+    const json = JSON.stringify(document, undefined, 2);
+    const page = docsPage(document);
+    const redirect = () => new Response(null, { status: 307, headers: { location: "/docs", ...nothingCached } });
+    this.#options = options;
+    this.#pages = new Map([
+      ["/", { route: "index", answer: redirect }],
+      ["/healthz", { route: "healthz", answer: () => this.#health() }],
+      ["/openapi.json", { route: "openapi", answer: () => textAnswer(json, "application/json") }],
+      ["/docs", { route: "docs", answer: () => textAnswer(page.html, "text/html; charset=utf-8", page.headers) }],
+    ]);
+  }
+
+  async answer(request: Request, trace: Trace): Promise<Response> {
+    const { pathname, hostname } = new URL(request.url);
+    const page = this.#pages.get(pathname);
+    trace.route = page?.route ?? findRoute(pathname)?.route.name ?? "-";
+    const { hosts, proxy } = this.#options;
+    // Whoever asks whether it is well may know it by any name, and learns nothing else.
+    if (hosts && !hosts.has(hostname) && trace.route !== "healthz") return foreignHost();
+    if (!page) return await proxy(request);
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      return wrongMethod();
+    }
+    const response = page.answer();
+    return request.method === "HEAD" ? new Response(null, response) : response;
+  }
+
+  #health(): Response {
+    const isStopping = this.#options.isStopping();
+    const body = JSON.stringify({ status: isStopping ? "stopping" : "ok" });
+    const headers = { "cache-control": "no-store" };
+    return textAnswer(body, "application/json", headers, isStopping ? 503 : 200);
+  }
+}
+
+function textAnswer(text: string, type: string, headers: Record<string, string> = {}, status = 200): Response {
+  return new Response(text, { status, headers: { "content-type": type, ...nothingCached, ...headers } });
+}
+
+function wrongMethod(): Response {
+  const allow = "GET, HEAD";
+  const detail = `This address takes ${allow}.`;
+  return new Problem({ status: 405, code: "bad_request", detail, headers: { allow } }).toResponse();
+}
+
+/**
+ * A page elsewhere can have its own name lead to this computer (DNS rebinding), and would then be of the server's
+ * own origin. The name in `Host` is what gives it away.
+ */
+function foreignHost(): Response {
+  const detail =
+    "Without tokens this server answers to its own address only. Behind another name, start it with --public-url.";
+  return new Problem({ status: 403, code: "authentication", detail }).toResponse();
+}

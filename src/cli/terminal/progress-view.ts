@@ -1,0 +1,79 @@
+import type { Phase, Progress } from "../../runpod/progress.ts";
+import type { Session } from "../session.ts";
+import { bar, duration } from "./format.ts";
+import { canBeLive, LiveLine } from "./live-line.ts";
+
+const phaseWords: Record<Phase, string> = {
+  submitting: "submitting",
+  queued: "queued",
+  starting: "starting: a worker is getting up",
+  throttled: "throttled: no GPU is free yet",
+  running: "running",
+  decoding: "decoding",
+  done: "done",
+};
+
+/** A job's standing in a line: phase, elapsed time, steps, queue and workers. */
+export function progressWords(progress: Progress, elapsed: number, { withBar = false } = {}): string {
+  const { phase, step, steps, queue, workers, retries } = progress;
+  const parts = [phaseWords[phase], duration(elapsed)];
+  if (step !== undefined) parts.push(steps ? `step ${step} of ${steps}` : `step ${step}`);
+  if (withBar && step !== undefined && steps) parts.push(bar(step / steps));
+  if (queue !== undefined) parts.push(`${queue} in the queue`);
+  if (workers) {
+    // Not `ready`: it counts the idle ones again.
+    const { running, initializing, throttled, unhealthy, idle } = workers;
+    const present = Object.entries({ running, initializing, throttled, unhealthy, idle }).filter(
+      ([, count]) => count > 0,
+    );
+    parts.push(`workers: ${present.map(([state, count]) => `${count} ${state}`).join(", ") || "none"}`);
+  }
+  if (retries !== undefined) parts.push(`its worker was lost, attempt ${retries + 1}`);
+  return parts.join(" · ");
+}
+
+/** Steps come once a second; a log needs them less often. Milliseconds. */
+const betweenStepLines = 5_000;
+
+/** Tells how a job goes: one live line on a terminal, plain lines elsewhere, nothing when quiet. */
+export class JobProgress {
+  readonly #session: Session;
+  readonly #startedAt = performance.now();
+  #live: LiveLine | undefined;
+  #last: Progress = { phase: "submitting", elapsed: 0 };
+  #printedAt = Number.NEGATIVE_INFINITY;
+  #hasNamedJob = false;
+
+  constructor(session: Session) {
+    this.#session = session;
+    if (!session.isQuiet && canBeLive(session.io)) {
+      const words = () => progressWords(this.#last, performance.now() - this.#startedAt, { withBar: true });
+      this.#live = new LiveLine(session.io, words);
+    }
+  }
+
+  /** For the client's `onProgress`. */
+  readonly update = (progress: Progress): void => {
+    const before = this.#last;
+    this.#last = progress;
+    if (this.#live || progress.phase === "done") return;
+    // Within the run only the steps change; before it every change matters.
+    const isStep = before.phase === "running" && progress.phase === "running" && before.retries === progress.retries;
+    if (isStep && progress.elapsed - this.#printedAt < betweenStepLines) return;
+    this.#printedAt = progress.elapsed;
+    const id = progress.jobId !== undefined && !this.#hasNamedJob ? ` · job ${progress.jobId}` : "";
+    if (id) this.#hasNamedJob = true;
+    void this.#session.note(progressWords(progress, progress.elapsed) + id);
+  };
+
+  /** Milliseconds since the beginning. */
+  get elapsed(): number {
+    return performance.now() - this.#startedAt;
+  }
+
+  /** Takes the live line away. */
+  stop(): void {
+    this.#live?.stop();
+    this.#live = undefined;
+  }
+}

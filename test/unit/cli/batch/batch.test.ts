@@ -1,0 +1,229 @@
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { PassThrough } from "node:stream";
+import { describe, expect, test } from "vitest";
+import { deferred, endless, picture, png, type Stage, stage } from "../fake-terminal.ts";
+
+async function manifestOf({ folder }: Stage, name = "pictures"): Promise<Record<string, unknown>[]> {
+  const text = await readFile(join(folder, name, "manifest.jsonl"), "utf8");
+  return text
+    .split("\n")
+    .slice(0, -1)
+    .map((line) => JSON.parse(line));
+}
+
+const images = async ({ folder }: Stage, name = "pictures") =>
+  (await readdir(join(folder, name))).filter((file) => file.endsWith(".png")).sort();
+
+const failing = {
+  worker: ({ input }: { input: Record<string, unknown> }) => (input["prompt"] === "bad" ? { error: "no" } : picture),
+};
+
+describe("layerdiffuse generate --batch", () => {
+  test("makes one image per prompt, and leaves out blank lines and comments", async () => {
+    const here = await stage();
+    await writeFile(
+      join(here.folder, "prompts.txt"),
+      "\uFEFFa red apple\r\n\n  # a comment\na blue mug, high quality\n",
+    );
+    const { code, stdout, stderr } = await here.finish(["generate", "--batch", "prompts.txt", "-o", "pictures"]);
+    expect(code).toBe(0);
+    const files = await images(here);
+    expect(files).toEqual([
+      expect.stringMatching(/^0001-a-red-apple-[0-9a-f]{8}\.png$/),
+      expect.stringMatching(/^0002-a-blue-mug-high-quality-[0-9a-f]{8}\.png$/),
+    ]);
+    expect(stdout.trim().split("\n").sort()).toEqual(files.map((file) => join("pictures", file)));
+    expect(await readFile(join(here.folder, "pictures", String(files[0])))).toEqual(png);
+    expect(stderr).toMatch(/^2 of 2 · made 000/m);
+    expect(stderr).toMatch(/done in .*: 2 made, 0 there already, 0 failed; .*manifest\.jsonl\n$/);
+  });
+
+  test("tells in manifest.jsonl each prompt's seed, job and file", async () => {
+    const here = await stage();
+    await here.finish(["generate", "--batch", "-", "-o", "pictures", "--seed", "3"], { stdin: "a red apple\n" });
+    const [file] = await images(here);
+    expect(await manifestOf(here)).toEqual([
+      expect.objectContaining({
+        position: 1,
+        prompt: "a red apple",
+        seed: 3,
+        jobId: here.endpoint.jobs()[0]?.id,
+        file,
+        width: 8,
+        height: 8,
+      }),
+    ]);
+  });
+
+  test("takes JSON lines with the input's fields, over what the options say", async () => {
+    const here = await stage();
+    const stdin = '{"prompt":"a red apple","seed":7,"negativePrompt":"leaf"}\n{"prompt":"a mug"}';
+    const { code } = await here.finish(
+      ["generate", "--batch", "-", "-o", "pictures", "--seed", "1", "--concurrency", "1"],
+      { stdin },
+    );
+    expect(code).toBe(0);
+    expect(here.inputs()).toEqual([
+      { prompt: "a red apple", seed: 7, negative_prompt: "leaf", response: { encoding: "base64" } },
+      { prompt: "a mug", seed: 1, response: { encoding: "base64" } },
+    ]);
+  });
+
+  test("does not make again what exists, and goes on with the rest", async () => {
+    const here = await stage(failing);
+    const argv = ["generate", "--batch", "-", "-o", "pictures"];
+    const first = await here.finish(argv, { stdin: "one\nbad\n" });
+    expect(first.code).toBe(20);
+    const { code, stderr } = await here.finish(argv, { stdin: "one\nbetter\nthree\n" });
+    expect(code).toBe(0);
+    expect(stderr).toContain("2 made, 1 there already, 0 failed");
+    expect(here.inputs().map(({ prompt }) => prompt)).toEqual(["one", "bad", "better", "three"]);
+    expect(await manifestOf(here)).toHaveLength(4);
+  });
+
+  test("makes again with --force", async () => {
+    const here = await stage();
+    const argv = ["generate", "--batch", "-", "-o", "pictures"];
+    await here.finish(argv, { stdin: "one\n" });
+    expect((await here.finish([...argv, "--force"], { stdin: "one\n" })).code).toBe(0);
+    expect(here.endpoint.jobs()).toHaveLength(2);
+    expect(await images(here)).toHaveLength(1);
+  });
+
+  test("goes on after a prompt that fails, and its exit code tells", async () => {
+    const here = await stage(failing);
+    const stdin = 'bad\n{"prompt":\n{"prompt":"a","stps":3}\ngood\n';
+    const { code, stderr } = await here.finish(["generate", "--batch", "-", "-o", "pictures"], { stdin });
+    expect(code).toBe(20);
+    expect(stderr).toMatch(/failed: prompt 1: Job .* no/);
+    expect(stderr).toMatch(/failed: prompt 2: .*begins with \{ but is no JSON/);
+    expect(stderr).toMatch(/failed: prompt 3: .*did you mean steps\?/);
+    expect(stderr).toContain("error: 3 prompts of 4 failed. The same command tries those again.");
+    expect(await images(here)).toHaveLength(1);
+    const lines = await manifestOf(here);
+    expect(lines.find(({ position }) => position === 1)).toEqual({
+      position: 1,
+      prompt: "bad",
+      error: { code: "job_failed", message: expect.any(String), jobId: expect.any(String) },
+    });
+    expect(lines).toHaveLength(4);
+  });
+
+  test("stops at once where every prompt would fail", async () => {
+    const here = await stage({ apiKey: "another" });
+    const stdin = `${"apple\n".repeat(500)}`;
+    const argv = ["generate", "--batch", "-", "-o", "pictures", "--concurrency", "2"];
+    const { code, stderr } = await here.finish(argv, { stdin });
+    expect(code).toBe(4);
+    expect(stderr).toContain("The API key is missing or wrong");
+    expect(here.endpoint.requests.length).toBeLessThan(10);
+  });
+
+  test("keeps --concurrency jobs at work", async () => {
+    let running = 0;
+    let most = 0;
+    const here = await stage({
+      maxWorkers: 10,
+      worker: async () => {
+        most = Math.max(most, ++running);
+        await new Promise((resolve) => setImmediate(resolve));
+        running--;
+        return picture;
+      },
+    });
+    const argv = ["generate", "--batch", "-", "-o", "pictures", "--concurrency", "3"];
+    expect((await here.finish(argv, { stdin: "apple\n".repeat(20) })).code).toBe(0);
+    expect(most).toBeLessThanOrEqual(3);
+    expect(await images(here)).toHaveLength(20);
+  });
+
+  test("reads the list as it needs it, and starts before it ends", async () => {
+    const here = await stage();
+    const stdin = new PassThrough();
+    stdin.write("one\n");
+    const { stdout, code } = here.start(["generate", "--batch", "-", "-o", "pictures"], { stdin });
+    await stdout.until(/0001-one/);
+    stdin.end("two\n");
+    expect(await code).toBe(0);
+    expect(stdout.text).toContain("0002-two");
+  });
+
+  test("Ctrl-C cancels what runs, and the same command goes on from there", async () => {
+    const here = await stage({
+      worker: (job, context) => (job.input["prompt"] === "one" ? picture : endless(job, context)),
+      maxWorkers: 10,
+    });
+    const argv = ["generate", "--batch", "-", "-o", "pictures", "--concurrency", "3"];
+    const { stdout, stderr, code, interrupt } = here.start(argv, { stdin: "one\ntwo\nthree\nfour\nfive\n" });
+    await stdout.until(/0001-one/);
+    interrupt();
+    expect(await code).toBe(130);
+    const states = here.endpoint.jobs().map(({ status }) => status);
+    expect(states.filter((status) => status !== "CANCELLED")).toEqual(["COMPLETED"]);
+    expect(stderr.text).toMatch(/Ctrl-C: cancelling on the endpoint/);
+    expect(stderr.text).toMatch(
+      /Cancelled (\d jobs|job \S+)\.\n1 · .*The same command goes on|1\. The same command goes on/,
+    );
+    expect(await manifestOf(here)).toHaveLength(1);
+  });
+
+  test("jobs that no worker takes in time are cancelled before the program ends", async () => {
+    const here = await stage({ coldStart: 600_000 });
+    const argv = ["generate", "--batch", "-", "-o", "pictures", "--queue-timeout", "1.5"];
+    const { code, stderr } = await here.finish(argv, { stdin: "one\ntwo\n" });
+    expect(code).toBe(20);
+    expect(here.endpoint.jobs().map(({ status }) => status)).toEqual(["CANCELLED", "CANCELLED"]);
+    expect(stderr).toMatch(/failed: prompt 1: .*--queue-timeout \(1500 ms\)/);
+  });
+
+  test("--json gives the manifest's lines on stdout", async () => {
+    const here = await stage(failing);
+    const { stdout } = await here.finish(["generate", "--batch", "-", "-o", "pictures", "--json"], {
+      stdin: "one\nbad\n",
+    });
+    const lines = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(lines.slice(0, 2)).toEqual(await manifestOf(here));
+    expect(lines[2]).toEqual({ error: { code: "batch", message: expect.any(String) } });
+  });
+
+  test("a file that appears meanwhile is not overwritten, and the job is named", async () => {
+    const { promise, resolve } = deferred();
+    const here = await stage({ worker: () => promise.then(() => picture) });
+    const argv = ["generate", "--batch", "-", "-o", "pictures"];
+    const { fileName } = await import("../../../../src/cli/batch/file-name.ts");
+    const { code, stderr } = here.start(argv, { stdin: "one\n" });
+    const file = join(here.folder, "pictures", fileName(1, { prompt: "one" }));
+    await expect.poll(() => here.endpoint.jobs().length).toBe(1);
+    await writeFile(file, "mine");
+    resolve();
+    expect(await code).toBe(20);
+    expect(await readFile(file, "utf8")).toBe("mine");
+    expect(stderr.text).toContain("failed: prompt 1");
+    const [line] = await manifestOf(here);
+    expect(line?.["error"]).toMatchObject({ code: "output", jobId: here.endpoint.jobs()[0]?.id });
+  });
+
+  test.each([
+    ["no folder", ["--batch", "-"], 2, /Name their folder/],
+    ["a prompt beside it", ["a", "--batch", "-", "-o", "x"], 2, /not both/],
+    [
+      "a list that does not exist",
+      ["--batch", "none.txt", "-o", "x"],
+      2,
+      /Cannot read the prompts in none\.txt: it does not exist/,
+    ],
+    ["a folder for a list", ["--batch", ".", "-o", "x"], 2, /it is a folder/],
+    ["a file for a folder", ["--batch", "-", "-o", "file"], 3, /it is a file/],
+  ])("refuses %s", async (_, argv, exit, message) => {
+    const here = await stage();
+    await writeFile(join(here.folder, "file"), "");
+    const { code, stderr } = await here.finish(["generate", ...argv]);
+    expect(code).toBe(exit);
+    expect(stderr).toMatch(message);
+    expect(here.endpoint.requests).toEqual([]);
+  });
+});

@@ -1,0 +1,99 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { bar, clip, dollars, duration } from "../../../../src/cli/terminal/format.ts";
+import { progressWords } from "../../../../src/cli/terminal/progress-view.ts";
+import { deferred, picture, stage } from "../fake-terminal.ts";
+
+const workers = { idle: 2, initializing: 1, ready: 2, running: 0, throttled: 0, unhealthy: 0 };
+
+test("progress is said in one line", () => {
+  expect(progressWords({ phase: "starting", elapsed: 0, queue: 3, workers }, 12_345)).toBe(
+    "starting: a worker is getting up · 12.3 s · 3 in the queue · workers: 1 initializing, 2 idle",
+  );
+  expect(progressWords({ phase: "running", elapsed: 0, step: 5, steps: 20 }, 900)).toBe(
+    "running · 0.9 s · step 5 of 20",
+  );
+  expect(progressWords({ phase: "running", elapsed: 0, retries: 1 }, 900)).toContain("its worker was lost, attempt 2");
+});
+
+describe("on a terminal", () => {
+  // The spinner looks at the process's own environment.
+  beforeEach(() => {
+    vi.stubEnv("CI", undefined);
+    vi.stubEnv("TERM", "xterm");
+  });
+  afterEach(() => vi.unstubAllEnvs());
+
+  test("a job has one live line that is taken away in the end", async () => {
+    const { promise, resolve } = deferred();
+    const { start } = await stage({
+      worker: async (_, { progress }) => {
+        progress({ step: 5, steps: 20 });
+        await promise;
+        return picture;
+      },
+    });
+    const { stderr, stdout, code } = start(["generate", "an apple"], { isTerminal: true });
+    await stderr.until(/running · \d+\.\d s · step 5 of 20 · ████░{12}/);
+    expect(stderr.text).not.toContain("\n");
+    resolve();
+    expect(await code).toBe(0);
+    expect(stdout.text).toBe("output.png\n");
+    // The cursor is shown again, and only the summary stays.
+    const [, after] = stderr.text.split("\u001B[?25h");
+    expect(after).toMatch(/done in .*\n$/);
+  });
+
+  test("a batch has a bar, and what fails stands above it", async () => {
+    const { promise, resolve } = deferred();
+    const { start } = await stage({
+      worker: async ({ input }) => {
+        if (input["prompt"] === "bad") return { error: "no" };
+        if (input["prompt"] === "slow") await promise;
+        return picture;
+      },
+    });
+    const stdin = "bad\ngood\nslow\n";
+    const { stderr, code } = start(["generate", "--batch", "-", "-o", "x"], { isTerminal: true, stdin });
+    await stderr.until(/2 · 1 failed · 1 at work/);
+    resolve();
+    expect(await code).toBe(20);
+    expect(stderr.text).toMatch(/failed: prompt 1: /);
+  });
+
+  test.each([
+    ["a dumb terminal", { TERM: "dumb" }],
+    ["CI", { CI: "1" }],
+  ])("%s has plain lines", async (_, more) => {
+    const { finish, env } = await stage();
+    const { stderr } = await finish(["generate", "an apple"], { isTerminal: true, env: { ...env, ...more } });
+    expect(stderr).toMatch(/^submitting · 0\.0 s\n/);
+    expect(stderr).not.toContain("\u001B");
+  });
+});
+
+describe("words", () => {
+  test.each([
+    [0, "0.0 s"],
+    [12_345, "12.3 s"],
+    [59_960, "1 min 00 s"],
+    [125_000, "2 min 05 s"],
+    [3_725_000, "1 h 02 min"],
+  ])("%d ms are %s", (milliseconds, words) => {
+    expect(duration(milliseconds)).toBe(words);
+  });
+
+  test.each([
+    [0, "$0"],
+    [0.000_123_4, "$0.00012"],
+    [0.0456, "$0.046"],
+    [12.345, "$12.35"],
+  ])("%d USD are %s", (amount, words) => {
+    expect(dollars(amount)).toBe(words);
+  });
+
+  test("a bar fills with its share, and a text that is too long is cut", () => {
+    expect(bar(0.5, 4)).toBe("██░░");
+    expect(bar(7, 4)).toBe("████");
+    expect(clip("🍎🍎🍎🍎", 3)).toBe("🍎🍎…");
+  });
+});
