@@ -1,5 +1,5 @@
 // Requests for one job over a cold start of 150 s, on a simulated clock, in process.
-import { LayerDiffuse } from "../src/client/layer-diffuse.ts";
+import { clientOver } from "../src/client/layer-diffuse.ts";
 import { createLocalEndpoint } from "../src/local/index.ts";
 import { ManualClock } from "../test/helpers/manual-clock.ts";
 import { makePng } from "../test/helpers/png.ts";
@@ -19,7 +19,7 @@ export async function countRequests(coldStart = 150_000): Promise<ColdStart> {
     };
     const endpoint = createLocalEndpoint({ clock, coldStart, worker });
     const internals = { clock, random: Math.random };
-    const client = new LayerDiffuse({ endpointId: "local", apiKey: "local", fetch: endpoint.fetch }, internals);
+    const client = clientOver({ endpointId: "local", apiKey: "local", fetch: endpoint.fetch }, internals);
     await clock.drive(client.generate("an apple", isWatched ? { onProgress: () => {} } : {}));
     await endpoint.close();
     return endpoint.requests.length;

@@ -3,18 +3,19 @@
  *
  * @module
  */
-
 export { Job } from "./client/job-handle.ts";
-export {
-  type GenerateManyOptions,
-  type GenerateOptions,
-  LayerDiffuse,
-  type LayerDiffuseOptions,
-  type ManyResult,
-  type SubmitOptions,
-} from "./client/layer-diffuse.ts";
+export { LayerDiffuse } from "./client/layer-diffuse.ts";
+export type {
+  GenerateManyOptions,
+  GenerateOptions,
+  LayerDiffuseOptions,
+  ManyProgress,
+  ManyResult,
+  SubmitOptions,
+} from "./client/options.ts";
 export { type ParseWebhookOptions, parseWebhook, type WebhookEvent } from "./client/webhook.ts";
 export {
+  type AnyLayerDiffuseError,
   AuthenticationError,
   BadRequestError,
   ConfigurationError,
@@ -24,6 +25,7 @@ export {
   type ErrorCode,
   type ErrorDetails,
   ExecutionTimeoutError,
+  FileError,
   GenerationError,
   type InputIssue,
   InvalidImageError,
@@ -42,16 +44,18 @@ export {
   RateLimitError,
   ServerError,
   SubmissionUnknownError,
+  type Submitted,
   type WorkerFailure,
 } from "./errors/index.ts";
-export { GeneratedImage, type ImageJob } from "./image/generated-image.ts";
-export type { Health, JobState } from "./protocol/answers.ts";
-export type { GenerateInput, Lora } from "./protocol/generate-input.ts";
-export type { JobStatus, TerminalStatus } from "./protocol/job.ts";
+export { type AboutImage, GeneratedImage, type ImageJob } from "./image/generated-image.ts";
+export { type GenerateInput, generateInputSchema, type Lora } from "./protocol/generate-input.ts";
+export type { Health } from "./protocol/health.ts";
+export type { JobState, JobStatus, TerminalStatus } from "./protocol/job.ts";
 export type { Policy } from "./protocol/run-body.ts";
-export type { ConnectionOptions } from "./runpod/connection.ts";
+export type { AlphaShares, ImageWarning } from "./protocol/worker-output.ts";
+export type { ConnectionOptions, HeadersOption } from "./runpod/connection.ts";
 export { RunpodEndpoint } from "./runpod/endpoint.ts";
-export type { HeadersOption } from "./runpod/http.ts";
+
 export type {
   RequestOptions,
   RunOptions,
@@ -60,5 +64,5 @@ export type {
   WaitForJobOptions,
 } from "./runpod/options.ts";
 export type { OnProgress, Phase, Progress } from "./runpod/progress.ts";
-export { VERSION } from "./runtime/version.ts";
+export { VERSION } from "./runtime/environment.ts";
 export type { StandardResult, StandardSchema } from "./schema/standard-schema.ts";

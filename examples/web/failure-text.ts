@@ -28,6 +28,7 @@ const texts: Record<ErrorCode, FailureText> = {
   execution_timeout: { title: "Drawing took too long", advice: "Try again, or choose a smaller size." },
   invalid_response: { title: "The server's answer made no sense", advice: "Try again in a moment." },
   invalid_image: { title: "The picture came broken", advice: "Try again." },
+  file: { title: "The picture could not be saved", advice: "Try again." },
 };
 
 export function failureText(error: unknown): FailureText {

@@ -3,6 +3,7 @@ import type { Picture } from "./picture.ts";
 
 const words: Record<Phase, string> = {
   submitting: "sending",
+  waiting: "waiting for room",
   queued: "waiting in the queue",
   starting: "waiting for a GPU: cold start",
   throttled: "waiting for a GPU: none is free",

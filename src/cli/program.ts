@@ -1,5 +1,5 @@
 import { Command, Option } from "commander";
-import { VERSION } from "../runtime/version.ts";
+import { VERSION } from "../runtime/environment.ts";
 import type { BatchFlags } from "./batch/batch.ts";
 import {
   number,

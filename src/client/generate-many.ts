@@ -1,40 +1,36 @@
-/** How one of many ended. */
-export type Settled<Input, Result> =
-  | { index: number; input: Input; result: Result; error?: undefined }
-  | { index: number; input: Input; error: unknown; result?: undefined };
-
 /**
- * Runs `task` for each input, at most `concurrency` at once, and yields each as it ends. An input is
+ * Runs a task for each item, at most `concurrency` at once, and yields what each gives as it ends. An item is
  * taken only when its task can start; what has ended and was not fetched yet counts as running.
  * Leaving the loop aborts what still runs. An abort first yields what has ended, then throws the reason;
- * an error of `inputs` is thrown when all that was started has ended and been yielded.
+ * an error of `items` is thrown when all that was started has ended and been yielded.
+ *
+ * @param run rejects when its signal has aborted, and for nothing else: how an item ended is its result
  */
-export async function* runMany<Input, Result>(
-  inputs: Iterable<Input> | AsyncIterable<Input>,
+export async function* runMany<Item, Result>(
+  items: Iterable<Item> | AsyncIterable<Item>,
   concurrency: number,
   signal: AbortSignal | undefined,
-  task: (input: Input, signal: AbortSignal) => Promise<Result>,
-): AsyncGenerator<Settled<Input, Result>, void, undefined> {
+  run: (item: Item, index: number, signal: AbortSignal) => Promise<Result>,
+): AsyncGenerator<Result, void, undefined> {
   const left = new AbortController();
   const stop = signal ? AbortSignal.any([signal, left.signal]) : left.signal;
-  const source = Symbol.asyncIterator in inputs ? inputs[Symbol.asyncIterator]() : inputs[Symbol.iterator]();
-  const ended: Settled<Input, Result>[] = [];
+  const source = Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
+  const ended: { result: Result }[] = [];
   let running = 0;
   let taken = 0;
   let isTaking = false;
   let isExhausted = false;
-  let sourceFailure: { error: unknown } | undefined;
+  let failure: { error: unknown } | undefined;
   // Renewed at each turn: a promise that lived as long as the loop would keep every result alive with it.
   let wake = () => {};
 
-  const start = async (input: Input) => {
-    const index = taken++;
+  const start = async (item: Item) => {
     running++;
     try {
-      ended.push({ index, input, result: await task(input, stop) });
+      ended.push({ result: await run(item, taken++, stop) });
     } catch (error) {
       // What an abort ends is not an ending of its own.
-      if (!stop.aborted) ended.push({ index, input, error });
+      if (!stop.aborted) failure = { error };
     }
     running--;
     wake();
@@ -48,7 +44,7 @@ export async function* runMany<Input, Result>(
       else if (!stop.aborted) void start(next.value);
     } catch (error) {
       isExhausted = true;
-      sourceFailure = { error };
+      failure = { error };
     }
     isTaking = false;
     wake();
@@ -58,11 +54,11 @@ export async function* runMany<Input, Result>(
   stop.addEventListener("abort", onAbort);
   try {
     for (;;) {
-      for (let next = ended.shift(); next; next = ended.shift()) yield next;
+      for (let next = ended.shift(); next; next = ended.shift()) yield next.result;
       stop.throwIfAborted();
-      if (!isTaking && !isExhausted && running < concurrency) void take();
+      if (!isTaking && !isExhausted && !failure && running < concurrency) void take();
       if (running === 0 && !isTaking && ended.length === 0) {
-        if (sourceFailure) throw sourceFailure.error;
+        if (failure) throw failure.error;
         return;
       }
       if (ended.length === 0 && !stop.aborted) {

@@ -1,35 +1,43 @@
-import { decodeImage, type GeneratedImage, type ImageContext } from "../image/generated-image.ts";
-import type { JobState } from "../protocol/answers.ts";
+import { amend, type ErrorCode, JobError } from "../errors/index.ts";
+import { costOf, decodeImage, type ImageContext } from "../image/decode-image.ts";
+import type { GeneratedImage } from "../image/generated-image.ts";
+import type { JobState } from "../protocol/job.ts";
 import { checkJobId } from "../protocol/run-body.ts";
-import { refuseUnknown } from "../runpod/connection.ts";
-import type { RunpodEndpoint } from "../runpod/endpoint.ts";
-import { type RequestOptions, type WaitForJobOptions, waitOptionNames } from "../runpod/options.ts";
+import { type RequestOptions, requestOptions, type WaitForJobOptions, waitOptions } from "../runpod/options.ts";
 import { Call, type Progress } from "../runpod/progress.ts";
+import type { Queue, QueuedJob } from "../runpod/queue.ts";
+import { checkOptions } from "../schema/check.ts";
+
+/** A job of a queue that the client has too. Not to be had from the package: a queue knows the key. */
+export let jobOn: (queue: Queue, id: string, context: ImageContext) => Job;
 
 /** One image in the making. Holds nothing but the id: what it tells is asked of the endpoint each time. */
 export class Job {
   readonly id: string;
-  readonly #endpoint: RunpodEndpoint;
+  readonly #queue: Queue;
   readonly #context: ImageContext;
 
-  /** @internal */
-  constructor(endpoint: RunpodEndpoint, id: string, context: ImageContext) {
+  private constructor(queue: Queue, id: string, context: ImageContext) {
     this.id = checkJobId(id);
-    this.#endpoint = endpoint;
+    this.#queue = queue;
     this.#context = context;
   }
 
+  static {
+    jobOn = (queue, id, context) => new Job(queue, id, context);
+  }
+
   /** Where it stands now. */
-  status(options: RequestOptions = {}): Promise<JobState> {
-    return this.#endpoint.status(this.id, options);
+  async status(options: RequestOptions = {}): Promise<JobState> {
+    return await this.#queue.status(this.id, checkOptions(requestOptions, options));
   }
 
   /** Waits for the image. Both clocks start with the call. */
   async result(options: WaitForJobOptions = {}): Promise<GeneratedImage> {
-    refuseUnknown("option", options, waitOptionNames);
-    const call = new Call(this.#endpoint.internals.clock, options.signal, options.onProgress);
+    checkOptions(waitOptions, options);
+    const call = new Call(this.#queue.internals.clock, options.signal, options.onProgress);
     try {
-      return await this.receive(call, options);
+      return await receiveImage(this.#queue, this.id, call, options, this.#context);
     } finally {
       call.end();
     }
@@ -60,6 +68,8 @@ export class Job {
     try {
       for (;;) {
         yield* events.splice(0);
+        // While the reader was busy there may have come more.
+        if (events.length > 0) continue;
         if (isOver) break;
         await new Promise<void>((resolve) => {
           wake = resolve;
@@ -73,25 +83,44 @@ export class Job {
   }
 
   /** Stops it on the endpoint. Safe to repeat; a finished job stays as it is. */
-  cancel(options: RequestOptions = {}): Promise<JobState> {
-    return this.#endpoint.cancel(this.id, options);
+  async cancel(options: RequestOptions = {}): Promise<JobState> {
+    return await this.#queue.cancel(this.id, checkOptions(requestOptions, options));
   }
 
-  /** Queues it again under the same id, after it failed or timed out. */
-  retry(options: RequestOptions = {}): Promise<JobState> {
-    return this.#endpoint.retry(this.id, options);
+  /** Queues it again under the same id, after it failed or timed out. Not through a proxy. */
+  async retry(options: RequestOptions = {}): Promise<JobState> {
+    return await this.#queue.retry(this.id, checkOptions(requestOptions, options));
   }
+}
 
-  /** @internal */
-  async receive(
-    call: Call,
-    options: WaitForJobOptions,
-    queued?: { state: JobState; queuedAt: number },
-  ): Promise<GeneratedImage> {
-    const end = await this.#endpoint.waitFor(this.id, call, options, queued);
-    call.report("decoding", { jobId: this.id });
-    const image = decodeImage(end, this.#context);
-    call.report("done", { jobId: this.id });
+/** After these the job may well go on: it is whoever waited that lost sight of it. */
+export const lostSight: ReadonlySet<ErrorCode> = new Set([
+  "connection",
+  "server",
+  "rate_limited",
+  "invalid_response",
+  "authentication",
+  "bad_request",
+]);
+
+/** Waits for a job's end and takes the image out of it. */
+export async function receiveImage(
+  queue: Queue,
+  id: string,
+  call: Call,
+  options: Omit<WaitForJobOptions, "signal" | "onProgress">,
+  context: ImageContext,
+  queued?: QueuedJob,
+): Promise<GeneratedImage> {
+  try {
+    const end = await queue.waitFor(id, call, options, queued);
+    call.report("decoding", { jobId: id });
+    const image = await decodeImage(end, context, (url) => queue.download(url, id, call.signal));
+    call.report("done", { jobId: id });
     return image;
+  } catch (error) {
+    const cost = error instanceof JobError ? costOf(error, context.pricePerSecond) : undefined;
+    if (cost !== undefined) amend(error, { cost });
+    throw error;
   }
 }

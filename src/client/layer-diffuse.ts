@@ -1,71 +1,39 @@
-import { ConfigurationError, forbidRetry, InvalidInputError, isLayerDiffuseError, JobError } from "../errors/index.ts";
-import { type GeneratedImage, generationError, type ImageContext } from "../image/generated-image.ts";
-import type { Health } from "../protocol/answers.ts";
-import { type GenerateInput, randomSeed, type WireInput, wireInput } from "../protocol/generate-input.ts";
+import { amend, InvalidInputError, isLayerDiffuseError, JobError } from "../errors/index.ts";
+import type { ImageContext } from "../image/decode-image.ts";
+import type { GeneratedImage } from "../image/generated-image.ts";
+import { type GenerateInput, randomSeed, wireInput } from "../protocol/generate-input.ts";
+import type { Health } from "../protocol/health.ts";
+import { generationError } from "../protocol/job-error.ts";
 import { limits } from "../protocol/limits.ts";
-import { policyOf } from "../protocol/policy.ts";
-import type { Policy } from "../protocol/run-body.ts";
+import { type Policy, policyOf } from "../protocol/run-body.ts";
+import { serviceWords } from "../protocol/service-words.ts";
 import { parseOutput } from "../protocol/worker-output.ts";
-import {
-  type ConnectionOptions,
-  connectionOptionNames,
-  type Internals,
-  milliseconds,
-  realInternals,
-  refuseUnknown,
-  wholeNumber,
-} from "../runpod/connection.ts";
-import { RunpodEndpoint } from "../runpod/endpoint.ts";
-import { type RequestOptions, type RunOptions, type WaitForJobOptions, waitOptionNames } from "../runpod/options.ts";
+import { resolveConnection } from "../runpod/connection.ts";
+import { endpointOver, type RunpodEndpoint } from "../runpod/endpoint.ts";
+import type { Limiter } from "../runpod/limiter.ts";
+import { type RequestOptions, type RunOptions, type WaitForJobOptions, waitOptions } from "../runpod/options.ts";
 import { Call } from "../runpod/progress.ts";
+import { Queue } from "../runpod/queue.ts";
 import { pace } from "../runpod/wait.ts";
+import { type Internals, realInternals } from "../runtime/clock.ts";
+import { checkOptions, defined } from "../schema/check.ts";
 import { runMany } from "./generate-many.ts";
-import { Job } from "./job-handle.ts";
+import { type Job, jobOn, lostSight, receiveImage } from "./job-handle.ts";
+import {
+  clientOptions,
+  type GenerateManyOptions,
+  type GenerateOptions,
+  generateManyOptions,
+  generateOptions,
+  type LayerDiffuseOptions,
+  type ManyResult,
+  type OnlyInputs,
+  type SubmitOptions,
+  submitOptions,
+} from "./options.ts";
 
-export interface LayerDiffuseOptions extends ConnectionOptions {
-  /** What a second on the worker costs, in USD; fills `image.job.cost`. */
-  pricePerSecond?: number | undefined;
-}
-
-export interface SubmitOptions extends RequestOptions, Pick<RunOptions, "webhook" | "policy" | "cancelOnAbort"> {
-  /** Milliseconds until a worker takes the job; makes up `policy.ttl`. Default: the client's option. */
-  queueTimeout?: number | undefined;
-  /** Milliseconds from then on; also sent as `policy.executionTimeout`. Default: the client's option. */
-  executionTimeout?: number | undefined;
-}
-
-export interface GenerateOptions extends WaitForJobOptions, Pick<RunOptions, "webhook" | "policy"> {
-  /**
-   * `"async"`: the job is queued and its id known before anything is waited for, so nothing can be
-   * lost. `"sync"`: one held request first, which saves a round trip for a warm endpoint. Default: `"async"`.
-   */
-  mode?: "async" | "sync" | undefined;
-}
-
-export interface GenerateManyOptions extends GenerateOptions {
-  /** Jobs at once. Default: the client's `concurrency`. */
-  concurrency?: number | undefined;
-}
-
-/** How one of many inputs ended. */
-export type ManyResult<Input = string | GenerateInput> =
-  | { index: number; input: Input; image: GeneratedImage; error?: undefined }
-  | { index: number; input: Input; error: unknown; image?: undefined };
-
-const submitOptionNames = [
-  "signal",
-  "webhook",
-  "policy",
-  "cancelOnAbort",
-  "queueTimeout",
-  "executionTimeout",
-] as const satisfies (keyof SubmitOptions)[];
-const generateOptionNames = [
-  ...waitOptionNames,
-  "webhook",
-  "policy",
-  "mode",
-] as const satisfies (keyof GenerateOptions)[];
+/** A client on a clock of the caller's, or with another's limits. Not to be had from the package. */
+export let clientOver: (options: LayerDiffuseOptions, internals: Internals, limiter?: Limiter) => LayerDiffuse;
 
 /**
  * Text in, transparent PNG out.
@@ -76,24 +44,42 @@ const generateOptionNames = [
  * await image.save("output.png");
  */
 export class LayerDiffuse {
-  /** The endpoint underneath, for everything that is not about images. */
-  readonly endpoint: RunpodEndpoint;
-  readonly #pricePerSecond: number | undefined;
-  readonly #internals: Internals;
+  readonly #options: LayerDiffuseOptions;
+  #queue: Queue;
+  #endpoint: RunpodEndpoint;
 
-  /** @throws ConfigurationError */
-  constructor(options?: LayerDiffuseOptions);
-  /** @internal */
-  constructor(options: LayerDiffuseOptions | undefined, internals: Internals);
-  constructor(options: LayerDiffuseOptions = {}, internals: Internals = realInternals) {
-    const { pricePerSecond, ...connection } = options;
-    refuseUnknown("option", connection, [...connectionOptionNames, "pricePerSecond"]);
-    if (pricePerSecond !== undefined && !(pricePerSecond >= 0)) {
-      throw new ConfigurationError(`pricePerSecond is a price in USD, got ${String(pricePerSecond)}.`);
-    }
-    this.endpoint = new RunpodEndpoint(connection, internals);
-    this.#pricePerSecond = pricePerSecond;
-    this.#internals = internals;
+  /** @throws ConfigurationError for wrong options; the environment is read at the first use */
+  constructor(options: LayerDiffuseOptions = {}) {
+    this.#options = checkOptions(clientOptions, options);
+    const { pricePerSecond: _, ...connection } = this.#options;
+    this.#queue = new Queue(resolveConnection(connection), realInternals);
+    this.#endpoint = endpointOver(this.#queue);
+  }
+
+  static {
+    clientOver = (options, internals, limiter) => {
+      const client = new LayerDiffuse(options);
+      client.#queue = new Queue(client.#queue.connection, internals, limiter);
+      client.#endpoint = endpointOver(client.#queue);
+      return client;
+    };
+  }
+
+  /** The endpoint underneath, for everything that is not about images. */
+  get endpoint(): RunpodEndpoint {
+    return this.#endpoint;
+  }
+
+  /**
+   * A client with some options changed, for another endpoint of the same account or another tenant. It shares this
+   * one's limits of requests at once, unless `concurrency` changes. An option given as `undefined` is left out.
+   *
+   * @throws ConfigurationError
+   */
+  withOptions(changes: LayerDiffuseOptions): LayerDiffuse {
+    const { limiter, internals } = this.#queue;
+    const options = { ...this.#options, ...checkOptions(clientOptions, changes) };
+    return clientOver(options, internals, changes.concurrency === undefined ? limiter : undefined);
   }
 
   /**
@@ -103,49 +89,59 @@ export class LayerDiffuse {
    * reason. The error table is in docs/errors.md.
    */
   async generate(input: string | GenerateInput, options: GenerateOptions = {}): Promise<GeneratedImage> {
-    refuseUnknown("option", options, generateOptionNames);
-    if (options.mode !== undefined && options.mode !== "async" && options.mode !== "sync") {
-      throw new ConfigurationError(`mode is "async" or "sync", got ${String(options.mode)}.`);
-    }
-    const wire = wireInput(input, randomSeed);
-    const call = new Call(this.#internals.clock, options.signal, options.onProgress);
-    try {
-      call.signal.throwIfAborted();
-      call.report("submitting");
-      const queued = await this.#submit(wire.fields, call, options, options.mode);
-      return await this.#job(queued.state.id, wire).receive(call, options, queued);
-    } catch (error) {
-      if (mayStillRun(error, options)) forbidRetry(error);
-      throw error;
-    } finally {
-      call.end();
-    }
+    checkOptions(generateOptions, options);
+    const { fields, seed } = wireInput(input, randomSeed);
+    return await this.#call(options, async (call, onSubmitted) => {
+      const queued = await this.#submit(fields, call, options, options.mode);
+      const { id } = queued.state;
+      onSubmitted(id);
+      return await receiveImage(this.#queue, id, call, options, this.#context(seed), queued);
+    });
   }
 
   /**
-   * Makes many images, `concurrency` at once, and yields each as it ends. `inputs` may be of any
-   * length, or asynchronous: an input is taken when its job can start. One that fails is yielded with its
-   * error and does not stop the others; leaving the loop, or the signal, cancels what still runs.
+   * Makes many images, `concurrency` at once, and yields each as it ends. `items` may be of any
+   * length, or asynchronous: an item is taken when its job can start. What is no input itself is made one by `toInput`.
+   * One that fails is yielded with its error and does not stop the others; leaving the loop, or the signal, cancels
+   * what still runs.
    *
-   * @throws InvalidInputError when `inputs` is no list; ConfigurationError; the signal's reason; what `inputs` throws
+   * @throws InvalidInputError when `items` is no list; ConfigurationError; the signal's reason; what `items` throws
    */
-  async *generateMany<Input extends string | GenerateInput>(
-    inputs: Iterable<Input> | AsyncIterable<Input>,
-    options: GenerateManyOptions = {},
-  ): AsyncGenerator<ManyResult<Input>, void, undefined> {
-    refuseUnknown("option", options, [...generateOptionNames, "concurrency"]);
+  generateMany<Item extends string | GenerateInput>(
+    items: (Iterable<Item> | AsyncIterable<Item>) & (Iterable<OnlyInputs<Item>> | AsyncIterable<OnlyInputs<Item>>),
+    options?: GenerateManyOptions<Item> & { toInput?: undefined },
+  ): AsyncGenerator<ManyResult<Item>, void, undefined>;
+  generateMany<Item>(
+    items: Iterable<Item> | AsyncIterable<Item>,
+    options: GenerateManyOptions<Item> & { toInput: NonNullable<GenerateManyOptions<Item>["toInput"]> },
+  ): AsyncGenerator<ManyResult<Item>, void, undefined>;
+  async *generateMany<Item>(
+    items: Iterable<Item> | AsyncIterable<Item>,
+    options: GenerateManyOptions<Item> = {},
+  ): AsyncGenerator<ManyResult<Item>, void, undefined> {
+    checkOptions(generateManyOptions, options);
     // A string is iterable too: one paid image for each letter.
-    const isList = typeof inputs === "object" && inputs !== null;
-    if (!isList || !(Symbol.iterator in inputs || Symbol.asyncIterator in inputs)) {
+    const isList = typeof items === "object" && items !== null;
+    if (!isList || !(Symbol.iterator in items || Symbol.asyncIterator in items)) {
       throw new InvalidInputError([{ path: [], message: "must be a list of inputs; for one image call generate()" }]);
     }
-    const { concurrency = this.endpoint.connection.concurrency, signal, ...each } = options;
-    const settled = runMany(inputs, wholeNumber("concurrency", concurrency, 1), signal, (input, stop) =>
-      this.generate(input, { ...each, signal: stop }),
-    );
-    for await (const { index, input, result, error } of settled) {
-      yield result ? { index, input, image: result } : { index, input, error };
-    }
+    const { concurrency = this.#queue.connection.concurrency, signal, toInput, onProgress, ...each } = options;
+    // Without toInput the items are inputs, by their type, and generate() checks each.
+    const inputOf = toInput ?? ((item: Item) => item as string | GenerateInput);
+    const generateOne = async (item: Item, index: number, stop: AbortSignal): Promise<ManyResult<Item>> => {
+      let input: string | GenerateInput | undefined;
+      try {
+        input = inputOf(item, index);
+        const watch: Pick<GenerateOptions, "onProgress"> = onProgress
+          ? { onProgress: (progress) => onProgress({ ...progress, index, item }) }
+          : {};
+        return { index, item, input, image: await this.generate(input, { ...each, ...watch, signal: stop }) };
+      } catch (error) {
+        stop.throwIfAborted();
+        return { index, item, input, error };
+      }
+    };
+    yield* runMany(items, concurrency, signal, generateOne);
   }
 
   /**
@@ -154,12 +150,12 @@ export class LayerDiffuse {
    * @throws InvalidInputError before anything is sent; SubmissionUnknownError when a job may exist all the same
    */
   async submit(input: string | GenerateInput, options: SubmitOptions = {}): Promise<Job> {
-    refuseUnknown("option", options, submitOptionNames);
-    const wire = wireInput(input, randomSeed);
+    checkOptions(submitOptions, options);
+    const { fields, seed } = wireInput(input, randomSeed);
     const { queueTimeout } = this.#clocks(options);
-    const deadline = this.#internals.clock.now() + queueTimeout;
-    const { id } = await this.endpoint.submit("run", wire.fields, this.#runOptions(options), { deadline });
-    return this.#job(id, wire);
+    const deadline = this.#queue.internals.clock.now() + queueTimeout;
+    const { id } = await this.#queue.submit("run", fields, this.#runOptions(options), { deadline });
+    return jobOn(this.#queue, id, this.#context(seed));
   }
 
   /**
@@ -168,7 +164,7 @@ export class LayerDiffuse {
    * @throws InvalidInputError for what cannot be a job's id
    */
   job(id: string): Job {
-    return this.#job(id, {});
+    return jobOn(this.#queue, id, this.#context());
   }
 
   /**
@@ -178,42 +174,55 @@ export class LayerDiffuse {
    * @throws the job's error when the worker is broken; the time-outs; the signal's reason
    */
   async warmUp(options: WaitForJobOptions = {}): Promise<void> {
-    refuseUnknown("option", options, waitOptionNames);
-    const call = new Call(this.#internals.clock, options.signal, options.onProgress);
-    try {
-      call.report("submitting");
+    checkOptions(waitOptions, options);
+    await this.#call(options, async (call, onSubmitted) => {
       const queued = await this.#submit({ warm_up: true }, call, options);
       const { id } = queued.state;
+      onSubmitted(id);
       try {
-        const { output } = await this.endpoint.waitFor(id, call, options, queued);
-        if (parseOutput(output).status === "error") throw generationError(id, output);
+        const end = await this.#queue.waitFor(id, call, options, queued);
+        if (parseOutput(end.output).status === "error") throw generationError(end, end.output);
       } catch (error) {
-        // A worker that does not know the field asks for a prompt: it is up all the same.
-        const failure = error instanceof JobError ? error.failure : undefined;
-        if (!/prompt|required|missing/i.test(failure?.message ?? "")) throw error;
+        if (!asksForPrompt(error)) throw error;
       }
       call.report("done", { jobId: id });
+    });
+  }
+
+  /** How many jobs and workers the endpoint has, in which state. */
+  health(options: RequestOptions = {}): Promise<Health> {
+    return this.#endpoint.health(options);
+  }
+
+  /** Removes all jobs that wait for a worker, whoever submitted them. */
+  purgeQueue(options: RequestOptions = {}): Promise<{ removed: number }> {
+    return this.#endpoint.purgeQueue(options);
+  }
+
+  /** One call of the caller's that submits a job: what comes out of it, and of each error what became of the job. */
+  async #call<Result>(
+    options: WaitForJobOptions,
+    run: (call: Call, onSubmitted: (id: string) => void) => Promise<Result>,
+  ): Promise<Result> {
+    const call = new Call(this.#queue.internals.clock, options.signal, options.onProgress);
+    let isSubmitted = false;
+    try {
+      call.signal.throwIfAborted();
+      call.report("submitting");
+      return await run(call, () => {
+        isSubmitted = true;
+      });
     } catch (error) {
-      if (mayStillRun(error, options)) forbidRetry(error);
+      if (isSubmitted) amend(error, { submitted: "yes", ...(mayStillRun(error, options) && { retryable: false }) });
       throw error;
     } finally {
       call.end();
     }
   }
 
-  /** How many jobs and workers the endpoint has, in which state. */
-  health(options: RequestOptions = {}): Promise<Health> {
-    return this.endpoint.health(options);
-  }
-
-  /** Removes all jobs that wait for a worker, whoever submitted them. */
-  purgeQueue(options: RequestOptions = {}): Promise<{ removed: number }> {
-    return this.endpoint.purgeQueue(options);
-  }
-
   /** Queues one job on behalf of a call that will wait for it. */
   async #submit(fields: Record<string, unknown>, call: Call, options: GenerateOptions, mode?: "async" | "sync") {
-    const { clock } = this.#internals;
+    const { clock } = this.#queue.internals;
     const { queueTimeout, executionTimeout } = this.#clocks(options);
     const runOptions = { ...this.#runOptions(options), signal: call.signal };
     const deadline = call.startedAt + queueTimeout;
@@ -221,41 +230,43 @@ export class LayerDiffuse {
     if (mode === "sync") {
       // Held no longer than the shorter clock, which could otherwise ring unheard.
       const wait = Math.max(limits.minWait, Math.min(pace.longPoll, queueTimeout, executionTimeout));
-      const state = await this.endpoint.submitHeld(fields, runOptions, { wait, deadline });
+      const state = await this.#queue.submitHeld(fields, runOptions, { wait, deadline, call });
       if (state) return { state, queuedAt: begun };
     }
-    const state = await this.endpoint.submit("run", fields, runOptions, { deadline });
+    const state = await this.#queue.submit("run", fields, runOptions, { deadline, call });
     return { state, queuedAt: clock.now() };
   }
 
-  #job(id: string, { seed }: Partial<WireInput>): Job {
-    const context: ImageContext = { seed, pricePerSecond: this.#pricePerSecond };
-    return new Job(this.endpoint, id, context);
+  #context(seed?: number): ImageContext {
+    return { seed, pricePerSecond: this.#options.pricePerSecond };
   }
 
   #clocks(options: Pick<SubmitOptions, "queueTimeout" | "executionTimeout">) {
-    const { queueTimeout, executionTimeout } = this.endpoint.connection;
+    const { queueTimeout, executionTimeout } = this.#queue.connection;
     return {
-      queueTimeout: milliseconds("queueTimeout", options.queueTimeout, queueTimeout),
-      executionTimeout: milliseconds("executionTimeout", options.executionTimeout, executionTimeout),
+      queueTimeout: options.queueTimeout ?? queueTimeout,
+      executionTimeout: options.executionTimeout ?? executionTimeout,
     };
   }
 
   /** What goes to the service beside the input: its clocks end a job that nobody waits for any more. */
   #runOptions(options: SubmitOptions): RunOptions {
     const { queueTimeout, executionTimeout } = this.#clocks(options);
-    const policy: Policy = {
-      ...policyOf(queueTimeout, executionTimeout),
-      ...Object.fromEntries(Object.entries(options.policy ?? {}).filter(([, value]) => value !== undefined)),
-    };
-    const { signal, webhook, cancelOnAbort } = options;
-    return { policy, signal, webhook, cancelOnAbort };
+    const { signal, headers, webhook, cancelOnAbort, policy } = options;
+    const all: Policy = { ...policyOf(queueTimeout, executionTimeout), ...defined(policy ?? {}) };
+    return { policy: all, signal, headers, webhook, cancelOnAbort };
   }
 }
 
+/** A worker that does not know the field `warm_up` asks for a prompt: it is up all the same. */
+function asksForPrompt(error: unknown): boolean {
+  if (!(error instanceof JobError) || error.failure === undefined) return false;
+  const { field, message } = error.failure;
+  return field === undefined ? serviceWords.promptMissing.test(message) : field === "prompt";
+}
+
 /** Whether an error leaves a job on the endpoint that nobody stopped. */
-function mayStillRun(error: unknown, { cancelOnAbort }: GenerateOptions): boolean {
+function mayStillRun(error: unknown, { cancelOnAbort }: WaitForJobOptions): boolean {
   if (!isLayerDiffuseError(error) || error.jobId === undefined) return false;
-  if (error.code === "queue_timeout") return cancelOnAbort === false;
-  return /^(connection|server|rate_limited|invalid_response)$/.test(error.code);
+  return error.code === "queue_timeout" ? cancelOnAbort === false : lostSight.has(error.code);
 }

@@ -1,24 +1,34 @@
+import * as z from "zod/mini";
 import {
+  type AnyLayerDiffuseError,
   AuthenticationError,
-  ConfigurationError,
   InvalidResponseError,
-  type LayerDiffuseError,
+  isLayerDiffuseError,
 } from "../errors/index.ts";
-import { decodeImage, type GeneratedImage } from "../image/generated-image.ts";
-import { type JobState, parseJob } from "../protocol/answers.ts";
-import { isTerminal } from "../protocol/job.ts";
+import { decodeImage } from "../image/decode-image.ts";
+import type { GeneratedImage } from "../image/generated-image.ts";
+import { isTerminal, type JobState, parseJob } from "../protocol/job.ts";
 import { jobError } from "../protocol/job-error.ts";
-import { excerpt } from "../runpod/status-error.ts";
+import { downloadFile } from "../runpod/http.ts";
+import { excerpt } from "../runpod/http-errors.ts";
+import { withRetries } from "../runpod/retry.ts";
+import { realInternals } from "../runtime/clock.ts";
+import { checkOptions } from "../schema/check.ts";
+import { callback, strict, text } from "../schema/fields.ts";
 
 export interface ParseWebhookOptions {
   /** What the webhook's address carries as `?secret=…`. The service signs nothing, so this is what tells its call from others. */
   secret: string;
+  /** Fetches an image whose worker answered with a link. Default: the global `fetch`. */
+  fetch?: typeof fetch | undefined;
 }
+
+const webhookOptions = strict({ secret: text(), fetch: z.optional(callback<typeof fetch>()) });
 
 /** A job's end, as the service reported it. The same end may arrive more than once: go by `id`. */
 export type WebhookEvent = { id: string; state: JobState } & (
   | { image: GeneratedImage; error?: undefined }
-  | { error: LayerDiffuseError; image?: undefined }
+  | { error: AnyLayerDiffuseError; image?: undefined }
 );
 
 /**
@@ -34,11 +44,9 @@ export type WebhookEvent = { id: string; state: JobState } & (
  * ConfigurationError when no secret is given
  */
 export async function parseWebhook(request: Request, options: ParseWebhookOptions): Promise<WebhookEvent> {
-  if (!options?.secret) {
-    throw new ConfigurationError("parseWebhook needs the secret that the webhook's address carries as ?secret=….");
-  }
+  const { secret, fetch = globalThis.fetch } = checkOptions(webhookOptions, options);
   const given = new URL(request.url).searchParams.get("secret") ?? "";
-  if (!(await isSame(given, options.secret))) {
+  if (!(await isSame(given, secret))) {
     throw new AuthenticationError("The webhook call does not carry the right ?secret=…. Answer 401 and do nothing.");
   }
   const text = await request.text();
@@ -49,13 +57,23 @@ export async function parseWebhook(request: Request, options: ParseWebhookOption
     });
   }
   const { id } = state;
-  const error = jobError(state);
-  if (error) return { id, state, error };
   try {
-    return { id, state, image: decodeImage(state, {}) };
-  } catch (decodeError) {
-    return { id, state, error: decodeError as LayerDiffuseError };
+    const error = jobError(state);
+    if (error) throw error;
+    return { id, state, image: await decodeImage(state, {}, (url) => download(url, id, fetch)) };
+  } catch (error) {
+    if (!isLayerDiffuseError(error)) throw error;
+    return { id, state, error };
   }
+}
+
+/** Tries after the first: whoever called waits for the answer. */
+const downloadRetries = 2;
+
+function download(url: string, jobId: string, fetch: typeof globalThis.fetch): Promise<Uint8Array<ArrayBuffer>> {
+  const { clock } = realInternals;
+  const read = () => downloadFile(url, { fetch, clock, jobId });
+  return withRetries(read, { ...realInternals, kind: "read", retries: downloadRetries });
 }
 
 function readJson(text: string): unknown {

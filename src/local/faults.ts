@@ -1,5 +1,5 @@
 import { validateHeaderName, validateHeaderValue } from "node:http";
-import { type Operation, operations } from "../protocol/job.ts";
+import { type Operation, operations } from "../protocol/operations.ts";
 import { type Check, count, duration, fields, func, isRecord, nearest, oneOf } from "./checks.ts";
 import { type Answer, type Call, jsonAnswer, resetAnswer } from "./http/exchange.ts";
 import type { Holds } from "./http/held-requests.ts";

@@ -22,7 +22,7 @@ import { type LocalEndpointOptions, resolveOptions } from "./options.ts";
 import type { WorkerFunction } from "./workers/function-worker.ts";
 import type { LocalWorker } from "./workers/local-worker.ts";
 
-export type { Operation } from "../protocol/job.ts";
+export type { Operation } from "../protocol/operations.ts";
 export type { Clock } from "../runtime/clock.ts";
 export type { Rate, RateBucket } from "./client-side/rate-limits.ts";
 export type { Fault, FaultEffect } from "./faults.ts";

@@ -1,5 +1,5 @@
-import { type Operation, operations } from "../protocol/job.ts";
 import { limits } from "../protocol/limits.ts";
+import { type Operation, operations } from "../protocol/operations.ts";
 import { webhookText } from "./client-side/job-body.ts";
 import { notFoundAnswer, Operations } from "./client-side/operations.ts";
 import { RateLimits } from "./client-side/rate-limits.ts";

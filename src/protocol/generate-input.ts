@@ -1,5 +1,8 @@
-import { type InputIssue, InvalidInputError } from "../errors/index.ts";
-import { suggestion } from "../schema/did-you-mean.ts";
+import * as z from "zod/mini";
+import { InvalidInputError } from "../errors/index.ts";
+import { check } from "../schema/check.ts";
+import { described, list, number, record, strict, text } from "../schema/fields.ts";
+import type { StandardSchema } from "../schema/standard-schema.ts";
 
 /** A style adapter that is installed on the worker. */
 export interface Lora {
@@ -35,8 +38,39 @@ export interface GenerateInput {
   extra?: Record<string, unknown> | undefined;
 }
 
+/** The transparent decoder halves its input six times, so sides are multiples of 64. */
+const sideStep = 64;
+const longestSide = 4096;
+const usualSide = 1024;
+export const mostPixels = 2_400_000;
+const pixels = `Pixels, a multiple of ${sideStep}; width × height is at most ${mostPixels}. Worker's default: ${usualSide}.`;
+
+/** A LoRA's fields. */
+export const loraFields = {
+  name: described(text(), "A style adapter that is installed on the worker.", "glass"),
+  weight: described(number(-2, 2), "0.7 to 0.95 is usual. Worker's default: 0.85.", 0.85),
+} as const satisfies Record<keyof Lora, z.ZodMiniType>;
+
+/** The input's fields but for `loras` and `extra`, each with what it must be, what it means and an example. */
+export const inputFields = {
+  prompt: described(text(), "What to draw.", "a red apple"),
+  negativePrompt: described(text({ mayBeBlank: true }), 'What to keep out. Worker\'s default: "bad, ugly".', "leaf"),
+  seed: described(number(0, 0xffff_ffff, 1), "The same seed makes the same image. Default: random.", 7),
+  steps: described(number(1, 100, 1), "Worker's default: 20.", 20),
+  cfgScale: described(number(1, 30), "How closely to follow the prompt. Worker's default: 5.", 5),
+  width: described(number(sideStep, longestSide, sideStep), pixels, usualSide),
+  height: described(number(sideStep, longestSide, sideStep), pixels, usualSide),
+  sampler: described(text(), 'Worker\'s default: "DPM++ 2M SDE".', "DPM++ 2M SDE"),
+  scheduler: described(text(), 'Worker\'s default: "Karras".', "Karras"),
+  preset: described(
+    text(),
+    'Such as "general", "aesthetic", "logo", "icon_3d". Worker\'s default: "general".',
+    "general",
+  ),
+} as const satisfies Record<Exclude<keyof GenerateInput, "loras" | "extra">, z.ZodMiniType>;
+
 /** The names on the wire, in the worker's own words. */
-const wireNames = {
+export const wireNames = {
   prompt: "prompt",
   negativePrompt: "negative_prompt",
   seed: "seed",
@@ -50,108 +84,63 @@ const wireNames = {
   loras: "loras",
 } as const satisfies Record<Exclude<keyof GenerateInput, "extra">, string>;
 
-/** The transparent decoder halves its input six times, so sides are multiples of 64. */
-const sideStep = 64;
-export const mostPixels = 2_400_000;
-
-/** What a field takes: the checks are made of it, and so is the description of the HTTP API. */
-export type FieldRule =
-  | { readonly type: "string"; readonly mayBeBlank?: true }
-  | { readonly type: "number"; readonly least: number; readonly most: number; readonly step?: number };
-
-const text: FieldRule = { type: "string" };
-const side: FieldRule = { type: "number", least: sideStep, most: 4096, step: sideStep };
-
-/** The fields by their own names; `loras` is a list of what {@link loraRules} says. */
-export const inputRules: Readonly<Record<Exclude<keyof GenerateInput, "loras" | "extra">, FieldRule>> = {
-  prompt: text,
-  negativePrompt: { type: "string", mayBeBlank: true },
-  seed: { type: "number", least: 0, most: 0xffff_ffff, step: 1 },
-  steps: { type: "number", least: 1, most: 100, step: 1 },
-  cfgScale: { type: "number", least: 1, most: 30 },
-  width: side,
-  height: side,
-  sampler: text,
-  scheduler: text,
-  preset: text,
-};
-
-export const loraRules: Readonly<Record<keyof Lora, FieldRule>> = {
-  name: text,
-  weight: { type: "number", least: -2, most: 2 },
-};
-
-const show = (value: unknown) => (typeof value === "object" && value ? "an object" : String(value).slice(0, 80));
-
-/** What is wrong with a value, or nothing. */
-function complaint(rule: FieldRule, value: unknown): string | undefined {
-  if (rule.type === "string") {
-    if (typeof value !== "string") return "must be a string";
-    return rule.mayBeBlank || value.trim() !== "" ? undefined : "must not be blank";
-  }
-  const { least, most, step } = rule;
-  if (typeof value !== "number" || !(value >= least && value <= most)) {
-    return `must be a number from ${least} to ${most}, got ${show(value)}`;
-  }
-  if (step === undefined) return undefined;
-  if (!Number.isInteger(value)) return "must be a whole number";
-  const below = Math.floor(value / step) * step;
-  return below === value ? undefined : `must be a multiple of ${step} (nearest: ${below}, ${below + step})`;
+/** The name on the wire of an input's field. */
+export function wireNameOf(name: PropertyKey): string {
+  return Object.entries(wireNames).find(([own]) => own === name)?.[1] ?? String(name);
 }
 
-/** Checks the fields of `value`, which is the caller's and may be anything; `known` names the fields checked elsewhere. */
-function checkFields(
-  value: unknown,
-  rules: Readonly<Record<string, FieldRule>>,
-  required: string,
-  known: string[] = [],
-): InputIssue[] {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    return [{ path: [], message: "must be an object" }];
-  }
-  const issues: InputIssue[] = [];
-  const names = [...Object.keys(rules), ...known];
-  if (!Object.hasOwn(value, required)) issues.push({ path: [required], message: "is required" });
-  for (const [name, given] of Object.entries(value)) {
-    const rule = rules[name];
-    const message = !names.includes(name)
-      ? `is unknown; ${suggestion(name, names)}`
-      : given === undefined && name !== required
-        ? undefined
-        : rule && complaint(rule, given);
-    if (message) issues.push({ path: [name], message });
-  }
-  return issues;
-}
+/** Refuses more pixels than the worker draws; a side that is not given is the worker's own. */
+export const pixelLimit = z.check<{ width?: number | undefined; height?: number | undefined }>(({ value, issues }) => {
+  const { width = usualSide, height = usualSide } = value;
+  if (width * height <= mostPixels) return;
+  const message = `${width} × ${height} is ${width * height} pixels, at most ${mostPixels}`;
+  issues.push({ code: "custom", path: ["width"], message, input: value });
+});
 
-function inputIssues(input: GenerateInput): InputIssue[] {
-  const issues = checkFields(input, inputRules, "prompt", ["loras", "extra"]);
-  const { loras, extra, width = 1024, height = 1024 } = input ?? {};
-  if (loras !== undefined && !Array.isArray(loras)) issues.push({ path: ["loras"], message: "must be a list" });
-  else {
-    for (const [index, lora] of (loras ?? []).entries()) {
-      for (const { path, message } of checkFields(lora, loraRules, "name")) {
-        issues.push({ path: ["loras", index, ...path], message });
-      }
-    }
+/** What an input's own fields say goes out under their own names. */
+const noFieldsOfOurs = z.check<Record<string, unknown>>(({ value, issues }) => {
+  for (const [name, wireName] of Object.entries(wireNames)) {
+    if (!(wireName in value)) continue;
+    const message = `is the input's own \`${name}\`; set that`;
+    issues.push({ code: "custom", path: [wireName], message, input: value });
   }
-  if (issues.length === 0 && width * height > mostPixels) {
-    issues.push({
-      path: ["width"],
-      message: `${width} × ${height} is ${width * height} pixels, at most ${mostPixels}`,
-    });
-  }
-  if (extra !== undefined && (typeof extra !== "object" || extra === null || Array.isArray(extra))) {
-    issues.push({ path: ["extra"], message: "must be an object" });
-  } else {
-    for (const [name, wireName] of Object.entries(wireNames)) {
-      if (extra && wireName in extra) {
-        issues.push({ path: ["extra", wireName], message: `is the input's own \`${name}\`; set that` });
-      }
-    }
-  }
-  return issues;
-}
+});
+
+/** The schema itself, whose type {@link GenerateInput} is held to. */
+export const inputSchema = strict({
+  prompt: inputFields.prompt,
+  negativePrompt: z.optional(inputFields.negativePrompt),
+  seed: z.optional(inputFields.seed),
+  steps: z.optional(inputFields.steps),
+  cfgScale: z.optional(inputFields.cfgScale),
+  width: z.optional(inputFields.width),
+  height: z.optional(inputFields.height),
+  sampler: z.optional(inputFields.sampler),
+  scheduler: z.optional(inputFields.scheduler),
+  preset: z.optional(inputFields.preset),
+  loras: z.optional(
+    described(
+      list(strict({ name: loraFields.name, weight: z.optional(loraFields.weight) })),
+      "Style adapters, each with its weight.",
+      [{ name: "glass", weight: 0.85 }],
+    ),
+  ),
+  extra: z.optional(
+    described(
+      record().check(noFieldsOfOurs),
+      "Further fields of the worker's, passed through as they are (snake_case).",
+    ),
+  ),
+}).check(pixelLimit);
+
+/**
+ * What `generate()` takes, as a [Standard Schema](https://standardschema.dev) with the client's own messages: for forms,
+ * and to describe a tool to a language model.
+ *
+ * @example
+ * const { issues } = await generateInputSchema["~standard"].validate({ prompt: "" });
+ */
+export const generateInputSchema: StandardSchema<GenerateInput> = inputSchema;
 
 /** An input as it goes out, and the seed it holds. */
 export interface WireInput {
@@ -166,44 +155,16 @@ export interface WireInput {
  * @throws InvalidInputError with all issues
  */
 export function wireInput(input: string | GenerateInput, drawSeed: () => number): WireInput {
-  const given = typeof input === "string" ? { prompt: input } : input;
-  const issues = inputIssues(given);
-  if (issues.length > 0) throw new InvalidInputError(issues);
-  const seed = given.seed ?? drawSeed();
-  const all = { ...given, seed };
+  const { issues, value } = check(inputSchema, typeof input === "string" ? { prompt: input } : input);
+  if (issues) throw new InvalidInputError(issues);
+  const seed = value.seed ?? drawSeed();
+  const all = { ...value, seed };
   const fields: Record<string, unknown> = {};
   for (const name of Object.keys(wireNames) as (keyof typeof wireNames)[]) {
     if (all[name] !== undefined) fields[wireNames[name]] = all[name];
   }
   // Base64 alone is half the bytes of the worker's default, which holds the image twice.
-  return { fields: { ...fields, response: { encoding: "base64" }, ...given.extra }, seed };
-}
-
-/**
- * The input that stands in the worker's words in `wire`, which is a stranger's and may be anything: what is no field
- * of an input, or of a LoRA, is left out, and so is `extra`.
- *
- * @throws InvalidInputError with all issues
- */
-export function fromWire(wire: object): GenerateInput {
-  const input = fieldsOf(wire, wireNames);
-  const { loras } = input;
-  if (Array.isArray(loras)) input["loras"] = loras.map((lora) => fieldsOf(lora, { name: "name", weight: "weight" }));
-  const issues = inputIssues(input as unknown as GenerateInput);
-  if (issues.length > 0) throw new InvalidInputError(issues);
-  return input as unknown as GenerateInput;
-}
-
-/** Those of a stranger's fields that have a name here, by that name; of anything but an object nothing. */
-function fieldsOf(value: unknown, names: Record<string, string>): Record<string, unknown> {
-  const given = new Map<string, unknown>(typeof value === "object" && value !== null ? Object.entries(value) : []);
-  const known = Object.entries(names).filter(([, wireName]) => given.has(wireName));
-  return Object.fromEntries(known.map(([name, wireName]) => [name, given.get(wireName)]));
-}
-
-/** The name on the wire of an input's field. */
-export function wireNameOf(name: PropertyKey): string {
-  return Object.entries(wireNames).find(([own]) => own === name)?.[1] ?? String(name);
+  return { fields: { ...fields, response: { encoding: "base64" }, ...value.extra }, seed };
 }
 
 /** A seed drawn from the runtime's own randomness. */

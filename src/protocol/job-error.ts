@@ -1,4 +1,6 @@
+import * as z from "zod/mini";
 import {
+  GenerationError,
   JobCancelledError,
   type JobErrorDetails,
   JobFailedError,
@@ -6,30 +8,24 @@ import {
   type LayerDiffuseError,
   type WorkerFailure,
 } from "../errors/index.ts";
-import type { JobState } from "./answers.ts";
+import { defined, read } from "../schema/check.ts";
+import { lenient } from "../schema/fields.ts";
+import type { JobState } from "./job.ts";
+import { serviceWords } from "./service-words.ts";
 
 /** The error a job's end stands for, or `undefined` when it completed. */
 export function jobError(state: JobState): LayerDiffuseError | undefined {
   const { id, status } = state;
   const failure = state.error === undefined ? undefined : parseFailure(state.error, state.errorOutput);
-  // The worker may have ended its own sentence.
-  const said = failure?.message ? `: ${failure.message.replace(/\.$/, "")}` : "";
-  const details: JobErrorDetails = {
-    jobId: id,
-    failure,
-    output: state.errorOutput,
-    delayTime: state.delayTime,
-    executionTime: state.executionTime,
-    workerId: state.workerId,
-  };
+  const said = failure?.message ? `: ${withoutFullStop(failure.message)}` : "";
+  const details: JobErrorDetails = { ...timesOf(state), jobId: id, failure, output: state.errorOutput };
   switch (status) {
     case "FAILED":
-      // The platform reports its own time-out as a failure; some report TIMED_OUT.
-      if (/^executionTimeout exceeded/i.test(failure?.message ?? "")) break;
+      if (serviceWords.executionTimeout.test(failure?.message ?? "")) break;
       return new JobFailedError(`Job ${id} failed${said || " without saying why. Look at the worker's log"}.`, {
         ...details,
-        // The platform's own words for a job whose worker was lost: nothing is wrong with the input.
-        retryable: /^job timed out after \d+ retries/i.test(failure?.message ?? ""),
+        // Nothing is wrong with the input.
+        retryable: serviceWords.workerLost.test(failure?.message ?? ""),
       });
     case "CANCELLED":
       return new JobCancelledError(`Job ${id} was cancelled. Submit it again if that was not meant.`, details);
@@ -44,46 +40,76 @@ export function jobError(state: JobState): LayerDiffuseError | undefined {
   );
 }
 
+/** The error of a job that completed, but says in `raw` that it failed. */
+export function generationError(state: JobState, raw: unknown): GenerationError {
+  const failure = parseFailure(raw);
+  return new GenerationError(`Job ${state.id}: the worker made no image: ${withoutFullStop(failure.message)}.`, {
+    ...timesOf(state),
+    jobId: state.id,
+    failure,
+  });
+}
+
+function timesOf({ delayTime, executionTime, workerId }: JobState): Partial<JobErrorDetails> {
+  return { delayTime, executionTime, workerId };
+}
+
+/** A worker may have ended its own sentence. */
+function withoutFullStop(message: string): string {
+  return message.replace(/\.$/, "");
+}
+
+const said = lenient(z.string().check(z.minLength(1)));
+
+/** What workers, their libraries and the service are known to call the parts of an error. */
+const failureBody = z.object({
+  error_message: said,
+  message: said,
+  error: z.optional(z.unknown()),
+  detail: said,
+  error_type: said,
+  type: said,
+  error_traceback: said,
+  traceback: said,
+  code: said,
+  field: said,
+  worker_id: said,
+});
+
+/** What a worker returned beside its error: of all that, only these are about the error. */
+const besideBody = z.object({ code: said, field: said });
+
 /**
  * Reads a worker's error: plain text, JSON text of an exception, or an object. A worker that returned
  * its error beside a code and a field has them moved to `output` by the service's SDK.
  */
 export function parseFailure(raw: unknown, output?: unknown): WorkerFailure {
-  let value = raw;
-  if (typeof value === "string") {
-    try {
-      value = JSON.parse(value);
-    } catch {
-      // Plain text, which is its own message.
-    }
-  }
-  const beside = typeof output === "object" && output !== null ? Object.entries(output) : [];
-  const own = typeof value === "object" && value !== null ? Object.entries(value) : [["message", String(raw)] as const];
-  const fields = new Map<string, unknown>([...beside.filter(([name]) => name === "code" || name === "field"), ...own]);
-  const read = (...names: string[]) => {
-    for (const name of names) {
-      const found = fields.get(name);
-      if (typeof found === "string" && found) return found;
-    }
-    return undefined;
-  };
-  const nested = fields.get("error");
+  const own: z.output<typeof failureBody> | undefined = read(failureBody, parsed(raw));
+  const beside = read(besideBody, output);
+  const nested = own?.error;
   const inner = typeof nested === "object" && nested !== null ? parseFailure(nested) : undefined;
+  const text = typeof nested === "string" && nested ? nested : undefined;
   // Python writes `<class 'ValueError'>`.
-  const type = read("error_type", "type")?.replace(/^<class '(.*)'>$/, "$1") ?? inner?.type;
-  const text = typeof raw === "string" ? raw : JSON.stringify(raw);
-  const failure: WorkerFailure = {
-    message: read("error_message", "message", "error", "detail") ?? inner?.message ?? type ?? text,
+  const type = (own?.error_type ?? own?.type)?.replace(/^<class '(.*)'>$/, "$1") ?? inner?.type;
+  const message = own?.error_message ?? own?.message ?? text ?? own?.detail ?? inner?.message ?? type;
+  return {
+    message: message ?? (typeof raw === "string" ? raw : String(JSON.stringify(raw))),
+    ...defined({
+      type,
+      traceback: own?.error_traceback ?? own?.traceback ?? inner?.traceback,
+      code: own?.code ?? beside?.code ?? inner?.code,
+      field: own?.field ?? beside?.field ?? inner?.field,
+      workerId: own?.worker_id,
+    }),
     raw,
   };
-  const traceback = read("error_traceback", "traceback") ?? inner?.traceback;
-  const code = read("code") ?? inner?.code;
-  const field = read("field") ?? inner?.field;
-  const workerId = read("worker_id");
-  if (type !== undefined) failure.type = type;
-  if (traceback !== undefined) failure.traceback = traceback;
-  if (code !== undefined) failure.code = code;
-  if (field !== undefined) failure.field = field;
-  if (workerId !== undefined) failure.workerId = workerId;
-  return failure;
+}
+
+/** JSON text as what it says, all else as it is: plain text is its own message. */
+function parsed(raw: unknown): unknown {
+  try {
+    return typeof raw === "string" ? JSON.parse(raw) : raw;
+  } catch {
+    return raw;
+  }
 }

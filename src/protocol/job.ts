@@ -1,13 +1,15 @@
-/** The job envelope of a RunPod Serverless queue endpoint, as it stands on the wire. */
+import * as z from "zod/mini";
+import { defined, read } from "../schema/check.ts";
+import { lenient } from "../schema/fields.ts";
+
+/*
+ * A job as the service describes it, in the body of `GET /status/{id}` and its kin. It is read loosely: unknown fields
+ * pass, an odd detail never costs a paid result, and only an id and a status are required.
+ */
 
 /** The states in which a job has ended. */
 export type TerminalStatus = "COMPLETED" | "FAILED" | "CANCELLED" | "TIMED_OUT";
 export const terminalStatuses: readonly TerminalStatus[] = ["COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"];
-
-/** Letters, digits and what else needs no escaping in a path; never a path's own dots. Ids are opaque otherwise. */
-export function isJobId(id: unknown): id is string {
-  return typeof id === "string" && /^[\w.~:-]+$/.test(id) && !/^\.+$/.test(id);
-}
 
 /** The known states of a job. The service may add to them: a status never seen before counts as running. */
 export type JobStatus = "IN_QUEUE" | "IN_PROGRESS" | TerminalStatus;
@@ -16,50 +18,58 @@ export function isTerminal(status: string): status is TerminalStatus {
   return terminalStatuses.some((terminal) => terminal === status);
 }
 
-/** The body of `GET /status/{id}` and its kin. Which fields are there depends on the state. */
-export interface WireJob {
+/** Letters, digits and what else needs no escaping in a path; never a path's own dots. Ids are opaque otherwise. */
+export function isJobId(id: unknown): id is string {
+  return typeof id === "string" && /^[\w.~:-]+$/.test(id) && !/^\.+$/.test(id);
+}
+
+/** A job as it stands. */
+export interface JobState<Output = unknown> {
   id: string;
-  status: string;
-  /** The result of a COMPLETED job; the last progress update of one that is IN_PROGRESS. */
-  output?: unknown;
-  /** Text, often JSON text; objects have been seen. */
+  /** A known {@link JobStatus}, or one the service added since. */
+  status: JobStatus | (string & {});
+  /** The result: only ever set when the status is `COMPLETED`, and absent when the worker returned none. */
+  output?: Output;
+  /** What the worker last reported while it runs; not a result. */
+  progress?: unknown;
+  /** What a failed worker returned beside its error. */
+  errorOutput?: unknown;
+  /** The error as it came: text, JSON text or an object. */
   error?: unknown;
-  /** Milliseconds in the queue before the last attempt started, cold start included. */
+  /** Milliseconds in the queue before the last attempt, cold start included. */
   delayTime?: number;
   /** Milliseconds a worker held the job. */
   executionTime?: number;
   workerId?: string;
-  /** How often the job went out again after its worker was lost. */
+  /** How often the job went out again because its worker was lost. */
   retries?: number;
-  input?: unknown;
-  webhook?: string;
+  /** The body's text as it came, with every digit of large integers and every unknown field. */
+  raw: string;
 }
 
-/** The body of `GET /health`. Every field may be absent, and then counts as zero. */
-export interface WireHealth {
-  jobs: Record<"completed" | "failed" | "inProgress" | "inQueue" | "retried", number>;
-  workers: Record<"idle" | "initializing" | "ready" | "running" | "throttled" | "unhealthy", number>;
-}
+const jobBody = z.object({
+  id: z.string().check(z.refine(isJobId)),
+  status: z.string().check(z.minLength(1)),
+  output: z.optional(z.unknown()),
+  error: z.optional(z.unknown()),
+  delayTime: lenient(z.number()),
+  executionTime: lenient(z.number()),
+  retries: lenient(z.number()),
+  workerId: lenient(z.string()),
+});
 
-/** The body of `POST /run` and `POST /runsync`. Further top-level keys are dropped by the service. */
-export interface WireRunRequest {
-  input: Record<string, unknown>;
-  webhook?: string;
-  policy?: { executionTimeout?: number; ttl?: number; lowPriority?: boolean };
-  s3Config?: Record<string, unknown>;
+/** A job body, or `undefined` when it is none. */
+export function parseJob(body: unknown, raw: string): JobState | undefined {
+  const job = read(jobBody, body);
+  if (!job) return undefined;
+  const { id, status, output, error, ...times } = job;
+  const state: JobState = { id, status, ...defined(times), raw };
+  if (output !== undefined) {
+    if (status === "COMPLETED") state.output = output;
+    else if (status === "FAILED") state.errorOutput = output;
+    // What a worker last reported may still stand there when its job was cancelled or timed out.
+    else if (!isTerminal(status)) state.progress = output;
+  }
+  if (error !== undefined && error !== null) state.error = error;
+  return state;
 }
-
-/** The operations under `{base}/{endpointId}/`, with the methods the service takes. */
-export const operations = {
-  run: ["POST"],
-  runsync: ["POST"],
-  status: ["GET", "POST"],
-  "status-sync": ["GET", "POST"],
-  stream: ["GET", "POST"],
-  cancel: ["POST"],
-  retry: ["POST"],
-  "purge-queue": ["POST"],
-  health: ["GET"],
-  requests: ["GET"],
-} as const;
-export type Operation = keyof typeof operations;

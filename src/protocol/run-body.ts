@@ -1,6 +1,8 @@
-import { type InputIssue, InvalidInputError } from "../errors/index.ts";
-import { suggestion } from "../schema/did-you-mean.ts";
-import { isJobId, type WireRunRequest } from "./job.ts";
+import * as z from "zod/mini";
+import { InvalidInputError } from "../errors/index.ts";
+import { check } from "../schema/check.ts";
+import { flag, record, shown, strict } from "../schema/fields.ts";
+import { isJobId } from "./job.ts";
 import { limits } from "./limits.ts";
 
 /** The service's own rules for one job. Milliseconds. */
@@ -19,6 +21,47 @@ export interface RunFields {
   s3Config?: Record<string, unknown> | undefined;
 }
 
+const isWebAddress = (value: unknown) => typeof value === "string" && URL.canParse(value) && /^https?:/i.test(value);
+
+const webAddress = z.custom<string>(isWebAddress, { error: "must be an http(s) address" });
+
+const time = (least: number, most: number) =>
+  z.custom<number>((value) => typeof value === "number" && value >= least && value <= most, {
+    error: ({ input }) => `must be from ${least} to ${most} ms, got ${shown(input)}`,
+  });
+
+/** What goes beside the input, by its names in a call's options. */
+export const runFields = {
+  webhook: z.optional(webAddress),
+  policy: z.optional(
+    strict({
+      executionTimeout: z.optional(time(limits.minExecutionTimeout, limits.maxExecutionTimeout)),
+      ttl: z.optional(time(limits.minTtl, limits.maxTtl)),
+      lowPriority: z.optional(flag()),
+    }),
+  ),
+  s3Config: z.optional(record()),
+} as const satisfies Record<keyof RunFields, z.ZodMiniType>;
+
+const isObject = (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** What a worker can be given: an object of any class that is not empty, and not wrapped already. */
+const workerInput = z.custom<Record<string, unknown>>(isObject, { error: "must be an object", abort: true }).check(
+  z.check<Record<string, unknown>>(({ value, issues }) => {
+    const names = Object.keys(value);
+    if (names.length === 0) {
+      const message = "must not be empty: the service would drop it and the job would never end well";
+      issues.push({ code: "custom", path: [], message, input: value });
+    }
+    if (names.length === 1 && "input" in value && typeof value["input"] === "object") {
+      const message = "is wrapped twice; pass what is inside `input`, the client wraps it";
+      issues.push({ code: "custom", path: ["input"], message, input: value });
+    }
+  }),
+);
+
+const runBody = strict(runFields);
+
 /**
  * The body of `POST /run` or `/runsync`.
  *
@@ -29,15 +72,12 @@ export function runRequestBody(
   input: Record<string, unknown>,
   fields: RunFields,
 ): string {
-  const issues = [...inputIssues(input), ...fieldIssues(fields)];
+  const issues = [...(check(workerInput, input).issues ?? []), ...(check(runBody, fields).issues ?? [])];
   if (issues.length > 0) throw new InvalidInputError(issues);
-  const request: WireRunRequest = { input };
-  if (fields.webhook !== undefined) request.webhook = fields.webhook;
-  if (fields.policy !== undefined) request.policy = fields.policy;
-  if (fields.s3Config !== undefined) request.s3Config = fields.s3Config;
+  const { webhook, policy, s3Config } = fields;
   let body: string;
   try {
-    body = JSON.stringify(request);
+    body = JSON.stringify({ input, webhook, policy, s3Config });
   } catch (error) {
     throw new InvalidInputError([{ path: [], message: `cannot be written as JSON (${String(error)})` }]);
   }
@@ -49,41 +89,6 @@ export function runRequestBody(
     throw new InvalidInputError([{ path: [], message }]);
   }
   return body;
-}
-
-function inputIssues(input: unknown): InputIssue[] {
-  if (typeof input !== "object" || input === null || Array.isArray(input)) {
-    return [{ path: [], message: "must be an object" }];
-  }
-  const names = Object.keys(input);
-  if (names.length === 0) {
-    return [{ path: [], message: "must not be empty: the service would drop it and the job would never end well" }];
-  }
-  if (names.length === 1 && "input" in input && typeof input.input === "object") {
-    return [{ path: ["input"], message: "is wrapped twice; pass what is inside `input`, the client wraps it" }];
-  }
-  return [];
-}
-
-function fieldIssues({ webhook, policy }: RunFields): InputIssue[] {
-  const issues: InputIssue[] = [];
-  if (webhook !== undefined && !(URL.canParse(webhook) && /^https?:/i.test(webhook))) {
-    issues.push({ path: ["webhook"], message: "must be an http(s) address" });
-  }
-  const range = (name: "executionTimeout" | "ttl", least: number, most: number) => {
-    const value = policy?.[name];
-    if (value !== undefined && !(typeof value === "number" && value >= least && value <= most)) {
-      issues.push({ path: ["policy", name], message: `from ${least} to ${most} ms, got ${value}` });
-    }
-  };
-  range("executionTimeout", limits.minExecutionTimeout, limits.maxExecutionTimeout);
-  range("ttl", limits.minTtl, limits.maxTtl);
-  const names = ["executionTimeout", "ttl", "lowPriority"];
-  for (const name of Object.keys(policy ?? {})) {
-    if (!names.includes(name))
-      issues.push({ path: ["policy", name], message: `is unknown; ${suggestion(name, names)}` });
-  }
-  return issues;
 }
 
 /** @throws InvalidInputError for what cannot be a job's id, before it gets into a path */
@@ -99,4 +104,15 @@ export function checkJobId(id: string): string {
     ],
     "job id",
   );
+}
+
+const clamp = (value: number, least: number, most: number) => Math.round(Math.min(most, Math.max(least, value)));
+
+/** What the service is told of the caller's clocks: it ends a job that nobody waits for any more. Milliseconds. */
+export function policyOf(queueTimeout: number, executionTimeout: number): Policy & { ttl: number } {
+  const { minExecutionTimeout, maxExecutionTimeout, minTtl, maxTtl } = limits;
+  return {
+    executionTimeout: clamp(executionTimeout, minExecutionTimeout, maxExecutionTimeout),
+    ttl: clamp(queueTimeout + executionTimeout + 60_000, minTtl, maxTtl),
+  };
 }

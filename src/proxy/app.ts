@@ -2,20 +2,35 @@ import type { Clock } from "../runtime/clock.ts";
 import { Cors } from "./access/cors.ts";
 import { Tokens } from "./access/job-tokens.ts";
 import { Limits } from "./access/limits.ts";
-import type { Handler, ProxyCall } from "./call.ts";
 import { fileAnswer } from "./images/file-answer.ts";
 import { Images } from "./images/stored-images.ts";
 import { ProxyJobs } from "./jobs/caller-jobs.ts";
 import { Operations } from "./jobs/queue-routes.ts";
 import { Txt2Img } from "./jobs/txt2img-routes.ts";
 import { Webhook } from "./jobs/webhook-route.ts";
-import type { ProxyErrorContext, ProxyInternals, Settings } from "./options.ts";
+import {
+  type ProxyErrorContext,
+  type ProxyInternals,
+  type ProxyOptions,
+  resolveOptions,
+  type Settings,
+} from "./options.ts";
 import { badRequest, notBegun, Problem, pageNotFound } from "./problem.ts";
-import { callersPaths, type FoundRoute, findRoute, type RouteName } from "./routes.ts";
+import type { Handler, ProxyCall } from "./routes.ts";
+import { callersPaths, type FoundRoute, findRoute, type Route, type RouteName } from "./routes.ts";
 import { problemOf } from "./upstream-problem.ts";
 
+/** Answers a request; never rejects. Mount it under any path: it finds its routes at the path's end. */
+export type ProxyHandler = (request: Request) => Promise<Response>;
+
+/** As `createProxy`, on a clock of the caller's. */
+export function proxyOn(options: ProxyOptions, internals: ProxyInternals): ProxyHandler {
+  const server = new ProxyServer(resolveOptions(options, internals), internals);
+  return (request) => server.answer(request);
+}
+
 /** Lets requests in, hands them to their routes, and sees to it that whatever happens becomes an answer. */
-export class ProxyServer {
+class ProxyServer {
   readonly #settings: Settings;
   readonly #cors: Cors;
   readonly #images: Images;
@@ -47,12 +62,12 @@ export class ProxyServer {
   }
 
   async answer(request: Request): Promise<Response> {
-    const context: Partial<ProxyErrorContext> = {};
+    const found: Found = { context: {}, outcome: { submitted: "no" } };
     let response: Response;
     try {
-      response = await this.#route(request, context);
+      response = await this.#route(request, found);
     } catch (error) {
-      response = this.#failure(error, request, context);
+      response = this.#failure(error, request, found);
     }
     const headers = new Headers(response.headers);
     headers.set("x-content-type-options", "nosniff");
@@ -63,19 +78,21 @@ export class ProxyServer {
     return new Response(body, { status, headers });
   }
 
-  async #route(request: Request, context: Partial<ProxyErrorContext>): Promise<Response> {
+  async #route(request: Request, found: Found): Promise<Response> {
     const arrivedAt = this.#clock.now();
     const url = new URL(request.url);
-    const found = findRoute(url.pathname);
-    if (!found) throw pageNotFound(callersPaths);
-    const { route, prefix, parameter } = found;
+    const match = findRoute(url.pathname);
+    if (!match) throw pageNotFound(callersPaths);
+    const { route, prefix, parameter } = match;
+    const { context, outcome } = found;
+    found.route = route;
     context.route = route.name;
     if (request.method === "OPTIONS") return this.#cors.preflight(request, route.methods);
-    if (!route.methods.includes(request.method)) throw wrongMethod(found);
+    if (!route.methods.includes(request.method)) throw wrongMethod(match);
     this.#cors.refuseForeign(request);
     const subject = route.isOpen ? "" : await this.#subjectOf(request);
     if (subject !== "") context.subject = subject;
-    const call: ProxyCall = { request, arrivedAt, url, prefix, parameter, subject };
+    const call: ProxyCall = { request, arrivedAt, url, prefix, parameter, subject, outcome };
     return await this.#handlers[route.name](call);
   }
 
@@ -110,12 +127,19 @@ export class ProxyServer {
     return await fileAnswer(request, parameter, bytes);
   };
 
-  #failure(error: unknown, request: Request, context: Partial<ProxyErrorContext>): Response {
+  #failure(error: unknown, request: Request, { route, context, outcome }: Found): Response {
     const problem = request.signal.aborted ? left(error) : problemOf(error, this.#settings.clean);
     const { status, cause } = problem.details;
     if (cause !== undefined && status !== 499) this.#settings.onError(cause, { ...context, status });
-    return problem.toResponse();
+    return new Problem({ ...(route?.submits && outcome), ...problem.details }).toResponse();
   }
+}
+
+/** What is known of a request, filled in on the way: all of it has its place in the answer to a failure. */
+interface Found {
+  route?: Route;
+  readonly context: Partial<ProxyErrorContext>;
+  readonly outcome: ProxyCall["outcome"];
 }
 
 function fileNotFound(): Problem {

@@ -5,14 +5,14 @@ const longest = 1_000;
 const shortestSecret = 8;
 
 /**
- * Takes out of a worker's message what a browser must not know: a traceback, and the words in `secret` (the endpoint's
+ * Takes out of a worker's message what a browser must not know: a traceback, and the words in `secrets` (the endpoint's
  * id, its host, the key). An object written as text is no message, and could hold anything.
  */
-export function textCleaner(secret: readonly (string | undefined)[]): (text: string) => string {
-  const words = secret.filter((word) => word !== undefined && word.length >= shortestSecret);
+export function textCleaner(secrets: () => readonly string[]): (text: string) => string {
   return (text) => {
     if (isStructure(text)) return "The worker did not say why.";
-    const message = words.reduce<string>((rest, word) => rest.replaceAll(word ?? "", "[removed]"), withoutTrace(text));
+    const words = secrets().filter((word) => word.length >= shortestSecret);
+    const message = words.reduce((rest, word) => rest.replaceAll(word, "[removed]"), withoutTrace(text));
     return message.length > longest ? `${message.slice(0, longest)}…` : message;
   };
 }

@@ -1,20 +1,22 @@
+import * as z from "zod/mini";
 import { ConfigurationError } from "../errors/index.ts";
-import { policyOf } from "../protocol/policy.ts";
-import type { Policy } from "../protocol/run-body.ts";
+import { type Policy, policyOf } from "../protocol/run-body.ts";
 import {
+  addressOf,
   type ConnectionOptions,
-  type Internals,
-  milliseconds,
-  refuseUnknown,
-  wholeNumber,
+  connectionFields,
+  resolveConnection,
+  type Target,
 } from "../runpod/connection.ts";
-import { RunpodEndpoint } from "../runpod/endpoint.ts";
-import { readEnv } from "../runtime/environment.ts";
-import type { SharedLimiters } from "./access/shared-limits.ts";
+import { Queue } from "../runpod/queue.ts";
+import type { Internals } from "../runtime/clock.ts";
+import { checkOptions, defined } from "../schema/check.ts";
+import { callback, milliseconds, number, shown, strict, withMethods } from "../schema/fields.ts";
+import type { SharedLimiter, SharedLimiters } from "./access/shared-limits.ts";
 import { keysOfApiKey, keysOfSecrets, Signer } from "./access/signer.ts";
 import { textCleaner } from "./clean-text.ts";
 import { type ImageStorage, MemoryStorage } from "./images/memory-storage.ts";
-import type { Allow } from "./jobs/check-input.ts";
+import { type Allow, type InputRules, wireInputSchema } from "./jobs/check-input.ts";
 
 /** Who asks: a name of 1 to 256 characters that is the same each time, or null for nobody the proxy knows. Leave the body alone. */
 export type Authorize = (request: Request) => string | null | Promise<string | null>;
@@ -86,7 +88,7 @@ export interface Settings {
   signer: Signer;
   limits: { [Name in keyof ProxyLimits]-?: number };
   limiter: SharedLimiters;
-  allow: Allow;
+  input: InputRules;
   storage: ImageStorage;
   syncWait: number;
   publicUrl: string | undefined;
@@ -95,29 +97,10 @@ export interface Settings {
   /** Takes out of a worker's words what a browser must not know. */
   clean: (text: string) => string;
   /** Answers or fails at once: the browser's client repeats what may be repeated. */
-  direct: RunpodEndpoint;
+  direct: Queue;
   /** Repeats itself, for callers that do not. */
-  patient: RunpodEndpoint;
+  patient: Queue;
 }
-
-const optionNames: Record<keyof ProxyOptions, true> = {
-  endpointId: true,
-  apiKey: true,
-  baseUrl: true,
-  fetch: true,
-  authorize: true,
-  origins: true,
-  secret: true,
-  limits: true,
-  limiter: true,
-  allow: true,
-  storage: true,
-  syncWait: true,
-  publicUrl: true,
-  queueTimeout: true,
-  executionTimeout: true,
-  onError: true,
-};
 
 export const defaultLimits = { bodyBytes: 65_536, promptLength: 2_000, concurrency: 4, ratePerMinute: 30 };
 
@@ -130,122 +113,132 @@ const defaults = {
 const shortestSecret = 32;
 /** Requests in flight at once; together what the service allows for reads. */
 const mostRequests = { direct: 300, patient: 100 };
+/** Of the patient one, after the first try. */
+const patientRetries = 3;
+
+const limit = z.optional(number(1, Number.MAX_SAFE_INTEGER, 1));
+
+const isOrigin = (value: unknown) =>
+  typeof value === "string" && /^https?:[^*]+$/.test(value) && URL.canParse(value) && new URL(value).origin === value;
+
+const origin = z.custom<string>(isOrigin, {
+  error: ({ input }) =>
+    `must be an origin as browsers write it, for example https://app.example.com, with no path and no pattern; got ${shown(input)}`,
+});
+
+const secret = z.custom<string>((value) => typeof value === "string" && value.length >= shortestSecret, {
+  error: `must be text of at least ${shortestSecret} characters`,
+});
+
+const limiter = z.optional(
+  withMethods<SharedLimiter>(
+    ["consume"],
+    "an object with a method consume, as the limiters of rate-limiter-flexible are",
+  ),
+);
+
+const proxyOptions = strict({
+  endpointId: connectionFields.endpointId,
+  apiKey: connectionFields.apiKey,
+  baseUrl: connectionFields.baseUrl,
+  fetch: connectionFields.fetch,
+  authorize: z.custom<ProxyOptions["authorize"]>((value) => value === "public" || typeof value === "function", {
+    error:
+      'is missing: without it anyone could spend your money. Pass a function that names who asks, or "public" to let anyone in',
+  }),
+  origins: z.optional(z.array(origin, { error: "must be a list of origins" })),
+  secret: z.optional(
+    z.union([secret, z.array(secret).check(z.minLength(1, { error: "must not be empty" }))], {
+      error: `must be text of at least ${shortestSecret} characters, or a list of such`,
+    }),
+  ),
+  limits: z.optional(
+    strict({ bodyBytes: limit, promptLength: limit, concurrency: limit, ratePerMinute: limit } satisfies Record<
+      keyof ProxyLimits,
+      z.ZodMiniType
+    >),
+  ),
+  limiter: z.optional(strict({ rate: limiter, jobs: limiter } satisfies Record<keyof SharedLimiters, z.ZodMiniType>)),
+  allow: z.optional(callback<Allow>()),
+  storage: z.optional(
+    withMethods<ImageStorage>(
+      ["getItemRaw", "setItemRaw"],
+      "an object with getItemRaw and setItemRaw, as a Storage of unstorage is",
+    ),
+  ),
+  syncWait: z.optional(milliseconds()),
+  publicUrl: connectionFields.baseUrl,
+  queueTimeout: z.optional(milliseconds()),
+  executionTimeout: z.optional(milliseconds()),
+  onError: z.optional(callback<NonNullable<ProxyOptions["onError"]>>()),
+} satisfies Record<keyof ProxyOptions, z.ZodMiniType>);
 
 /**
- * Checks the options and fills in the environment and the defaults.
+ * Checks the options and fills in the defaults. The environment is read when the first request comes.
  *
  * @throws ConfigurationError
  */
-export function resolveOptions(options: ProxyOptions, internals: ProxyInternals): Settings {
-  if (typeof options !== "object" || options === null) throw noAuthorize();
-  refuseUnknown("option", options, Object.keys(optionNames));
-  const { endpointId, apiKey, baseUrl, fetch, publicUrl, limiter = {}, storage, allow, onError } = options;
-  const connection = { endpointId, apiKey, baseUrl, fetch };
-  const direct = new RunpodEndpoint({ ...connection, retries: 0, concurrency: mostRequests.direct }, internals);
-  const patient = new RunpodEndpoint({ ...connection, retries: 3, concurrency: mostRequests.patient }, internals);
-  const { base } = direct.connection;
-  const endpoint = base.slice(base.lastIndexOf("/") + 1);
-  const key = apiKey ?? readEnv("RUNPOD_API_KEY");
-  const queueTimeout = milliseconds("queueTimeout", options.queueTimeout, defaults.queueTimeout);
-  const executionTimeout = milliseconds("executionTimeout", options.executionTimeout, defaults.executionTimeout);
-  for (const [name, value] of Object.entries({ allow, onError })) {
-    if (value !== undefined && typeof value !== "function") throw new ConfigurationError(`${name} is a function.`);
+export function resolveOptions(given: ProxyOptions, internals: ProxyInternals): Settings {
+  const options = checkOptions(proxyOptions, given ?? {});
+  const { endpointId, apiKey, baseUrl, fetch, publicUrl, limiter = {}, storage, onError, secret } = options;
+  if (secret === undefined && typeof apiKey === "function") {
+    throw new ConfigurationError(
+      `secret is missing: with an apiKey function there is nothing to derive it from. Pass ${shortestSecret} random characters or more, the same to each instance.`,
+    );
   }
-  if (storage !== undefined && !hasMethods(storage, ["getItemRaw", "setItemRaw"])) {
-    throw new ConfigurationError("storage has getItemRaw and setItemRaw, as a Storage of unstorage has.");
-  }
-  refuseUnknown("limiter", limiter, ["rate", "jobs"]);
-  for (const [name, value] of Object.entries(limiter)) {
-    if (value !== undefined && !hasMethods(value, ["consume"])) {
-      throw new ConfigurationError(
-        `limiter.${name} has a method consume, as the limiters of rate-limiter-flexible have.`,
-      );
-    }
-  }
-  const limits = limitsOf(options.limits ?? {});
+  const limits = { ...defaultLimits, ...defined(options.limits ?? {}) };
   refuseOtherPoints(limiter.jobs, limits.concurrency);
+  const queueOf = (retries: number, concurrency: number) =>
+    new Queue(resolveConnection({ endpointId, apiKey, baseUrl, fetch, retries, concurrency }), internals);
+  const direct = queueOf(0, mostRequests.direct);
+  const { target } = direct.connection;
+  const endpointOf = () => target().base.slice(target().base.lastIndexOf("/") + 1);
+  const keyOf = async () => (await target().apiKey?.())?.trim() ?? "";
+  const queueTimeout = options.queueTimeout ?? defaults.queueTimeout;
+  const executionTimeout = options.executionTimeout ?? defaults.executionTimeout;
   return {
     authorize: authorizeOf(options.authorize),
-    origins: originsOf(options.origins ?? []),
-    signer: new Signer(endpoint, keysOf(options.secret, key)),
+    origins: options.origins ?? [],
+    signer: new Signer(
+      endpointOf,
+      secret === undefined ? async () => keysOfApiKey(await keyOf()) : () => keysOfSecrets([secret].flat()),
+    ),
     limits,
     limiter,
-    allow: allow ?? (() => true),
+    input: { schema: wireInputSchema(limits.promptLength), allow: options.allow ?? (() => true) },
     storage: storage ?? new MemoryStorage(internals.clock),
-    syncWait: milliseconds("syncWait", options.syncWait, defaults.syncWait),
-    publicUrl: publicUrl === undefined ? undefined : publicUrlOf(publicUrl),
+    syncWait: options.syncWait ?? defaults.syncWait,
+    publicUrl: publicUrl === undefined ? undefined : addressOf(publicUrl),
     policy: policyOf(queueTimeout, executionTimeout),
     onError: quietly(onError ?? (() => {})),
-    clean: textCleaner([typeof key === "string" ? key.trim() : undefined, endpoint, new URL(base).host]),
+    clean: textCleaner(() => secretWords(apiKey, target)),
     direct,
-    patient,
+    patient: queueOf(patientRetries, mostRequests.patient),
   };
 }
 
-function authorizeOf(authorize: unknown): Authorize {
+/** What a browser must not read in a worker's words. Nothing more of it is known than the key that is text. */
+function secretWords(apiKey: ProxyOptions["apiKey"], target: () => Target): string[] {
+  const { base, apiKey: read } = target();
+  // One that is a function's may be another by now.
+  const key = typeof apiKey === "function" ? undefined : read?.();
+  return [...(typeof key === "string" ? [key] : []), base.slice(base.lastIndexOf("/") + 1), new URL(base).host];
+}
+
+function authorizeOf(authorize: ProxyOptions["authorize"]): Authorize {
   if (authorize === "public") return () => "public";
-  if (isFunction(authorize)) {
-    return async (request) => {
-      const subject: unknown = await authorize(request);
-      if (subject === null || subject === undefined) return null;
-      if (typeof subject === "string" && subject !== "" && subject.length <= 256) return subject;
-      throw new ConfigurationError("authorize answers a name of 1 to 256 characters, or null.");
-    };
-  }
-  throw noAuthorize();
-}
-
-function isFunction(value: unknown): value is (request: Request) => unknown {
-  return typeof value === "function";
-}
-
-function noAuthorize(): ConfigurationError {
-  return new ConfigurationError(
-    'authorize is missing: without it anyone could spend your money. Pass a function that names who asks, or "public" to let anyone in.',
-  );
+  return async (request) => {
+    const subject: unknown = await authorize(request);
+    if (subject === null || subject === undefined) return null;
+    if (typeof subject === "string" && subject !== "" && subject.length <= 256) return subject;
+    throw new ConfigurationError("authorize answers a name of 1 to 256 characters, or null.");
+  };
 }
 
 /** The owner's callback must cost no caller an answer; one that is async would end the process by a rejection of nobody's. */
 function quietly(onError: Settings["onError"]): Settings["onError"] {
   return (error, context) => {
     new Promise((resolve) => resolve(onError(error, context))).catch(() => {});
-  };
-}
-
-function originsOf(origins: unknown): readonly string[] {
-  const all: unknown[] = Array.isArray(origins) ? origins : [origins];
-  return all.map((origin) => {
-    const isExact = typeof origin === "string" && /^https?:[^*]+$/.test(origin) && URL.canParse(origin);
-    if (isExact && new URL(origin).origin === origin) return origin;
-    throw new ConfigurationError(
-      `each of origins is written as a browser writes it, for example https://app.example.com, with no path and no pattern; got ${JSON.stringify(origin)}.`,
-    );
-  });
-}
-
-function keysOf(secret: unknown, apiKey: unknown): () => Promise<CryptoKey[]> {
-  if (secret === undefined) {
-    if (typeof apiKey === "string") return () => keysOfApiKey(apiKey.trim());
-    throw new ConfigurationError(
-      `secret is missing: with an apiKey function there is nothing to derive it from. Pass ${shortestSecret} random characters or more, the same to each instance.`,
-    );
-  }
-  const given: unknown[] = Array.isArray(secret) ? secret : [secret];
-  const secrets = given.filter((each) => typeof each === "string" && each.length >= shortestSecret).map(String);
-  if (secrets.length === 0 || secrets.length < given.length) {
-    throw new ConfigurationError(`secret is text of at least ${shortestSecret} characters, or a list of such.`);
-  }
-  return () => keysOfSecrets(secrets);
-}
-
-function limitsOf(limits: ProxyLimits): Settings["limits"] {
-  refuseUnknown("limit", limits, Object.keys(defaultLimits));
-  const { bodyBytes, promptLength, concurrency, ratePerMinute } = defaultLimits;
-  return {
-    bodyBytes: wholeNumber("limits.bodyBytes", limits.bodyBytes ?? bodyBytes, 1),
-    promptLength: wholeNumber("limits.promptLength", limits.promptLength ?? promptLength, 1),
-    concurrency: wholeNumber("limits.concurrency", limits.concurrency ?? concurrency, 1),
-    ratePerMinute: wholeNumber("limits.ratePerMinute", limits.ratePerMinute ?? ratePerMinute, 1),
   };
 }
 
@@ -256,18 +249,4 @@ function refuseOtherPoints(jobs: object | undefined, concurrency: number): void 
   throw new ConfigurationError(
     `limiter.jobs has ${points} points, and limits.concurrency is ${concurrency}: give both the same number.`,
   );
-}
-
-function publicUrlOf(publicUrl: unknown): string {
-  if (typeof publicUrl === "string" && URL.canParse(publicUrl)) {
-    const { protocol, origin, pathname, search, username, password, hash } = new URL(publicUrl);
-    const isPlain = !(search || username || password || hash);
-    if (/^https?:$/.test(protocol) && isPlain) return origin + pathname.replace(/\/+$/, "");
-  }
-  throw new ConfigurationError("publicUrl is an http(s) address without query and credentials.");
-}
-
-function hasMethods(value: unknown, names: readonly string[]): boolean {
-  if (typeof value !== "object" || value === null) return false;
-  return names.every((name) => typeof Reflect.get(value, name) === "function");
 }

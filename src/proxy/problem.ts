@@ -1,10 +1,12 @@
-import type { ErrorCode, InputIssue } from "../errors/index.ts";
+import type { ErrorCode, InputIssue, Submitted } from "../errors/index.ts";
 
 export interface ProblemDetails {
   status: number;
   code: ErrorCode;
   /** What happened and what to do, for whoever reads the answer: nothing of the key, the endpoint or its host. */
   detail: string;
+  /** Whether the request left a job behind; absent where it could not have. */
+  submitted?: Submitted;
   headers?: Record<string, string>;
   issues?: readonly InputIssue[];
   /** What the server's owner should know, and the caller should not. */
@@ -41,9 +43,16 @@ export class Problem extends Error {
   }
 
   toResponse(): Response {
-    const { status, code, detail, headers = {}, issues } = this.details;
+    const { status, code, detail, submitted, headers = {}, issues } = this.details;
     // `detail` first: the client shows the first of `error`, `detail`, `message` and `title`.
-    const body = { detail, code, title: titles[status] ?? "Problem", status, ...(issues && { issues }) };
+    const body = {
+      detail,
+      code,
+      title: titles[status] ?? "Problem",
+      status,
+      ...(submitted && { submitted }),
+      ...(issues && { issues }),
+    };
     return new Response(JSON.stringify(body), {
       status,
       headers: {

@@ -1,5 +1,5 @@
 import type { Clock } from "../runtime/clock.ts";
-import { limitTo } from "../runtime/time-limit.ts";
+import { withTimeLimit } from "../runtime/time-limit.ts";
 import { badRequest, notBegun, Problem } from "./problem.ts";
 
 /** No input of ours is deeper than 4. */
@@ -40,30 +40,27 @@ export async function readTextBody(request: Request, { clock, mostBytes }: BodyL
   const tooLarge = () => badRequest(`The body is larger than ${mostBytes} bytes; send less.`, 413);
   if (Number(headers.get("content-length")) > mostBytes) throw tooLarge();
   if (body === null) throw badRequest("The body is empty.");
-  const tooSlow = () => badRequest("The body took too long to come. Nothing was submitted.", 408);
-  const limit = limitTo(clock, clock.now() + slowest, signal, tooSlow);
   const reader = body.getReader();
-  const stopped = new Promise<never>((_, reject) => {
-    limit.signal.addEventListener("abort", () => reject(limit.signal.reason), { once: true });
-  });
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  try {
-    for (;;) {
-      const { done, value } = await Promise.race([stopped, reader.read()]);
-      if (done) break;
-      size += value.length;
+  const read = async () => {
+    const chunks: Uint8Array[] = [];
+    let size = 0;
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      size += part.value.length;
       if (size > mostBytes) throw tooLarge();
-      chunks.push(value);
+      chunks.push(part.value);
     }
+    return decode(chunks, size);
+  };
+  const onLate = () => {
+    throw badRequest("The body took too long to come. Nothing was submitted.", 408);
+  };
+  try {
+    return await withTimeLimit(read, { clock, milliseconds: slowest, signal, onLate });
   } catch (error) {
     // Nobody waits for the rest.
     reader.cancel().catch(() => {});
     throw error instanceof Problem ? error : notBegun("The server could not read the body.", error);
-  } finally {
-    limit.end();
   }
-  return decode(chunks, size);
 }
 
 function decode(chunks: readonly Uint8Array[], size: number): string {

@@ -1,3 +1,5 @@
+import type { Submitted } from "../errors/index.ts";
+
 /** Everything the proxy answers to. */
 export type RouteName =
   | "run"
@@ -18,18 +20,38 @@ export interface Route {
   readonly methods: readonly string[];
   /** Whether anyone may ask: what guards the route stands in its address. */
   readonly isOpen?: true;
+  /** Whether it submits a job: then each of its problems says whether one was submitted. */
+  readonly submits?: true;
 }
+
+/** One request that was let in. */
+export interface ProxyCall {
+  readonly request: Request;
+  /** When it came, by the clock: what it may be held for is counted from here. Milliseconds. */
+  readonly arrivedAt: number;
+  readonly url: URL;
+  /** Where the proxy is mounted: empty, or a path without a slash at its end. */
+  readonly prefix: string;
+  /** The route's own part of the path, undecoded; empty where it has none. */
+  readonly parameter: string;
+  /** Who asks; empty where nobody was asked to say. */
+  readonly subject: string;
+  /** What became of its submission so far. */
+  readonly outcome: { submitted: Submitted };
+}
+
+export type Handler = (call: ProxyCall) => Promise<Response>;
 
 /** The longer ones first: a job may be called `run`. */
 export const routes: readonly Route[] = [
   { name: "job", path: "alpha/v1/job/*", methods: ["GET"] },
   { name: "file", path: "alpha/v1/file/*", methods: ["GET", "HEAD"], isOpen: true },
-  { name: "txt2img", path: "alpha/v1/txt2img", methods: ["POST"] },
+  { name: "txt2img", path: "alpha/v1/txt2img", methods: ["POST"], submits: true },
   { name: "status", path: "status/*", methods: ["GET"] },
   { name: "status-sync", path: "status-sync/*", methods: ["GET"] },
   { name: "cancel", path: "cancel/*", methods: ["POST"] },
-  { name: "run", path: "run", methods: ["POST"] },
-  { name: "runsync", path: "runsync", methods: ["POST"] },
+  { name: "run", path: "run", methods: ["POST"], submits: true },
+  { name: "runsync", path: "runsync", methods: ["POST"], submits: true },
   { name: "health", path: "health", methods: ["GET"] },
   { name: "webhook", path: "webhook", methods: ["POST"], isOpen: true },
 ];

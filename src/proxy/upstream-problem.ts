@@ -50,6 +50,7 @@ const answers: Record<ErrorCode, Answer> = {
     code: "invalid_image",
     detail: "The job ended without a whole image. Generate it again.",
   },
+  file: { status: 500, code: "server", detail: "The server could not keep the image. Try again later." },
 };
 
 /** What a caller is told of any error; the error itself is the cause, for the server's owner only. */

@@ -1,8 +1,13 @@
+import * as z from "zod/mini";
 import { ConfigurationError } from "../errors/index.ts";
-import { type Clock, realClock } from "../runtime/clock.ts";
 import { isBrowser, readEnv } from "../runtime/environment.ts";
-import { suggestion } from "../schema/did-you-mean.ts";
-import type { HeadersOption } from "./http.ts";
+import { checkOptions } from "../schema/check.ts";
+import { callback, flag, milliseconds, number, strict, text } from "../schema/fields.ts";
+
+export type HeadersLike = NonNullable<RequestInit["headers"]>;
+
+/** What `new Headers()` takes, or a function that gives it. By way of `RequestInit`: Node's types know no `HeadersInit`. */
+export type HeadersOption = HeadersLike | (() => HeadersLike | Promise<HeadersLike>);
 
 /** How to reach an endpoint, and how patiently. Times in milliseconds. */
 export interface ConnectionOptions {
@@ -40,18 +45,20 @@ export interface ConnectionOptions {
   retrySubmissions?: boolean | undefined;
 }
 
-/** What tests hand in to own time and chance. */
-export interface Internals {
-  clock: Clock;
-  /** 0 … 1, as `Math.random`. */
-  random: () => number;
-}
-
-export const realInternals: Internals = { clock: realClock, random: () => Math.random() };
-
-export interface Connection {
+/** Where requests go, and with which key; none for a proxy, which has its own. */
+export interface Target {
   base: string;
   apiKey: (() => string | Promise<string>) | undefined;
+}
+
+/** The options with their defaults. */
+export interface Connection {
+  /**
+   * Read at the first use, not before: the environment and a page's address are not there in every build.
+   *
+   * @throws ConfigurationError where they hold no key, no endpoint or no address
+   */
+  target: () => Target;
   isProxy: boolean;
   headers: HeadersOption | undefined;
   fetch: typeof fetch;
@@ -72,115 +79,129 @@ const defaults = {
   concurrency: 100,
 };
 
-/** A missing or extra name is a type error. */
-const connectionOptions: Record<keyof ConnectionOptions, true> = {
-  endpointId: true,
-  apiKey: true,
-  baseUrl: true,
-  proxyUrl: true,
-  dangerouslyAllowBrowser: true,
-  fetch: true,
-  headers: true,
-  queueTimeout: true,
-  executionTimeout: true,
-  requestTimeout: true,
-  retries: true,
-  concurrency: true,
-  retrySubmissions: true,
-};
+/** Stands for a page's address while there is none, to tell a path from what is neither path nor address. */
+const anyPage = "https://page.invalid/";
 
-/** All names of {@link ConnectionOptions}. */
-export const connectionOptionNames = Object.keys(connectionOptions);
+const endpointId = text({ mayBeBlank: true }).check(
+  z.regex(/^\s*[\w-]*\s*$/, {
+    error: "must be the endpoint's id, of letters, digits and dashes only, and not its address",
+  }),
+);
+
+const anAddress = "must be an http(s) address without query and credentials";
+const isAddress = (value: unknown, page?: string) => typeof value === "string" && addressOf(value, page) !== undefined;
+
+/** The checks of the options that both the client and an endpoint take. */
+export const connectionFields = {
+  endpointId: z.optional(endpointId),
+  apiKey: z.optional(
+    z.custom<ConnectionOptions["apiKey"]>((value) => typeof value === "string" || typeof value === "function", {
+      error: "must be a string, or a function that gives one",
+    }),
+  ),
+  baseUrl: z.optional(z.custom<string>((value) => isAddress(value), { error: anAddress })),
+  proxyUrl: z.optional(
+    z.custom<string>((value) => value !== "" && isAddress(value, anyPage), {
+      error: `${anAddress}, or in a page a path`,
+    }),
+  ),
+  dangerouslyAllowBrowser: z.optional(flag()),
+  fetch: z.optional(callback<typeof fetch>()),
+  headers: z.optional(
+    z.custom<HeadersOption>((value) => (typeof value === "object" && value !== null) || typeof value === "function", {
+      error: "must be headers, or a function that gives them",
+    }),
+  ),
+  queueTimeout: z.optional(milliseconds()),
+  executionTimeout: z.optional(milliseconds()),
+  requestTimeout: z.optional(milliseconds()),
+  retries: z.optional(number(0, Number.MAX_SAFE_INTEGER, 1)),
+  concurrency: z.optional(number(1, Number.MAX_SAFE_INTEGER, 1)),
+  retrySubmissions: z.optional(flag()),
+} as const satisfies Record<keyof ConnectionOptions, z.ZodMiniType>;
+
+const connectionOptions = strict(connectionFields);
 
 /**
- * Checks the options, fills in the environment and the defaults. Nothing is kept of the caller's object.
+ * Checks the options and fills in the defaults. Nothing is kept of the caller's object.
  *
- * @param more names of options that the caller of this function reads itself
  * @throws ConfigurationError
  */
-export function resolveConnection(options: ConnectionOptions, more: readonly string[] = []): Connection {
-  refuseUnknown("option", options, [...connectionOptionNames, ...more]);
-  const { proxyUrl, headers } = options;
-  const fetch = options.fetch ?? globalThis.fetch;
-  if (typeof fetch !== "function")
+export function resolveConnection(options: ConnectionOptions): Connection {
+  const given = checkOptions(connectionOptions, options);
+  const { proxyUrl, apiKey, headers, fetch = globalThis.fetch } = given;
+  if (typeof fetch !== "function") {
     throw new ConfigurationError("There is no fetch here; pass one as the option `fetch`.");
-  const common = {
+  }
+  const isProxy = proxyUrl !== undefined;
+  if (isProxy && (apiKey !== undefined || given.endpointId !== undefined || given.baseUrl !== undefined)) {
+    throw new ConfigurationError("With proxyUrl, leave out apiKey, endpointId and baseUrl: the proxy holds them.");
+  }
+  if (apiKey !== undefined) refuseInBrowser(given);
+  let target: Target | undefined;
+  return {
+    target: () => {
+      target ??= isProxy ? { base: proxyAddress(proxyUrl), apiKey: undefined } : endpointTarget(given);
+      return target;
+    },
+    isProxy,
     headers,
     // A browser's fetch must be called on its window.
-    fetch: options.fetch ?? fetch.bind(globalThis),
-    queueTimeout: milliseconds("queueTimeout", options.queueTimeout, defaults.queueTimeout),
-    executionTimeout: milliseconds("executionTimeout", options.executionTimeout, defaults.executionTimeout),
-    requestTimeout: milliseconds("requestTimeout", options.requestTimeout, defaults.requestTimeout),
-    retries: wholeNumber("retries", options.retries ?? defaults.retries, 0),
-    concurrency: wholeNumber("concurrency", options.concurrency ?? defaults.concurrency, 1),
-    retrySubmissions: options.retrySubmissions ?? false,
+    fetch: given.fetch ?? fetch.bind(globalThis),
+    queueTimeout: given.queueTimeout ?? defaults.queueTimeout,
+    executionTimeout: given.executionTimeout ?? defaults.executionTimeout,
+    requestTimeout: given.requestTimeout ?? defaults.requestTimeout,
+    retries: given.retries ?? defaults.retries,
+    concurrency: given.concurrency ?? defaults.concurrency,
+    retrySubmissions: given.retrySubmissions ?? false,
   };
-  if (proxyUrl !== undefined) {
-    if (options.apiKey !== undefined || options.endpointId !== undefined || options.baseUrl !== undefined) {
-      throw new ConfigurationError("With proxyUrl, leave out apiKey, endpointId and baseUrl: the proxy holds them.");
-    }
-    return { ...common, base: address("proxyUrl", proxyUrl), apiKey: undefined, isProxy: true };
-  }
+}
+
+function endpointTarget(options: ConnectionOptions): Target {
   const given = options.apiKey ?? readEnv("RUNPOD_API_KEY");
-  const key = typeof given === "string" ? given.trim() : given;
-  if (typeof (options.endpointId ?? "") !== "string") throw new ConfigurationError("endpointId is a string.");
-  const endpointId = options.endpointId?.trim() || readEnv("RUNPOD_ENDPOINT_ID");
-  if (!endpointId) {
+  const apiKey = typeof given === "string" ? given.trim() : given;
+  const id = options.endpointId?.trim() || readEnv("RUNPOD_ENDPOINT_ID");
+  if (!id) {
     throw new ConfigurationError(
       "No endpoint. Pass endpointId, or set RUNPOD_ENDPOINT_ID (RunPod console, Serverless).",
     );
   }
-  if (!/^[\w-]+$/.test(endpointId)) {
+  if (!z.safeParse(endpointId, id).success) {
     throw new ConfigurationError(
-      "endpointId holds letters, digits and dashes only: the id, not the endpoint's address.",
+      "RUNPOD_ENDPOINT_ID must be the endpoint's id, of letters, digits and dashes only, and not its address.",
     );
   }
-  if (!key) {
+  if (!apiKey) {
     throw new ConfigurationError(
       "No API key. Pass apiKey, or set RUNPOD_API_KEY (RunPod console, Settings, API keys).",
     );
   }
-  if (isBrowser() && !options.dangerouslyAllowBrowser) {
-    throw new ConfigurationError(
-      "An API key in a browser can be read by every visitor. Use proxyUrl, or set dangerouslyAllowBrowser.",
-    );
-  }
-  const baseUrl = address("baseUrl", options.baseUrl ?? readEnv("RUNPOD_BASE_URL") ?? defaults.baseUrl);
-  return {
-    ...common,
-    base: `${baseUrl}/${endpointId}`,
-    apiKey: typeof key === "function" ? key : () => key,
-    isProxy: false,
-  };
+  refuseInBrowser(options);
+  const base = addressOf(options.baseUrl ?? readEnv("RUNPOD_BASE_URL") ?? defaults.baseUrl);
+  if (base === undefined) throw new ConfigurationError(`RUNPOD_BASE_URL ${anAddress}.`);
+  return { base: `${base}/${id}`, apiKey: typeof apiKey === "function" ? apiKey : () => apiKey };
 }
 
-/** Unknown names are mistakes: left alone, they would silently do nothing. */
-export function refuseUnknown(what: string, options: object, known: readonly string[]): void {
-  for (const name of Object.keys(options)) {
-    if (!known.includes(name)) throw new ConfigurationError(`Unknown ${what} \`${name}\`; ${suggestion(name, known)}`);
-  }
-}
-
-/** A positive time, `Infinity` included. */
-export function milliseconds(name: string, value: number | undefined, fallback: number): number {
-  if (value === undefined) return fallback;
-  if (typeof value === "number" && value > 0) return value;
-  throw new ConfigurationError(`${name} is a number of milliseconds above 0, got ${String(value)}.`);
-}
-
-export function wholeNumber(name: string, value: number, least: number): number {
-  if (Number.isSafeInteger(value) && value >= least) return value;
-  throw new ConfigurationError(`${name} is a whole number from ${least} up, got ${String(value)}.`);
-}
-
-function address(name: string, value: string): string {
-  // A path is relative to the page, so it needs one.
-  const page = isBrowser() ? globalThis.location?.href : undefined;
-  if (typeof value === "string" && URL.canParse(value, page)) {
-    const { protocol, origin, pathname, search, username, password } = new URL(value, page);
-    if (/^https?:$/.test(protocol) && !(search || username || password)) return origin + pathname.replace(/\/+$/, "");
-  }
+function refuseInBrowser({ dangerouslyAllowBrowser }: ConnectionOptions): void {
+  if (!isBrowser() || dangerouslyAllowBrowser) return;
   throw new ConfigurationError(
-    `${name} is not an http(s) address${page ? " or a path" : ""}. It has neither query nor credentials.`,
+    "An API key in a browser can be read by every visitor. Use proxyUrl, or set dangerouslyAllowBrowser.",
   );
+}
+
+/** A path is relative to the page. */
+function proxyAddress(proxyUrl: string): string {
+  const base = addressOf(proxyUrl, isBrowser() ? globalThis.location?.href : undefined);
+  if (base !== undefined) return base;
+  throw new ConfigurationError(
+    "proxyUrl is a path, and there is no page here that it could be relative to. Pass an http(s) address.",
+  );
+}
+
+/** An http(s) address without slashes at its end; `undefined` for anything else. */
+export function addressOf(value: string, page?: string): string | undefined {
+  if (!URL.canParse(value, page)) return undefined;
+  const { protocol, origin, pathname, search, username, password } = new URL(value, page);
+  if (!/^https?:$/.test(protocol) || search || username || password) return undefined;
+  return origin + pathname.replace(/\/+$/, "");
 }

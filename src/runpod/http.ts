@@ -1,9 +1,16 @@
-import { ConfigurationError, ConnectionError, InvalidResponseError } from "../errors/index.ts";
+import ky from "ky";
+import {
+  ConfigurationError,
+  ConnectionError,
+  InvalidImageError,
+  InvalidResponseError,
+  LayerDiffuseError,
+} from "../errors/index.ts";
 import type { Clock } from "../runtime/clock.ts";
-import { sentOnce } from "../runtime/environment.ts";
-import { connectionError, rootMessage } from "./connection-error.ts";
-import { parseLargeJson } from "./large-json.ts";
-import { excerpt, statusError } from "./status-error.ts";
+import { isBrowser, knowsCacheMode, sentOnce } from "../runtime/environment.ts";
+import { withTimeLimit } from "../runtime/time-limit.ts";
+import type { HeadersLike, HeadersOption, Target } from "./connection.ts";
+import { connectionError, excerpt, rootMessage, statusError } from "./http-errors.ts";
 
 /** One request under the endpoint's address. */
 export interface HttpRequest {
@@ -11,11 +18,14 @@ export interface HttpRequest {
   /** Under the base, without a leading slash, for example `status/abc`. */
   path: string;
   query?: Record<string, number | undefined>;
+  /** JSON text. */
   body?: string;
   /** The job the path names. */
   jobId?: string | undefined;
   /** Milliseconds the server was asked to hold the request, on top of the request's own time. */
   wait?: number;
+  /** Beside those of each request. */
+  headers?: HeadersOption | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -30,8 +40,7 @@ export interface HttpAnswer {
 }
 
 export interface HttpOptions {
-  base: string;
-  apiKey?: (() => string | Promise<string>) | undefined;
+  target: () => Target;
   headers?: HeadersOption | undefined;
   userAgent?: string | undefined;
   fetch: typeof fetch;
@@ -39,10 +48,12 @@ export interface HttpOptions {
   clock: Clock;
 }
 
-/** What `new Headers()` takes, or a function that gives it. By way of `RequestInit`: Node's types know no `HeadersInit`. */
-export type HeadersOption =
-  | NonNullable<RequestInit["headers"]>
-  | (() => NonNullable<RequestInit["headers"]> | Promise<NonNullable<RequestInit["headers"]>>);
+/**
+ * ky, stripped to the exchange. Its retries would repeat a paid submission; its time limit runs twice, and not on our
+ * clock; its errors hold the request and the key in it, so none of them may get out. A redirect would carry the key on,
+ * or turn a submission into a GET.
+ */
+const api = ky.create({ retry: 0, timeout: false, throwHttpErrors: false, redirect: "manual" });
 
 /** Sends one request, once, and gives its JSON, or throws the error class that fits. */
 export class HttpClient {
@@ -53,66 +64,80 @@ export class HttpClient {
   }
 
   async send(request: HttpRequest): Promise<HttpAnswer> {
-    const { base, fetch, clock, requestTimeout } = this.#options;
-    const { method, path, body, jobId, signal, wait = 0 } = request;
+    const { clock, requestTimeout } = this.#options;
+    const { method, path, jobId, signal, wait = 0 } = request;
     const what = `${method} /${path}`;
-    const query = Object.entries(request.query ?? {}).flatMap(([name, value]) =>
-      value === undefined ? [] : [`${name}=${Math.round(value)}`],
-    );
-    const url = `${base}/${path}${query.length > 0 ? `?${query.join("&")}` : ""}`;
     const limit = requestTimeout + wait;
-    const controller = new AbortController();
     let isSent = false;
-    const exchange = async () => {
-      const { headers, redact } = await this.#headers(what, body !== undefined, jobId);
-      // Given up while the key or the headers were on their way.
-      controller.signal.throwIfAborted();
+    const onSent = () => {
       isSent = true;
-      try {
-        // A redirect would carry the key, or turn a submission into a GET.
-        const response = await fetch(url, {
-          method,
-          headers,
-          redirect: "manual",
-          signal: controller.signal,
-          ...(body === undefined ? {} : { body: sentOnce(body) }),
-        });
-        return { response, text: await response.text(), redact };
-      } catch (error) {
-        throw connectionError(what, error, jobId, redact);
-      }
     };
-    signal?.throwIfAborted();
-    const onAbort = () => controller.abort(signal?.reason);
-    signal?.addEventListener("abort", onAbort, { once: true });
-    const giveUp = () => {
-      const message = `${what} had no answer within ${limit} ms. Try again, or raise requestTimeout.`;
-      controller.abort(new ConnectionError(message, { arrived: isSent ? "unknown" : "no", jobId }));
-    };
-    const timer = Number.isFinite(limit) ? clock.setTimeout(giveUp, limit) : undefined;
-    // Beside the exchange, for a fetch, a key or headers function that does not heed the signal.
-    const stopped = new Promise<never>((_, reject) => {
-      controller.signal.addEventListener("abort", () => reject(controller.signal.reason));
+    const { response, text, redact } = await withTimeLimit((stop) => this.#exchange(what, request, stop, onSent), {
+      clock,
+      milliseconds: limit,
+      signal,
+      onLate: () => {
+        const message = `${what} had no answer within ${limit} ms. Try again, or raise requestTimeout.`;
+        throw new ConnectionError(message, { arrived: isSent ? "unknown" : "no", jobId });
+      },
     });
-    let answer: Awaited<ReturnType<typeof exchange>>;
-    try {
-      answer = await Promise.race([stopped, exchange()]);
-    } finally {
-      clock.clearTimeout(timer);
-      signal?.removeEventListener("abort", onAbort);
-    }
-    const { response, text, redact } = answer;
     if (!response.ok) throw statusError(what, jobId, response, redact(text));
     return { status: response.status, body: parseJson(what, response.status, text, jobId, redact), text, redact };
   }
 
-  async #headers(what: string, hasBody: boolean, jobId: string | undefined) {
-    const { apiKey, headers: given, userAgent } = this.#options;
+  async #exchange(what: string, request: HttpRequest, signal: AbortSignal, onSent: () => void) {
+    const { method, path, query = {}, jobId } = request;
+    const { base } = this.#options.target();
+    const { headers, redact } = await this.#headers(what, request);
+    // Given up while the key or the headers were on their way.
+    signal.throwIfAborted();
+    const body = request.body === undefined ? undefined : sentOnce(request.body);
+    // What `fetch` itself threw: ky wraps it in an error that holds the request.
+    let failure: { error: unknown } | undefined;
+    const send = async (prepared: Request) => {
+      onSent();
+      try {
+        return await this.#options.fetch(prepared.url, {
+          method: prepared.method,
+          headers: prepared.headers,
+          redirect: prepared.redirect,
+          // Not the request's own: Next.js answers a read without a signal here with the answer to an earlier one.
+          signal,
+          // Not the request's own: that would be a stream.
+          ...(body !== undefined && { body }),
+          // Some frameworks cache what is read, and a poll would get the same answer for ever.
+          ...(method === "GET" && knowsCacheMode() && { cache: "no-store" as const }),
+        });
+      } catch (error) {
+        failure = { error };
+        throw error;
+      }
+    };
+    try {
+      const response = await api(path, {
+        prefix: base,
+        method,
+        headers,
+        searchParams: rounded(query),
+        signal,
+        ...(body !== undefined && { body }),
+        // The caller's fetch takes an address and options, as most do, and not a Request.
+        fetch: (prepared) => send(prepared as Request),
+      });
+      return { response, text: await response.text(), redact };
+    } catch (error) {
+      throw connectionError(what, failure ? failure.error : error, jobId, redact);
+    }
+  }
+
+  async #headers(what: string, { body, jobId, headers: more }: HttpRequest) {
+    const { headers: given, userAgent } = this.#options;
+    const { apiKey } = this.#options.target();
     let key: string | undefined;
-    let own: Exclude<HeadersOption, () => unknown> | undefined;
+    let own: (HeadersLike | undefined)[];
     try {
       key = await apiKey?.();
-      own = typeof given === "function" ? await given() : given;
+      own = [await headersOf(given), await headersOf(more)];
     } catch (error) {
       // Nothing was sent: like a name server that does not answer, it may work the next time.
       throw new ConnectionError(`${what} was not sent: the apiKey or headers function failed: ${rootMessage(error)}.`, {
@@ -127,21 +152,123 @@ export class HttpClient {
         { jobId },
       );
     }
-    let headers: Headers;
+    const headers = new Headers();
     try {
-      headers = new Headers(own);
+      for (const each of own) for (const [name, value] of new Headers(each)) headers.set(name, value);
     } catch {
       // The runtime's own message repeats the value, which may be a secret: it is no cause to keep.
       throw new ConfigurationError("`headers` holds a name or value that no header may carry.", { jobId });
     }
     headers.set("accept", "application/json");
-    if (hasBody) headers.set("content-type", "application/json");
+    if (body !== undefined) headers.set("content-type", "application/json");
     if (key !== undefined) headers.set("authorization", `Bearer ${key}`);
     if (userAgent) headers.set("user-agent", userAgent);
     // Short ones, such as the local endpoint's, are no secret, and are part of ordinary words.
     const secret = key && key.length >= 8 ? key : undefined;
     return { headers, redact: (text: string) => (secret ? text.replaceAll(secret, "[API key]") : text) };
   }
+}
+
+/** The service's times are whole milliseconds. What is not given, ky leaves out. */
+function rounded(query: Record<string, number | undefined>): Record<string, number | undefined> {
+  return Object.fromEntries(Object.entries(query).map(([name, value]) => [name, value && Math.round(value)]));
+}
+
+async function headersOf(headers: HeadersOption | undefined): Promise<HeadersLike | undefined> {
+  return typeof headers === "function" ? await headers() : headers;
+}
+
+/** Of an image behind a link: far more than a worker of ours makes. */
+const mostBytes = 64 * 1024 * 1024;
+/** All of a download, redirects included. Milliseconds. */
+const downloadTime = 300_000;
+const mostRedirects = 5;
+
+export interface DownloadOptions {
+  fetch: typeof fetch;
+  clock: Clock;
+  /** The job whose output holds the link. */
+  jobId: string;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Fetches the file behind an https link, once: without key and headers, over https to its end, at most 64 MB. The link
+ * may be signed, so no error repeats it.
+ *
+ * @throws InvalidImageError when there is no such file, or it is too large; ConnectionError, ServerError, RateLimitError
+ */
+export async function downloadFile(
+  url: string,
+  { fetch, clock, jobId, signal }: DownloadOptions,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const what = `The link to the image of job ${jobId}`;
+  const read = async (stop: AbortSignal) => {
+    try {
+      return await readFile(what, await followed(url, fetch, stop, jobId), jobId);
+    } catch (error) {
+      throw error instanceof LayerDiffuseError
+        ? error
+        : connectionError(what, error, jobId, (text) => text.replaceAll(url, "[link]"));
+    }
+  };
+  const onLate = () => {
+    throw new ConnectionError(`${what} did not give its file within ${downloadTime} ms. Try again.`, {
+      arrived: "unknown",
+      jobId,
+    });
+  };
+  return await withTimeLimit(read, { clock, milliseconds: downloadTime, signal, onLate });
+}
+
+/** The answer at the end of the redirects, each of which leads to https again. */
+async function followed(
+  url: string,
+  fetch: HttpOptions["fetch"],
+  signal: AbortSignal,
+  jobId: string,
+): Promise<Response> {
+  let next = url;
+  for (let redirects = 0; redirects <= mostRedirects; redirects++) {
+    if (!/^https:\/\//i.test(next)) break;
+    // A browser hides where a redirect leads, and follows none to http from an https page.
+    const redirect = isBrowser() ? "follow" : "manual";
+    const response = await api(next, {
+      signal,
+      redirect,
+      fetch: (request) => fetch((request as Request).url, { signal, redirect }),
+    });
+    const location = response.headers.get("location");
+    if (response.status < 300 || response.status >= 400 || location === null) return response;
+    await response.body?.cancel();
+    next = new URL(location, next).href;
+  }
+  throw new InvalidImageError(`The link to the image of job ${jobId} redirects too often, or away from https.`, {
+    jobId,
+  });
+}
+
+async function readFile(what: string, response: Response, jobId: string): Promise<Uint8Array<ArrayBuffer>> {
+  const { status, ok, body } = response;
+  if (!ok) {
+    const error = statusError(what, undefined, response, "");
+    if (error.retryable) throw error;
+    throw new InvalidImageError(`${what} answered ${status}: it may have expired. Ask the worker for base64.`, {
+      jobId,
+      status,
+    });
+  }
+  const tooLarge = () => new InvalidImageError(`${what} leads to more than ${mostBytes} bytes.`, { jobId });
+  if (Number(response.headers.get("content-length")) > mostBytes) throw tooLarge();
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  let size = 0;
+  const reader = body?.getReader();
+  for (let part = await reader?.read(); part?.value; part = await reader?.read()) {
+    size += part.value.length;
+    if (size > mostBytes) throw tooLarge();
+    chunks.push(part.value);
+  }
+  return new Uint8Array(await new Blob(chunks).arrayBuffer());
 }
 
 function parseJson(
@@ -152,7 +279,7 @@ function parseJson(
   redact: (text: string) => string,
 ): unknown {
   try {
-    return parseLargeJson(text);
+    return JSON.parse(text);
   } catch {
     // The parser's own error quotes the answer, so it is no cause to keep. Python workers write NaN and
     // Infinity for numbers that JSON does not have: asking again changes nothing.

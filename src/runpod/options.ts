@@ -1,6 +1,8 @@
+import * as z from "zod/mini";
 import type { Policy } from "../protocol/run-body.ts";
+import { callback, flag, milliseconds, signal, strict } from "../schema/fields.ts";
 import type { StandardSchema } from "../schema/standard-schema.ts";
-import type { ConnectionOptions } from "./connection.ts";
+import { type ConnectionOptions, connectionFields, type HeadersOption } from "./connection.ts";
 import type { OnProgress } from "./progress.ts";
 
 export interface RunpodEndpointOptions<Output = unknown> extends ConnectionOptions {
@@ -11,6 +13,8 @@ export interface RunpodEndpointOptions<Output = unknown> extends ConnectionOptio
 export interface RequestOptions {
   /** Aborting rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
+  /** Headers for each request of this call, beside those of the client's option `headers`. */
+  headers?: HeadersOption | undefined;
 }
 
 export interface RunOptions extends RequestOptions {
@@ -42,21 +46,46 @@ export interface WaitForJobOptions extends RequestOptions {
   failEarly?: boolean | undefined;
 }
 
-/** All names of {@link WaitForJobOptions}. */
-export const waitOptionNames = [
-  "signal",
-  "onProgress",
-  "queueTimeout",
-  "executionTimeout",
-  "cancelOnAbort",
-  "failEarly",
-] as const satisfies (keyof WaitForJobOptions)[];
+/** Checked where it is used, with the request's body or on its own. */
+const elsewhere = z.optional(z.unknown());
 
-/** All names of {@link RunOptions}. */
-export const runOptionNames = [
-  "signal",
-  "webhook",
-  "policy",
-  "s3Config",
-  "cancelOnAbort",
-] as const satisfies (keyof RunOptions)[];
+export const requestFields = {
+  signal: z.optional(signal()),
+  headers: connectionFields.headers,
+} as const satisfies Record<keyof RequestOptions, z.ZodMiniType>;
+
+export const clockFields = {
+  queueTimeout: z.optional(milliseconds()),
+  executionTimeout: z.optional(milliseconds()),
+};
+
+export const waitFields = {
+  ...requestFields,
+  ...clockFields,
+  onProgress: z.optional(callback<OnProgress>()),
+  cancelOnAbort: z.optional(flag()),
+  failEarly: z.optional(flag()),
+} as const satisfies Record<keyof WaitForJobOptions, z.ZodMiniType>;
+
+export const runFields = {
+  ...requestFields,
+  webhook: elsewhere,
+  policy: elsewhere,
+  s3Config: elsewhere,
+  cancelOnAbort: z.optional(flag()),
+} as const satisfies Record<keyof RunOptions, z.ZodMiniType>;
+
+export const requestOptions = strict(requestFields);
+export const waitOptions = strict(waitFields);
+export const runOptions = strict(runFields);
+export const runSyncOptions = strict({ ...runFields, wait: elsewhere });
+export const statusOptions = strict({ ...requestFields, ttl: elsewhere });
+export const statusSyncOptions = strict({ ...requestFields, wait: elsewhere });
+
+const isSchema = (value: unknown) =>
+  ((typeof value === "object" && value !== null) || typeof value === "function") && "~standard" in value;
+
+/** An endpoint's own options; the rest are the connection's, which checks them. */
+export const endpointOptions = z.looseObject({
+  output: z.optional(z.custom(isSchema, { error: "must be a Standard Schema, such as one of zod" })),
+});

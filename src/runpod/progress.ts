@@ -1,12 +1,13 @@
-import { ConfigurationError } from "../errors/index.ts";
-import type { Health } from "../protocol/answers.ts";
+import type { Health } from "../protocol/health.ts";
 import type { Clock } from "../runtime/clock.ts";
+import { asksToComeBack } from "./retry.ts";
 
 /**
  * Where a job stands. In the queue: `starting` means a worker is getting up for it, `throttled` that
- * no GPU is to be had, `queued` anything else, such as other jobs ahead.
+ * no GPU is to be had, `queued` anything else, such as other jobs ahead. `waiting` may come at any time: the service or
+ * the proxy has no room just now, or cannot be reached, and is asked again after `retryAfter`.
  */
-export type Phase = "submitting" | "queued" | "starting" | "throttled" | "running" | "decoding" | "done";
+export type Phase = "submitting" | "waiting" | "queued" | "starting" | "throttled" | "running" | "decoding" | "done";
 
 export interface Progress {
   phase: Phase;
@@ -25,6 +26,8 @@ export interface Progress {
   update?: unknown;
   /** How often the job went out again because its worker was lost; it may have run more than once. */
   retries?: number;
+  /** While `waiting`: milliseconds until the next try. */
+  retryAfter?: number;
 }
 
 /**
@@ -33,7 +36,8 @@ export interface Progress {
  */
 export type OnProgress = (progress: Progress) => void;
 
-const order: Record<Phase, number> = {
+/** What comes later never goes back; `waiting` has no place of its own. */
+const order: Record<Exclude<Phase, "waiting">, number> = {
   submitting: 0,
   queued: 1,
   starting: 1,
@@ -58,7 +62,6 @@ export class Call {
   #ended = false;
 
   constructor(clock: Clock, signal?: AbortSignal, onProgress?: OnProgress) {
-    if (onProgress && typeof onProgress !== "function") throw new ConfigurationError("onProgress is a function.");
     this.#clock = clock;
     this.startedAt = clock.now();
     this.#onProgress = onProgress;
@@ -78,8 +81,9 @@ export class Call {
   }
 
   report(phase: Phase, details: Omit<Progress, "phase" | "elapsed"> = {}): void {
-    if (!this.#onProgress || this.#ended || this.signal.aborted || order[phase] < this.#rank) return;
-    this.#rank = order[phase];
+    const rank = phase === "waiting" ? this.#rank : order[phase];
+    if (!this.#onProgress || this.#ended || this.signal.aborted || rank < this.#rank) return;
+    this.#rank = rank;
     const change = JSON.stringify({ phase, ...details });
     if (change === this.#last) return;
     this.#last = change;
@@ -90,6 +94,12 @@ export class Call {
       this.#stop.abort(error);
     }
     this.signal.throwIfAborted();
+  }
+
+  /** A request is tried again after a pause: told where it is the other side that has no room, or is not there. */
+  reportPause(error: unknown, pause: number, jobId?: string): void {
+    if (!asksToComeBack(error)) return;
+    this.report("waiting", { retryAfter: Math.round(pause), ...(jobId !== undefined && { jobId }) });
   }
 
   /** Nothing is reported from here on; lets go of the caller's signal. */

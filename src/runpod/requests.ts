@@ -1,30 +1,31 @@
 import { InvalidResponseError, ServerError } from "../errors/index.ts";
 import { bareError } from "../protocol/answers.ts";
-import { isBrowser } from "../runtime/environment.ts";
-import { VERSION } from "../runtime/version.ts";
-import type { Connection, Internals } from "./connection.ts";
+import type { Internals } from "../runtime/clock.ts";
+import { isBrowser, VERSION } from "../runtime/environment.ts";
+import type { Connection } from "./connection.ts";
 import { type HttpAnswer, HttpClient, type HttpRequest } from "./http.ts";
-import { Limiter } from "./limiter.ts";
+import { errorText, excerpt } from "./http-errors.ts";
+import type { Limiter } from "./limiter.ts";
 import { type RetryOptions, withRetries } from "./retry.ts";
-import { errorText, excerpt } from "./status-error.ts";
 
 /** Limits on the tries of one request. */
-export type RequestLimits = Partial<Pick<RetryOptions, "kind" | "retries" | "deadline" | "onFailure">> & {
+export type RequestLimits = Partial<Pick<RetryOptions, "kind" | "retries" | "deadline" | "onFailure" | "onPause">> & {
+  headers?: HttpRequest["headers"];
   signal?: AbortSignal | undefined;
 };
 
 /** Sends an endpoint's requests: so many at once, repeated where that is safe, each answer read. */
 export class Requests {
-  /** Shared by all requests, so that long polls leave room for the others. */
-  readonly limiter: Limiter;
+  readonly #limiter: Limiter;
   readonly #http: HttpClient;
   readonly #connection: Connection;
   readonly #internals: Internals;
 
-  constructor(connection: Connection, internals: Internals) {
+  /** @param limiter shared by all requests, so that long polls leave room for the others */
+  constructor(connection: Connection, limiter: Limiter, internals: Internals) {
     this.#connection = connection;
     this.#internals = internals;
-    this.limiter = new Limiter(connection.concurrency);
+    this.#limiter = limiter;
     this.#http = new HttpClient({
       ...connection,
       clock: internals.clock,
@@ -37,13 +38,13 @@ export class Requests {
    * `waitSignal` alone only ends the waiting for a slot or for the next try.
    */
   async send<Answer>(
-    request: Omit<HttpRequest, "signal">,
+    request: Omit<HttpRequest, "signal" | "headers">,
     read: (answer: HttpAnswer) => Answer | undefined,
-    { kind = "read", retries, deadline, onFailure, signal }: RequestLimits,
+    { kind = "read", retries, deadline, onFailure, onPause, signal, headers }: RequestLimits,
     waitSignal = signal,
   ): Promise<Answer> {
     const send = async () => {
-      const answer = await this.limiter.run(() => this.#http.send({ ...request, signal }), waitSignal);
+      const answer = await this.#limiter.run(() => this.#http.send({ ...request, headers, signal }), waitSignal);
       return read(answer) ?? wrongAnswer(request, answer);
     };
     const { clock, random } = this.#internals;
@@ -54,6 +55,7 @@ export class Requests {
       random,
       deadline,
       onFailure,
+      onPause,
       signal: waitSignal,
     });
   }

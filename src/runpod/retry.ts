@@ -1,3 +1,4 @@
+import pRetry from "p-retry";
 import {
   ConnectionError,
   InvalidResponseError,
@@ -26,6 +27,8 @@ export interface RetryOptions {
   deadline?: number | undefined;
   /** Told of each try that failed. */
   onFailure?: ((error: unknown) => void) | undefined;
+  /** Told of each pause before another try, in milliseconds. */
+  onPause?: ((error: unknown, pause: number) => void) | undefined;
 }
 
 /** The first pause is at most this long, each next one twice that, up to the last. Milliseconds. */
@@ -34,43 +37,63 @@ const longestPause = 10_000;
 /** Longer than this nobody waits for whom no deadline is set. */
 const longestAsked = 60_000;
 
-/** Whether the same request may go out again after this error. */
+/** The verdict: whether the same request may go out again after this error. */
 export function mayRetry(kind: RequestKind, error: unknown): boolean {
-  if (error instanceof RateLimitError) return true;
-  if (error instanceof ConnectionError) return kind === "read" || error.arrived === "no";
+  // None of these arrived: a proxy of ours says so when it is busy for a moment.
+  if (asksToComeBack(error)) return true;
+  if (error instanceof ConnectionError) return kind === "read";
   if (error instanceof ServerError || error instanceof InvalidResponseError) return kind === "read" && error.retryable;
   return false;
+}
+
+/** Whether it is the other side that has no room for a request just now, or is not there: worth telling who waits. */
+export function asksToComeBack(error: unknown): boolean {
+  if (error instanceof RateLimitError) return true;
+  if (error instanceof ConnectionError) return error.arrived === "no";
+  return error instanceof ServerError && error.status === 503 && error.submitted === "no";
 }
 
 /** Whether this error leaves open if a submission made a job. */
 export function isAmbiguous(error: unknown): error is LayerDiffuseError {
   if (error instanceof ConnectionError) return error.arrived === "unknown";
   // A proxy of ours knows, and says so.
-  if (error instanceof ServerError) return error.status !== 200 && !error.message.includes("Nothing was submitted");
+  if (error instanceof ServerError) return error.status !== 200 && error.submitted !== "no";
   // A redirect, which is refused, made none.
   return error instanceof InvalidResponseError && error.status !== undefined && error.status < 300;
 }
 
-/** Repeats `send` while that is safe and there is time: full jitter, exponential; `Retry-After` where the service gave one. */
-export async function withRetries<T>(send: () => Promise<T>, options: RetryOptions): Promise<T> {
-  const { kind, retries, clock, random, signal, deadline, onFailure } = options;
-  for (let pauses = 0, counted = 0; ; ) {
-    try {
-      return await send();
-    } catch (error) {
+/**
+ * Repeats `send` while that is safe and there is time: full jitter, exponential; `Retry-After` where the service gave one.
+ *
+ * p-retry keeps the loop and the count. The pause is ours, on the caller's clock, in `shouldRetry`: p-retry has no pause
+ * for what costs no try. Its `signal` stays unused, since it throws away a result that comes after an abort, and with it
+ * the id of a paid job; its `retries` are endless, since it asks nobody once they are used up.
+ */
+export function withRetries<T>(send: () => Promise<T>, options: RetryOptions): Promise<T> {
+  const { kind, retries, clock, random, signal, deadline, onFailure, onPause } = options;
+  // Refused for being too many, callers take turns until their deadline: such a try does not count.
+  const isFree = (error: Error) => error instanceof RateLimitError && deadline !== undefined;
+  // Not p-retry's count, which a free try does not raise.
+  let backOffs = 0;
+  return pRetry(send, {
+    retries: Number.POSITIVE_INFINITY,
+    minTimeout: 0,
+    shouldConsumeRetry: ({ error }) => !isFree(error),
+    onFailedAttempt: ({ error }) => {
       onFailure?.(error);
       signal?.throwIfAborted();
-      if (!mayRetry(kind, error)) throw error;
-      const isRateLimit = error instanceof RateLimitError;
-      // Refused for being too many, callers take turns until their deadline: tries do not count.
-      if (!(isRateLimit && deadline !== undefined) && counted++ >= retries) throw error;
+    },
+    shouldRetry: async ({ error, retriesConsumed }) => {
+      if (!mayRetry(kind, error) || (!isFree(error) && retriesConsumed >= retries)) return false;
       // A service that asks for no pause at all gives no advice.
-      const asked = (isRateLimit && error.retryAfter) || undefined;
+      const asked = (error instanceof RateLimitError && error.retryAfter) || undefined;
       // Jitter on top of what the service asked for, so that a thousand callers do not all come back at once.
-      const longest = asked === undefined ? Math.min(longestPause, firstPause * 2 ** pauses++) : firstPause;
+      const longest = asked === undefined ? Math.min(longestPause, firstPause * 2 ** backOffs++) : firstPause;
       const pause = (asked ?? 0) + random() * longest;
-      if (deadline === undefined ? pause > longestAsked + firstPause : clock.now() + pause >= deadline) throw error;
+      if (deadline === undefined ? pause > longestAsked + firstPause : clock.now() + pause >= deadline) return false;
+      onPause?.(error, pause);
       await sleep(clock, pause, signal);
-    }
-  }
+      return true;
+    },
+  });
 }

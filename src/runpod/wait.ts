@@ -1,16 +1,14 @@
-import {
-  ExecutionTimeoutError,
-  isLayerDiffuseError,
-  JobExpiredError,
-  type QueueReason,
-  QueueTimeoutError,
-} from "../errors/index.ts";
-import type { Health, JobState } from "../protocol/answers.ts";
-import { isTerminal } from "../protocol/job.ts";
+import * as z from "zod/mini";
+import { ExecutionTimeoutError, isLayerDiffuseError, JobExpiredError } from "../errors/index.ts";
+import type { Health } from "../protocol/health.ts";
+import { isTerminal, type JobState } from "../protocol/job.ts";
 import { limits } from "../protocol/limits.ts";
 import { type Clock, sleep } from "../runtime/clock.ts";
-import { limitTo } from "../runtime/time-limit.ts";
-import type { Call, Phase, Progress } from "./progress.ts";
+import { withTimeLimit } from "../runtime/time-limit.ts";
+import { defined, read } from "../schema/check.ts";
+import { lenient } from "../schema/fields.ts";
+import type { Call, Progress } from "./progress.ts";
+import { QueueHealth, queueTimeoutError } from "./queue-health.ts";
 
 /** What the loop may ask of the endpoint. Each repeats itself where that is safe, until `signal`. */
 export interface WaitTransport {
@@ -47,9 +45,14 @@ export interface WaitOptions {
 export const pace = {
   /** One long poll. The edge cuts held requests near 100 s, so well below that. */
   longPoll: 60_000,
-  /** One long poll when somebody watches: short enough to show a change, long enough to be rare. The first is as while running. */
-  watchedInQueue: 2_000,
+  /**
+   * One long poll when somebody watches: quick while it runs, and at first; in the queue from, to, and how they grow,
+   * since a cold start of minutes has little to show.
+   */
   watchedRunning: 1_000,
+  watchedInQueue: 2_000,
+  longestInQueue: 5_000,
+  growthInQueue: 1.15,
   /** Pauses between polls that the server does not hold: from, to, and how they grow. */
   firstPause: 250,
   longestPause: 2_000,
@@ -58,10 +61,6 @@ export const pace = {
   sharedPause: 10,
   /** Before a 404 is believed. */
   confirm: 500,
-  /** In the queue before health is asked why; between one question and the next, growing. */
-  firstHealth: 2_000,
-  nextHealth: 5_000,
-  longestHealth: 30_000,
   /** A request that may fail: the last look when a clock has run out. */
   brief: 5_000,
   /** A question for health, which the look at the job waits for. */
@@ -73,7 +72,9 @@ export async function waitForJob(options: WaitOptions): Promise<JobState> {
   const { id, transport, clock, call, queueTimeout, executionTimeout, queuedAt } = options;
   const { signal } = call;
   const look = new Looks(options);
-  const health = new HealthCheck(options);
+  const readHealth = () =>
+    briefly(options, pace.briefHealth, (limit) => transport.health({ signal: limit, retries: 0 }));
+  const health = new QueueHealth({ id, clock, call, failEarly: options.failEarly, read: readHealth });
   let { state } = options;
   let isRunning = false;
   let deadline = call.startedAt + queueTimeout;
@@ -118,8 +119,9 @@ export async function waitForJob(options: WaitOptions): Promise<JobState> {
 class Looks {
   readonly #options: WaitOptions;
   #pause: number = pace.firstPause;
+  /** Of a long poll in the queue when somebody watches. */
+  #watched: number = pace.watchedRunning;
   #hasLongPoll = true;
-  #hasLooked = false;
   /** 404s since the last long poll that knew the job. */
   #missed = 0;
 
@@ -156,9 +158,8 @@ class Looks {
     const unwatched = isRunning ? pace.longPoll : Math.min(pace.longPoll, executionTimeout);
     // Whoever wants to fail early watches health, if nothing else.
     const isWatched = call.isWatched || failEarly;
-    const watched = isRunning || !this.#hasLooked ? pace.watchedRunning : pace.watchedInQueue;
+    const watched = isRunning ? pace.watchedRunning : this.#nextWatched();
     const wait = Math.max(limits.minWait, Math.min(isWatched ? watched : unwatched, deadline - asked));
-    this.#hasLooked = true;
     const state = await transport.statusSync(id, wait, { signal });
     if (!state) return undefined;
     this.#missed = 0;
@@ -187,6 +188,12 @@ class Looks {
     }
   }
 
+  #nextWatched(): number {
+    const watched = this.#watched;
+    this.#watched = Math.min(pace.longestInQueue, Math.max(pace.watchedInQueue, watched * pace.growthInQueue));
+    return watched;
+  }
+
   #nextPause(): number {
     const { random, transport } = this.#options;
     const longest = Math.max(this.#pause, transport.waiting * pace.sharedPause);
@@ -196,107 +203,28 @@ class Looks {
   }
 }
 
-/** Why a job waits, asked rarely and only on behalf of somebody who wants to know. */
-class HealthCheck {
-  readonly #options: WaitOptions;
-  #nextAt: number;
-  #step: number = pace.nextHealth;
-  #hopeless = 0;
-  last: Health | undefined;
-
-  constructor(options: WaitOptions) {
-    this.#options = options;
-    this.#nextAt = options.clock.now() + pace.firstHealth;
-  }
-
-  get phase(): Phase {
-    const reason = this.last ? reasonOf(this.last) : "unknown";
-    return reason === "starting" || reason === "throttled" ? reason : "queued";
-  }
-
-  async ask(): Promise<void> {
-    const { id, clock, call, failEarly } = this.#options;
-    if (!(call.isWatched || failEarly) || clock.now() < this.#nextAt) return;
-    this.last = (await this.#read()) ?? this.last;
-    this.#nextAt = clock.now() + this.#step;
-    this.#step = Math.min(pace.longestHealth, this.#step * 2);
-    const reason = this.last && reasonOf(this.last);
-    const isHopeless = reason === "crash_loop" || reason === "disabled";
-    // One reading may catch the endpoint between two states.
-    this.#hopeless = isHopeless ? this.#hopeless + 1 : 0;
-    if (failEarly && reason && this.#hopeless >= 2) {
-      throw queueTimeoutError(id, "failEarly is set and no worker will come", reason);
-    }
-  }
-
-  async explain(): Promise<QueueReason> {
-    const health = await this.#read();
-    return health ? reasonOf(health) : "unknown";
-  }
-
-  /** Health only explains: it is asked once, briefly, and may fail. */
-  #read(): Promise<Health | undefined> {
-    const { transport } = this.#options;
-    return briefly(this.#options, pace.briefHealth, (signal) => transport.health({ signal, retries: 0 }));
-  }
-}
-
-/** Reads a health body the way the service's own tools do. */
-export function reasonOf({ workers, jobs }: Health): QueueReason {
-  const { idle, initializing, ready, running, throttled, unhealthy } = workers;
-  if (running > 0 && jobs.inProgress > 0) return initializing > 0 ? "starting" : "busy";
-  if (initializing > 0) return "starting";
-  if (throttled > 0) return "throttled";
-  if (unhealthy > 0) return "crash_loop";
-  if (idle + ready + running > 0) return "not_taking";
-  return "disabled";
-}
-
-const advice: Record<QueueReason, string> = {
-  starting: "a worker is still starting; raise queueTimeout",
-  throttled: "no GPU is free; allow more GPU kinds or data centres",
-  busy: "all workers are busy; raise max workers or queueTimeout",
-  crash_loop: "its workers crash on start; read their logs",
-  disabled: "the endpoint has no workers; raise max workers",
-  not_taking: "workers are ready but take no job; read their logs",
-  unknown: "its health tells no reason; look in the RunPod console",
-};
-
-function queueTimeoutError(id: string, what: string, reason: QueueReason): QueueTimeoutError {
-  return new QueueTimeoutError(`Job ${id}: ${what}: ${advice[reason]}.`, { jobId: id, reason });
-}
+/** The count in what a worker reports, when there is one. */
+const stepsReport = z.object({ step: lenient(z.number()), steps: lenient(z.number()) });
 
 function progressOf(state: JobState, health: Health | undefined): Omit<Progress, "phase" | "elapsed"> {
   const { id, progress, retries } = state;
-  const details: Omit<Progress, "phase" | "elapsed"> = { jobId: id };
-  if (health) {
-    details.workers = health.workers;
-    details.queue = health.jobs.inQueue;
-  }
-  if (progress !== undefined) details.update = progress;
-  if (typeof progress === "object" && progress !== null) {
-    if ("step" in progress && typeof progress.step === "number") details.step = progress.step;
-    if ("steps" in progress && typeof progress.steps === "number") details.steps = progress.steps;
-  }
-  if (retries !== undefined && retries > 0) details.retries = retries;
-  return details;
+  return {
+    jobId: id,
+    ...(health && { workers: health.workers, queue: health.jobs.inQueue }),
+    ...(progress !== undefined && { update: progress }),
+    ...defined(read(stepsReport, progress) ?? {}),
+    ...(retries !== undefined && retries > 0 && { retries }),
+  };
 }
 
-/** Runs `task` under a signal that also aborts at `deadline`; `undefined` when that came first. */
-async function before<T>(
+/** What `task` gives before the clock's moment `deadline`; `undefined` when that came first. */
+function before<T>(
   deadline: number,
   { clock, call }: Pick<WaitOptions, "clock" | "call">,
   task: (signal: AbortSignal) => Promise<T>,
 ): Promise<T | undefined> {
-  const limit = limitTo(clock, deadline, call.signal);
-  try {
-    return await task(limit.signal);
-  } catch (error) {
-    if (call.signal.aborted || !limit.isLate) throw error;
-    return undefined;
-  } finally {
-    limit.end();
-  }
+  const milliseconds = deadline - clock.now();
+  return withTimeLimit(task, { clock, milliseconds, signal: call.signal, onLate: () => undefined });
 }
 
 /** One short request that may fail: whoever makes it can go on without the answer. */

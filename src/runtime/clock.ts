@@ -18,6 +18,15 @@ export const realClock: Clock = {
   clearTimeout: (timer) => clearTimeout(timer as ReturnType<typeof setTimeout>),
 };
 
+/** What tests hand in to own time and chance. */
+export interface Internals {
+  clock: Clock;
+  /** 0 … 1, as `Math.random`. */
+  random: () => number;
+}
+
+export const realInternals: Internals = { clock: realClock, random: () => Math.random() };
+
 /**
  * Resolves after `milliseconds`. Rejects with `signal.reason` as soon as the signal aborts; leaves
  * neither timer nor listener behind.

@@ -1,5 +1,10 @@
 /** What differs between Node, Bun, Deno, Workers and browsers. Read when asked, never at import. */
 
+declare const __VERSION__: string | undefined;
+
+/** The package's version; written in by the build, `"0.0.0-dev"` when run from source. */
+export const VERSION: string = typeof __VERSION__ === "string" ? __VERSION__ : "0.0.0-dev";
+
 /** True in browser pages and their workers, where whatever the code holds can be read by the visitor. */
 export function isBrowser(): boolean {
   return typeof navigator === "object" && /^Mozilla\//.test(navigator.userAgent ?? "");
@@ -21,6 +26,11 @@ export function readEnv(name: string): string | undefined {
  */
 export function sentOnce(body: string): string | Blob {
   return "Deno" in globalThis ? new Blob([body]) : body;
+}
+
+/** Whether `fetch` takes `cache`: Workers whose compatibility date is before 2024-11-11 throw on the field. */
+export function knowsCacheMode(): boolean {
+  return !(typeof navigator === "object" && navigator.userAgent === "Cloudflare-Workers");
 }
 
 /** Writes a file where there is a file system, else returns false. */

@@ -1,8 +1,12 @@
 import { onTestFinished } from "vitest";
-import { LayerDiffuse, type LayerDiffuseOptions } from "../../src/client/layer-diffuse.ts";
+import { clientOver, type LayerDiffuse } from "../../src/client/layer-diffuse.ts";
+import type { LayerDiffuseOptions } from "../../src/client/options.ts";
 import { createLocalEndpoint, type LocalEndpoint, type LocalEndpointOptions } from "../../src/local/index.ts";
-import { RunpodEndpoint } from "../../src/runpod/endpoint.ts";
+import { resolveConnection } from "../../src/runpod/connection.ts";
+import { endpointOver, type RunpodEndpoint } from "../../src/runpod/endpoint.ts";
 import type { RunpodEndpointOptions } from "../../src/runpod/options.ts";
+import { Queue } from "../../src/runpod/queue.ts";
+import type { Internals } from "../../src/runtime/clock.ts";
 import { ManualClock } from "./manual-clock.ts";
 import { makePng } from "./png.ts";
 
@@ -55,8 +59,8 @@ export async function stage(options: LocalEndpointOptions = {}): Promise<Stage> 
   return {
     endpoint,
     clock,
-    client: (more = {}) => new LayerDiffuse({ ...settings, ...more }, internals),
-    runpod: (more = {}) => new RunpodEndpoint({ ...settings, ...more }, internals),
+    client: (more = {}) => clientOver({ ...settings, ...more }, internals),
+    runpod: (more = {}) => runpodOver({ ...settings, ...more }, internals),
     drive: (promise) => clock.drive(promise, isBusy),
     pass: (milliseconds) =>
       clock.drive(new Promise<void>((resolve) => clock.setTimeout(resolve, milliseconds)), isBusy),
@@ -64,6 +68,14 @@ export async function stage(options: LocalEndpointOptions = {}): Promise<Stage> 
     inFlight: () => inFlight,
     upstream: settings,
   };
+}
+
+/** An endpoint on a clock of the test's. */
+export function runpodOver<Output>(
+  { output, ...connection }: RunpodEndpointOptions<Output>,
+  internals: Internals,
+): RunpodEndpoint<Output> {
+  return endpointOver(new Queue(resolveConnection(connection), internals), output);
 }
 
 /** The error a promise rejects with. */

@@ -1,6 +1,8 @@
-import { LayerDiffuse, type LayerDiffuseOptions } from "../../src/client/layer-diffuse.ts";
+import { clientOver, type LayerDiffuse } from "../../src/client/layer-diffuse.ts";
+import type { LayerDiffuseOptions } from "../../src/client/options.ts";
 import type { LocalEndpointOptions } from "../../src/local/index.ts";
-import { createProxy, type ProxyErrorContext, type ProxyHandler, type ProxyOptions } from "../../src/proxy/index.ts";
+import { proxyOn } from "../../src/proxy/app.ts";
+import type { ProxyErrorContext, ProxyHandler, ProxyOptions } from "../../src/proxy/index.ts";
 import { type Stage, stage } from "./local.ts";
 
 /** The moment the stage's clock begins at. */
@@ -52,7 +54,7 @@ export async function proxyStage(
   const told: ProxyStage["told"] = [];
   const onError = (error: unknown, context: ProxyErrorContext) => void told.push({ error, context });
   const another = (more: Partial<ProxyOptions> = {}) =>
-    createProxy({ authorize, secret, onError, ...upstream, ...options, ...more }, internals);
+    proxyOn({ authorize, secret, onError, ...upstream, ...options, ...more }, internals);
   const handler = another();
   const isBusy = () => base.inFlight() !== endpoint.held || isSigning();
   const drive = <T>(promise: Promise<T>) => clock.drive(promise, isBusy);
@@ -77,7 +79,7 @@ export async function proxyStage(
       return drive(ask(path, { ...init, method: "POST", body: text, headers }));
     },
     client: ({ as = "alice", ...more } = {}) =>
-      new LayerDiffuse(
+      clientOver(
         {
           proxyUrl: mount,
           headers: { "x-user": as },

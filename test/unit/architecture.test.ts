@@ -14,7 +14,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   runtime: [],
   schema: ["errors"],
   protocol: ["errors", "schema"],
-  image: ["errors", "runtime", "protocol"],
+  image: ["errors", "runtime", "schema", "protocol"],
   runpod: ["errors", "runtime", "schema", "protocol"],
   client: ["errors", "runtime", "schema", "protocol", "image", "runpod"],
   proxy: ["errors", "runtime", "schema", "protocol", "image", "runpod"],
@@ -25,6 +25,10 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
 
 /** The packages that `src` imports, each with the files that may. */
 const packages: Readonly<Record<string, (file: string) => boolean>> = {
+  "zod/mini": () => true,
+  ky: (file) => file === "runpod/http.ts",
+  "p-retry": (file) => file === "runpod/retry.ts",
+  "p-timeout": (file) => file === "runtime/time-limit.ts",
   "@resvg/resvg-js": (file) => file.startsWith("local/"),
   commander: (file) => file.startsWith("cli/"),
   "yocto-spinner": (file) => file.startsWith("cli/"),
@@ -92,6 +96,14 @@ describe("the imports under src", () => {
   it("name each package where it is at home", () => {
     const isPackage = (name: string) => !isOurs(name) && !name.startsWith("node:");
     expect(broken((file, name) => isPackage(name) && !packages[name]?.(file))).toEqual([]);
+  });
+
+  it("name zod as a namespace alone: esbuild bundles all of its languages for anything else", () => {
+    const wrong = [...imports.keys()].filter((file) => {
+      const lines = readFileSync(join(root, file), "utf8").match(/^(?:import|export) .*from "zod.*$/gm) ?? [];
+      return lines.some((line) => !/^import (?:type )?\* as z from "zod\/mini";$/.test(line));
+    });
+    expect(wrong).toEqual([]);
   });
 
   it("run in no circle", () => {

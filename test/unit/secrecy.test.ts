@@ -1,6 +1,7 @@
 import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
-import { LayerDiffuse, type LayerDiffuseOptions } from "../../src/client/layer-diffuse.ts";
+import { clientOver, LayerDiffuse } from "../../src/client/layer-diffuse.ts";
+import type { LayerDiffuseOptions } from "../../src/client/options.ts";
 import { isLayerDiffuseError } from "../../src/errors/index.ts";
 import { rejectionOf, thrownBy } from "../helpers/failures.ts";
 import { startTcpServer } from "../helpers/http-server.ts";
@@ -74,7 +75,7 @@ const calls = {
 
 function makeClient(clock: ManualClock, options: LayerDiffuseOptions = {}): LayerDiffuse {
   const base = { endpointId: "endpoint", apiKey: key, retries: 1, baseUrl: "http://base.test/v2", fetch: answer("{}") };
-  return new LayerDiffuse({ ...base, ...options }, { clock, random: () => 0.5 });
+  return clientOver({ ...base, ...options }, { clock, random: () => 0.5 });
 }
 
 describe("the API key", () => {

@@ -1,14 +1,19 @@
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { describe, expectTypeOf, it } from "vitest";
+import type * as z from "zod/mini";
 import {
+  type AnyLayerDiffuseError,
   type ConnectionOptions,
   type ErrorByCode,
   type ErrorCode,
   type GeneratedImage,
   type GenerateInput,
+  generateInputSchema,
   type HeadersOption,
+  GeneratedImage as ImageClass,
   isLayerDiffuseError,
   type Job,
+  Job as JobClass,
   type JobFailedError,
   type JobState,
   type LayerDiffuse,
@@ -17,11 +22,15 @@ import {
   type ManyResult,
   type OnProgress,
   type Phase,
+  type QueueReason,
   type RateLimitError,
   RunpodEndpoint,
   type StandardSchema,
+  type Submitted,
   type WebhookEvent,
+  type WorkerFailure,
 } from "../../src/index.ts";
+import type { inputSchema } from "../../src/protocol/generate-input.ts";
 
 // Nothing here runs: the compiler is the test.
 declare const client: LayerDiffuse;
@@ -59,18 +68,58 @@ describe("the client's types", () => {
     unrun(async () => {
       for await (const one of client.generateMany(["a", "b"])) {
         expectTypeOf(one.index).toEqualTypeOf<number>();
-        expectTypeOf(one.input).toExtend<string>();
-        if (one.image) expectTypeOf(one.error).toEqualTypeOf<undefined>();
-        else expectTypeOf(one.error).toEqualTypeOf<unknown>();
+        expectTypeOf(one.item).toExtend<string>();
+        if (one.image) {
+          expectTypeOf(one.error).toEqualTypeOf<undefined>();
+          expectTypeOf(one.input).toEqualTypeOf<string | GenerateInput>();
+        } else {
+          expectTypeOf(one.error).toEqualTypeOf<unknown>();
+          expectTypeOf(one.input).toEqualTypeOf<string | GenerateInput | undefined>();
+        }
       }
-      const inputs = [{ prompt: "a", name: "mine" }];
-      for await (const { input } of client.generateMany(inputs)) expectTypeOf(input.name).toEqualTypeOf<string>();
+      const inputs: GenerateInput[] = [{ prompt: "a", steps: 20 }];
+      for await (const { item } of client.generateMany(inputs)) expectTypeOf(item).toEqualTypeOf<GenerateInput>();
+      client.generateMany(["a", { prompt: "b" }]);
+      const products = [{ name: "apple", price: 5 }];
+      // @ts-expect-error: no inputs, and nothing that makes them such
+      client.generateMany(products);
+      // @ts-expect-error: a field that no input has would be refused when it runs
+      client.generateMany([{ prompt: "a", name: "mine" }].slice());
+      const toInput = ({ name }: (typeof products)[number]) => `a ${name}`;
+      for await (const { item } of client.generateMany(products, { toInput })) {
+        expectTypeOf(item.price).toEqualTypeOf<number>();
+      }
+      client.generateMany(products, {
+        toInput: (item, index) => ({ prompt: item.name, seed: index }),
+        onProgress: ({ index, item, phase }) => [index, item.price, phase],
+      });
       async function* source() {
         yield "a";
       }
       client.generateMany(source(), { concurrency: 2, queueTimeout: 1 });
     });
     expectTypeOf<ManyResult>().toHaveProperty("image");
+  });
+
+  it("let nobody but the client make images and jobs", () => {
+    unrun(() => {
+      // @ts-expect-error: GeneratedImage.from() makes one
+      new ImageClass(new Uint8Array(), {});
+      // @ts-expect-error: client.job() makes one
+      new JobClass("id");
+      expectTypeOf(ImageClass.from(new Uint8Array(), { seed: 7 })).toEqualTypeOf<GeneratedImage>();
+      expectTypeOf(image.toJSON().width).toEqualTypeOf<number>();
+      // @ts-expect-error: the bytes are not in it
+      image.toJSON().bytes;
+    });
+  });
+
+  it("describe an input by a Standard Schema of the same type", () => {
+    expectTypeOf(generateInputSchema).toExtend<StandardSchema<GenerateInput>>();
+    expectTypeOf(generateInputSchema).toExtend<StandardSchemaV1<unknown, GenerateInput>>();
+    type Checked = z.output<typeof inputSchema>;
+    expectTypeOf<Checked>().toExtend<GenerateInput>();
+    expectTypeOf<keyof Checked>().toEqualTypeOf<keyof GenerateInput>();
   });
 
   it("keep what an image tells read-only", () => {
@@ -99,7 +148,7 @@ describe("the client's types", () => {
 
   it("tell each phase, and take any callback", () => {
     expectTypeOf<Phase>().toEqualTypeOf<
-      "submitting" | "queued" | "starting" | "throttled" | "running" | "decoding" | "done"
+      "submitting" | "waiting" | "queued" | "starting" | "throttled" | "running" | "decoding" | "done"
     >();
     expectTypeOf<(progress: { phase: Phase }) => void>().toExtend<OnProgress>();
     expectTypeOf<() => Promise<void>>().toExtend<OnProgress>();
@@ -114,7 +163,22 @@ describe("the errors' types", () => {
         expectTypeOf(error.failure?.traceback).toEqualTypeOf<string | undefined>();
       }
       if (isLayerDiffuseError(error, "rate_limited")) expectTypeOf(error).toEqualTypeOf<RateLimitError>();
-      if (isLayerDiffuseError(error)) expectTypeOf(error).toEqualTypeOf<LayerDiffuseError>();
+      if (isLayerDiffuseError(error)) {
+        expectTypeOf(error).toExtend<LayerDiffuseError>();
+        switch (error.code) {
+          case "queue_timeout":
+            expectTypeOf(error.reason).toEqualTypeOf<QueueReason>();
+            break;
+          case "job_failed":
+            expectTypeOf(error.failure).toEqualTypeOf<WorkerFailure | undefined>();
+            break;
+          case "rate_limited":
+            expectTypeOf(error.retryAfter).toEqualTypeOf<number | undefined>();
+            break;
+          default:
+            expectTypeOf(error.submitted).toEqualTypeOf<Submitted | undefined>();
+        }
+      }
       // @ts-expect-error: no such code
       isLayerDiffuseError(error, "no_such_code");
     });
@@ -149,7 +213,7 @@ describe("a webhook's type", () => {
   it("has an image or an error", () => {
     unrun(() => {
       if (event.image) expectTypeOf(event.error).toEqualTypeOf<undefined>();
-      else expectTypeOf(event.error).toEqualTypeOf<LayerDiffuseError>();
+      else expectTypeOf(event.error).toEqualTypeOf<AnyLayerDiffuseError>();
     });
   });
 });

@@ -1,6 +1,5 @@
 import { isLayerDiffuseError } from "../../errors/index.ts";
-import { parseJob } from "../../protocol/answers.ts";
-import { isTerminal } from "../../protocol/job.ts";
+import { isTerminal, parseJob } from "../../protocol/job.ts";
 import type { RunpodEndpoint } from "../../runpod/endpoint.ts";
 
 /** What became of the jobs that were to be cancelled, by id. */

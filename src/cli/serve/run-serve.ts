@@ -5,7 +5,7 @@ import { createProxy, type ProxyOptions } from "../../proxy/index.ts";
 import { openApiDocument } from "../../proxy/openapi/document.ts";
 import { defaultLimits } from "../../proxy/options.ts";
 import { realClock } from "../../runtime/clock.ts";
-import { VERSION } from "../../runtime/version.ts";
+import { VERSION } from "../../runtime/environment.ts";
 import { cannotListen, interruption } from "../listening.ts";
 import { isLoopback, localUrl } from "../local/local-address.ts";
 import type { Session } from "../session.ts";

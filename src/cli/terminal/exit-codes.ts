@@ -2,7 +2,7 @@ import { type ErrorCode, isLayerDiffuseError } from "../../errors/index.ts";
 import { AdvisedError, BatchError, Interruption, OutputError, UsageError } from "./failures.ts";
 
 /** Every way to fail that has an exit code of its own: the client's errors, then the program's. */
-export type FailureCode = ErrorCode | "unexpected" | "usage" | "output" | "batch";
+export type FailureCode = Exclude<ErrorCode, "file"> | "unexpected" | "usage" | "output" | "batch";
 
 /** The one table. Numbers are part of the program's interface: never given to another failure. */
 export const exitCodes: Readonly<Record<FailureCode, { exit: number; meaning: string }>> = {
@@ -38,7 +38,8 @@ export function failureCode(error: unknown): FailureCode {
   if (error instanceof UsageError) return "usage";
   if (error instanceof OutputError) return "output";
   if (error instanceof BatchError) return "batch";
-  return isLayerDiffuseError(error) ? error.code : "unexpected";
+  if (!isLayerDiffuseError(error)) return "unexpected";
+  return error.code === "file" ? "output" : error.code;
 }
 
 export function exitCodeOf(error: unknown): number {

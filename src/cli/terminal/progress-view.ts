@@ -5,6 +5,7 @@ import { canBeLive, LiveLine } from "./live-line.ts";
 
 const phaseWords: Record<Phase, string> = {
   submitting: "submitting",
+  waiting: "waiting: the service has no room, or cannot be reached",
   queued: "queued",
   starting: "starting: a worker is getting up",
   throttled: "throttled: no GPU is free yet",

@@ -1,6 +1,6 @@
 import { randomBytes, randomInt } from "node:crypto";
 import { type Clock, realClock, sleep } from "../../runtime/clock.ts";
-import { VERSION } from "../../runtime/version.ts";
+import { VERSION } from "../../runtime/environment.ts";
 import { packageFile } from "../package-files.ts";
 import { type ArtSet, loadArtSet, loadFullSet, type Picture } from "./art-set.ts";
 import type { Tint } from "./colour.ts";

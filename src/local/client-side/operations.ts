@@ -1,5 +1,6 @@
-import { isTerminal, type Operation } from "../../protocol/job.ts";
+import { isTerminal } from "../../protocol/job.ts";
 import { limits } from "../../protocol/limits.ts";
+import type { Operation } from "../../protocol/operations.ts";
 import { service } from "../../protocol/service-rules.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { type Answer, type Call, errorAnswer, jsonAnswer } from "../http/exchange.ts";

@@ -1,4 +1,4 @@
-import type { Operation } from "../../protocol/job.ts";
+import type { Operation } from "../../protocol/operations.ts";
 import { service } from "../../protocol/service-rules.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { LinkedList } from "../jobs/linked-list.ts";

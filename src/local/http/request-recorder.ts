@@ -1,4 +1,4 @@
-import type { Operation } from "../../protocol/job.ts";
+import type { Operation } from "../../protocol/operations.ts";
 import { LinkedList } from "../jobs/linked-list.ts";
 
 /** A request as it arrived. */

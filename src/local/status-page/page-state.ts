@@ -1,4 +1,5 @@
-import { isTerminal, type WireHealth } from "../../protocol/job.ts";
+import type { Health } from "../../protocol/health.ts";
+import { isTerminal } from "../../protocol/job.ts";
 import type { ActiveFault, Fault, Faults } from "../faults.ts";
 import type { Job } from "../jobs/local-job.ts";
 import { endOfString, stringValue } from "../worker-side/json-string.ts";
@@ -16,8 +17,8 @@ export interface PageSource {
   /** In the order of their arrival. */
   jobs(): Iterable<Job>;
   job(id: string): Job | undefined;
-  readonly jobCounts: WireHealth["jobs"];
-  workerCounts(): WireHealth["workers"];
+  readonly jobCounts: Health["jobs"];
+  workerCounts(): Health["workers"];
   workers(): LocalWorker[];
   cancel(job: Job): void;
   /** Takes all waiting jobs out of the queue; answers how many. */
@@ -33,8 +34,8 @@ export interface PageState {
   readonly url?: string;
   readonly now: number;
   readonly coldStart: number;
-  readonly jobCounts: WireHealth["jobs"];
-  readonly workerCounts: WireHealth["workers"];
+  readonly jobCounts: Health["jobs"];
+  readonly workerCounts: Health["workers"];
   /** The newest first. */
   readonly jobs: readonly PageJob[];
   /** Older jobs that are kept and not listed. */

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { WireHealth } from "../../protocol/job.ts";
+import type { Health } from "../../protocol/health.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import type { Jobs } from "../jobs/job-states.ts";
 import { type Attempt, shortestRenewal } from "../jobs/local-job.ts";
@@ -321,7 +321,7 @@ export class WorkerPool {
    * The workers as `/health` counts them: `ready` are the idle ones, and idle are also those that are
    * not up at all, except while one is seen not to come up.
    */
-  health(): WireHealth["workers"] {
+  health(): Health["workers"] {
     const counts = { idle: 0, initializing: 0, ready: 0, running: 0, throttled: 0, unhealthy: 0 };
     for (const { state } of this.#workers.values()) if (state !== "stopping" && state !== "gone") counts[state]++;
     if (this.#runner !== undefined && counts.throttled === 0 && counts.unhealthy === 0) {

@@ -2,12 +2,13 @@ import { decodeBase64Url, encodeBase64Url } from "./base64url.ts";
 
 /** Signs and checks lists of texts with HMAC-SHA-256. The first secret signs, all of them check. */
 export class Signer {
-  readonly #endpointId: string;
+  readonly #endpointId: () => string;
   readonly #importKeys: () => Promise<CryptoKey[]>;
   /** The keys themselves, not their promise: on Workers a request must not wait for what another began. */
   #keys: readonly CryptoKey[] | undefined;
 
-  constructor(endpointId: string, importKeys: () => Promise<CryptoKey[]>) {
+  /** Both are read at the first use. */
+  constructor(endpointId: () => string, importKeys: () => Promise<CryptoKey[]>) {
     this.#endpointId = endpointId;
     this.#importKeys = importKeys;
   }
@@ -35,7 +36,7 @@ export class Signer {
 
   /** As a JSON list: no two lists of parts make the same text. */
   #message(parts: readonly string[]): Uint8Array<ArrayBuffer> {
-    return new TextEncoder().encode(JSON.stringify(["layerdiffuse", this.#endpointId, ...parts]));
+    return new TextEncoder().encode(JSON.stringify(["layerdiffuse", this.#endpointId(), ...parts]));
   }
 
   async #all(): Promise<readonly CryptoKey[]> {

@@ -1,12 +1,11 @@
 import { isLayerDiffuseError } from "../../errors/index.ts";
-import type { JobState } from "../../protocol/answers.ts";
-import { isTerminal } from "../../protocol/job.ts";
+import { isTerminal, type JobState } from "../../protocol/job.ts";
 import { service } from "../../protocol/service-rules.ts";
 import type { TokenJob, Tokens } from "../access/job-tokens.ts";
 import type { Limits } from "../access/limits.ts";
-import type { ProxyCall } from "../call.ts";
 import type { ProxyInternals, Settings } from "../options.ts";
 import { jobNotFound, Problem } from "../problem.ts";
+import type { ProxyCall } from "../routes.ts";
 import { problemOf } from "../upstream-problem.ts";
 import type { CheckedInput } from "./check-input.ts";
 import { jobAnswer } from "./job-answer.ts";
@@ -46,11 +45,13 @@ export class ProxyJobs {
     if (!isKept) request.signal.throwIfAborted();
     // Not with the caller's signal: then nobody would wait for the cancellation, and a server that stops would be gone before.
     const options = { policy, webhook };
-    const state = await this.#limits.submit(who, clock.now() + policy.ttl, () =>
-      direct.run(input.fields, options).catch((error: unknown) => {
+    const state = await this.#limits.submit(who, clock.now() + policy.ttl, () => {
+      call.outcome.submitted = "unknown";
+      return direct.submit("run", input.fields, options).catch((error: unknown) => {
         throw notSubmitted(error, this.#settings.clean);
-      }),
-    );
+      });
+    });
+    call.outcome.submitted = "yes";
     const expires = issued + Math.ceil((policy.ttl + service.runRetention) / 1000);
     const job: TokenJob = { id: state.id, issued, expires, key: 0 };
     const token = await this.#tokens.issue(subject, job);
@@ -100,7 +101,7 @@ export class ProxyJobs {
   /** Stops the job of a caller who has left, as well as that can be done. */
   async abandon(subject: string, job: TokenJob): Promise<void> {
     try {
-      const { status } = await this.#settings.patient.cancel(job.id);
+      const { status } = await this.#settings.patient.cancel(job.id, {});
       await this.note(subject, job, status);
     } catch (error) {
       this.#settings.onError(error, { subject, status: 499 });
@@ -124,5 +125,5 @@ export class ProxyJobs {
 function notSubmitted(error: unknown, clean: (text: string) => string): unknown {
   if (!isLayerDiffuseError(error) || error.code === "submission_unknown") return error;
   const { details } = problemOf(error, clean);
-  return new Problem({ ...details, detail: `${details.detail} Nothing was submitted.` });
+  return new Problem({ ...details, submitted: "no", detail: `${details.detail} Nothing was submitted.` });
 }

@@ -1,5 +1,16 @@
+import * as z from "zod/mini";
 import { InvalidInputError, isLayerDiffuseError } from "../../errors/index.ts";
-import { fromWire, type GenerateInput, randomSeed, wireInput } from "../../protocol/generate-input.ts";
+import {
+  type GenerateInput,
+  inputFields,
+  loraFields,
+  pixelLimit,
+  randomSeed,
+  wireInput,
+  wireNames,
+} from "../../protocol/generate-input.ts";
+import { check } from "../../schema/check.ts";
+import { described, list } from "../../schema/fields.ts";
 import { badRequest, Problem } from "../problem.ts";
 import { inputProblem } from "../upstream-problem.ts";
 
@@ -10,12 +21,50 @@ export type Allow = (
 ) => GenerateInput | boolean | undefined | Promise<GenerateInput | boolean | undefined>;
 
 /** Of a sampler, scheduler, preset or LoRA, in characters: far more than any is called. */
-export const nameLength = 200;
+const nameLength = 200;
 /** More than any worker of ours takes. */
-export const mostLoras = 10;
+const mostLoras = 10;
+
+/** A text of so many characters, counted as the worker and JSON Schema count: an emoji is one. */
+function atMost(most: number, field: z.ZodMiniString<string>): z.ZodMiniString<string> {
+  const characters = z.check<string>(({ value, issues }) => {
+    const { length } = [...value];
+    const message = `has ${length} characters, at most ${most}`;
+    if (length > most) issues.push({ code: "custom", path: [], message, input: value });
+  });
+  const bounded = field.check(characters);
+  z.globalRegistry.add(bounded, { ...z.globalRegistry.get(field), maxLength: most });
+  return bounded;
+}
+
+/** What a caller may ask for, by the names on the wire. Fields of other names are dropped. */
+export function wireInputSchema(promptLength: number) {
+  const { prompt, negativePrompt, seed, steps, cfgScale, width, height, sampler, scheduler, preset } = inputFields;
+  const lora = z.object(
+    { name: atMost(nameLength, loraFields.name), weight: z.optional(loraFields.weight) },
+    { error: "must be an object" },
+  );
+  return z
+    .object({
+      [wireNames.prompt]: atMost(promptLength, prompt),
+      [wireNames.negativePrompt]: z.optional(atMost(promptLength, negativePrompt)),
+      [wireNames.seed]: z.optional(seed),
+      [wireNames.steps]: z.optional(steps),
+      [wireNames.cfgScale]: z.optional(cfgScale),
+      [wireNames.width]: z.optional(width),
+      [wireNames.height]: z.optional(height),
+      [wireNames.sampler]: z.optional(atMost(nameLength, sampler)),
+      [wireNames.scheduler]: z.optional(atMost(nameLength, scheduler)),
+      [wireNames.preset]: z.optional(atMost(nameLength, preset)),
+      [wireNames.loras]: z.optional(
+        described(list(lora, mostLoras), "Style adapters, each with its weight.", [{ name: "glass", weight: 0.85 }]),
+      ),
+    })
+    .check(pixelLimit);
+}
 
 export interface InputRules {
-  promptLength: number;
+  schema: ReturnType<typeof wireInputSchema>;
   allow: Allow;
 }
 
@@ -49,32 +98,23 @@ export async function checkTxt2ImgInput(body: object, rules: InputRules, subject
   return await checkPicture(Object.fromEntries(given), rules, subject);
 }
 
-async function checkPicture(wire: object, { promptLength, allow }: InputRules, subject: string): Promise<CheckedInput> {
-  // Counted first: each of thousands would have a complaint of its own in the answer.
-  const count = "loras" in wire && Array.isArray(wire.loras) ? wire.loras.length : 0;
-  if (count > mostLoras) throw tooMuch(["loras"], count, "LoRAs", mostLoras);
-  const asked = refusing(() => fromWire(wire));
-  const { prompt, negativePrompt, sampler, scheduler, preset, loras = [] } = asked;
-  const texts: [path: (string | number)[], text: string | undefined, most: number][] = [
-    [["prompt"], prompt, promptLength],
-    [["negativePrompt"], negativePrompt, promptLength],
-    [["sampler"], sampler, nameLength],
-    [["scheduler"], scheduler, nameLength],
-    [["preset"], preset, nameLength],
-    ...loras.map(({ name }, index): (typeof texts)[number] => [["loras", index, "name"], name, nameLength]),
-  ];
-  for (const [path, text = "", most] of texts) {
-    // As the worker and JSON Schema count: an emoji is one.
-    const { length } = [...text];
-    if (length > most) throw tooMuch(path, length, "characters", most);
-  }
-  const answer = await allowed(asked, allow, subject);
+async function checkPicture(wire: object, { schema, allow }: InputRules, subject: string): Promise<CheckedInput> {
+  const { issues, value } = check(schema, wire);
+  if (issues) throw inputProblem(new InvalidInputError(issues));
+  const answer = await allowed(inputOf(value), allow, subject);
   // What the owner changes is checked like the rest, and `extra` is the owner's to add.
   return refusing(() => wireInput(answer, randomSeed));
 }
 
-function tooMuch(path: (string | number)[], has: number, what: string, most: number): Problem {
-  return inputProblem(new InvalidInputError([{ path, message: `has ${has} ${what}, at most ${most}` }]));
+function inputOf(wire: z.output<InputRules["schema"]>): GenerateInput {
+  const {
+    negative_prompt: negativePrompt,
+    cfg_scale: cfgScale,
+    sampler_name: sampler,
+    generator_type: preset,
+    ...others
+  } = wire;
+  return { ...others, negativePrompt, cfgScale, sampler, preset };
 }
 
 async function allowed(input: GenerateInput, allow: Allow, subject: string): Promise<GenerateInput> {

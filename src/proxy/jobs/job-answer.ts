@@ -1,4 +1,4 @@
-import type { JobState } from "../../protocol/answers.ts";
+import type { JobState } from "../../protocol/job.ts";
 import { parseFailure } from "../../protocol/job-error.ts";
 
 /** What a browser is told of a job, built anew: no field passes that is not named here. */

@@ -1,10 +1,9 @@
 import { isLayerDiffuseError } from "../../errors/index.ts";
-import type { JobState } from "../../protocol/answers.ts";
-import { isTerminal } from "../../protocol/job.ts";
+import { isTerminal, type JobState } from "../../protocol/job.ts";
 import { limits } from "../../protocol/limits.ts";
-import type { Handler, ProxyCall } from "../call.ts";
 import type { ProxyInternals, Settings } from "../options.ts";
 import { readJsonBody } from "../request-body.ts";
+import type { Handler, ProxyCall } from "../routes.ts";
 import type { ProxyJobs } from "./caller-jobs.ts";
 import { checkRunInput } from "./check-input.ts";
 
@@ -63,17 +62,16 @@ export class Operations {
   readonly cancel: Handler = async (call) => {
     const job = await this.#jobs.find(call);
     // Not with the caller's signal, and more than once if need be: one who cancels and leaves means it.
-    return await this.#jobs.answer(call.subject, call.parameter, job, await this.#settings.patient.cancel(job.id));
+    return await this.#jobs.answer(call.subject, call.parameter, job, await this.#settings.patient.cancel(job.id, {}));
   };
 
   readonly health: Handler = async ({ request }) =>
     Response.json(await this.#settings.direct.health({ signal: request.signal }));
 
   async #submit(call: ProxyCall) {
-    const { limits, allow } = this.#settings;
+    const { limits, input: rules } = this.#settings;
     const { clock } = this.#internals;
     const body = await readJsonBody(call.request, { clock, mostBytes: limits.bodyBytes });
-    const rules = { promptLength: limits.promptLength, allow };
     return await this.#jobs.submit(call, await checkRunInput(body, rules, call.subject));
   }
 
@@ -86,7 +84,7 @@ export class Operations {
     if (this.#held >= mostHeld) return await direct.status(id, { signal });
     this.#held++;
     try {
-      return await direct.statusSync(id, { wait, signal });
+      return await direct.statusSync(id, wait, { signal });
     } catch (error) {
       // An endpoint without this operation answers so, and one without the job: `/status` knows.
       if (!isLayerDiffuseError(error) || !(error.status === 404 || error.status === 405)) throw error;

@@ -1,17 +1,16 @@
-import { isLayerDiffuseError } from "../../errors/index.ts";
-import { decodeImage } from "../../image/generated-image.ts";
-import type { JobState } from "../../protocol/answers.ts";
-import { isTerminal } from "../../protocol/job.ts";
+import { type ErrorCode, isLayerDiffuseError } from "../../errors/index.ts";
+import { decodeImage } from "../../image/decode-image.ts";
+import { queueReason } from "../../protocol/health.ts";
+import { isTerminal, type JobState } from "../../protocol/job.ts";
 import { jobError } from "../../protocol/job-error.ts";
 import { parseOutput } from "../../protocol/worker-output.ts";
 import { Call } from "../../runpod/progress.ts";
-import { reasonOf } from "../../runpod/wait.ts";
-import { limitTo } from "../../runtime/time-limit.ts";
-import type { Handler, ProxyCall } from "../call.ts";
+import { withTimeLimit } from "../../runtime/time-limit.ts";
 import type { Images } from "../images/stored-images.ts";
 import type { ProxyInternals, Settings } from "../options.ts";
 import { jobNotFound, Problem } from "../problem.ts";
 import { readJsonBody } from "../request-body.ts";
+import type { Handler, ProxyCall } from "../routes.ts";
 import type { ProxyJobs, SubmittedJob } from "./caller-jobs.ts";
 import { checkTxt2ImgInput } from "./check-input.ts";
 import { preferenceOf } from "./preference.ts";
@@ -34,10 +33,9 @@ export class Txt2Img {
   }
 
   readonly submit: Handler = async (call) => {
-    const { limits, allow } = this.#settings;
+    const { limits, input: rules } = this.#settings;
     const { clock } = this.#internals;
     const body = await readJsonBody(call.request, { clock, mostBytes: limits.bodyBytes });
-    const rules = { promptLength: limits.promptLength, allow };
     const input = await checkTxt2ImgInput(body, rules, call.subject);
     const { isAsync, wait } = preferenceOf(call.request);
     const submitted = await this.#jobs.submit(call, input, isAsync);
@@ -45,24 +43,18 @@ export class Txt2Img {
     const end = await this.#wait(call, submitted, wait);
     if (!end) return this.#accepted(call, submitted);
     const name = await this.#images.nameOf(submitted.job);
-    const { bytes } = decodeImage(end, {});
     try {
-      await this.#images.store(name, bytes);
+      await this.#store(name, end);
     } catch (error) {
+      if (isFinal(error)) throw error;
       // It is made and paid for: who asks at the job's address has it stored again.
       this.#settings.onError(error, { route: "txt2img", subject: call.subject, status: 202 });
       return this.#accepted(call, { ...submitted, state: end });
     }
-    const { info } = parseOutput(end.output);
-    return Response.json({
-      url: this.#address(call, `file/${name}`),
-      filename: name,
-      // Text, as the published image answers it.
-      info: info === undefined || typeof info === "string" ? (info ?? null) : JSON.stringify(info),
-    });
+    return Response.json(this.#answer(call, name, end));
   };
 
-  /** Where a job stands that was answered with 202, and at its end where the picture is. */
+  /** Where a job stands that was answered with 202, and at its end where the image is. */
   readonly job: Handler = async (call) => {
     const job = await this.#jobs.find(call);
     const name = await this.#images.nameOf(job);
@@ -72,17 +64,45 @@ export class Txt2Img {
       if (!isTerminal(state.status)) return await this.#underWay(state);
       const error = jobError(state);
       if (error) throw error;
-      if (!(await this.#images.has(name))) await this.#images.store(name, decodeImage(state, {}).bytes);
+      if (!(await this.#images.has(name))) await this.#store(name, state);
     }
-    return new Response(null, { status: 303, headers: { location: this.#address(call, `file/${name}`) } });
+    const headers = { location: this.#address(call, `file/${name}`) };
+    return Response.json(this.#answer(call, name, state), { status: 303, headers });
   };
+
+  async #store(name: string, end: JobState): Promise<void> {
+    const { patient } = this.#settings;
+    const { bytes } = await decodeImage(end, {}, (url) => patient.download(url, end.id));
+    await this.#images.store(name, bytes);
+  }
+
+  /** Where an image is, and what its worker said of it: nothing, where the service has forgotten the job. */
+  #answer(call: ProxyCall, name: string, end?: JobState): Record<string, unknown> {
+    const { info, warnings, alpha } = parseOutput(end?.output);
+    return {
+      url: this.#address(call, `file/${name}`),
+      filename: name,
+      // Text, as the published image answers it.
+      info: info === undefined || typeof info === "string" ? (info ?? null) : JSON.stringify(info),
+      ...(warnings && { warnings }),
+      ...(alpha && { alpha }),
+    };
+  }
 
   /** Asks again where that helps, but not for longer than a request may be held: the service may ask for a minute's pause. */
   async #status({ request, arrivedAt }: ProxyCall, id: string): Promise<JobState> {
     const { patient, syncWait } = this.#settings;
     const { clock } = this.#internals;
-    const limit = limitTo(clock, arrivedAt + syncWait, request.signal, () => endpointBusy());
-    return await patient.status(id, { signal: limit.signal }).finally(() => limit.end());
+    const onLate = () => {
+      throw endpointBusy();
+    };
+    const milliseconds = arrivedAt + syncWait - clock.now();
+    return await withTimeLimit((signal) => patient.status(id, { signal }), {
+      clock,
+      milliseconds,
+      signal: request.signal,
+      onLate,
+    });
   }
 
   /** The service keeps results for half an hour, the storage perhaps for longer. */
@@ -100,32 +120,32 @@ export class Txt2Img {
     const { syncWait, patient } = this.#settings;
     const { clock } = this.#internals;
     const { job, state, queuedAt } = submitted;
-    const limit = limitTo(clock, arrivedAt + Math.min(wait, syncWait), request.signal);
-    const call = new Call(clock, limit.signal);
     // The service's own clocks end the job; here only the wait has a limit.
     const never = Number.POSITIVE_INFINITY;
     const clocks = { queueTimeout: never, executionTimeout: never, cancelOnAbort: false };
+    const waitForEnd = async (signal: AbortSignal) => {
+      const call = new Call(clock, signal);
+      return await patient.waitFor(job.id, call, clocks, { state, queuedAt }).finally(() => call.end());
+    };
+    const milliseconds = arrivedAt + Math.min(wait, syncWait) - clock.now();
+    const limit = { clock, milliseconds, signal: request.signal, onLate: () => undefined };
     try {
-      const end = await patient.waitFor(job.id, call, clocks, { state, queuedAt });
-      await this.#jobs.note(subject, job, end.status);
+      const end = await withTimeLimit(waitForEnd, limit);
+      if (end) await this.#jobs.note(subject, job, end.status);
       return end;
     } catch (error) {
-      if (limit.isLate) return undefined;
       if (request.signal.aborted) {
         await this.#jobs.abandon(subject, job);
         throw error;
       }
       // The job's own end is one that makes room.
-      if (isLayerDiffuseError(error) && error.code.startsWith("job_")) {
+      if (isLayerDiffuseError(error) && jobEnds.has(error.code)) {
         await this.#jobs.note(subject, job, "FAILED");
         throw error;
       }
       // The job is there: who was told of a failure would submit, and pay for, another.
       this.#settings.onError(error, { route: "txt2img", subject, status: 202 });
       return undefined;
-    } finally {
-      call.end();
-      limit.end();
     }
   }
 
@@ -147,7 +167,7 @@ export class Txt2Img {
   /** Why it waits, as the client tells its caller; health only explains, so it may fail. */
   async #queuePhase(): Promise<string> {
     try {
-      const reason = reasonOf(await this.#settings.direct.health());
+      const reason = queueReason(await this.#settings.direct.health({}));
       return reason === "starting" || reason === "throttled" ? reason : "queued";
     } catch {
       return "queued";
@@ -158,6 +178,14 @@ export class Txt2Img {
   #address({ prefix }: ProxyCall, path: string): string {
     return `${this.#settings.publicUrl ?? ""}${prefix}/alpha/v1/${path}`;
   }
+}
+
+/** With these a job has ended, and so makes room for another. */
+const jobEnds: ReadonlySet<ErrorCode> = new Set(["job_failed", "job_cancelled", "job_timed_out", "job_expired"]);
+
+/** Whether an image cannot be had, however often it is tried; a storage, a network or a link's server may come back. */
+function isFinal(error: unknown): boolean {
+  return isLayerDiffuseError(error) && !error.retryable;
 }
 
 function endpointBusy(): Problem {

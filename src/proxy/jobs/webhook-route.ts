@@ -1,14 +1,13 @@
 import { isLayerDiffuseError } from "../../errors/index.ts";
-import { decodeImage } from "../../image/generated-image.ts";
-import { parseJob } from "../../protocol/answers.ts";
-import { isTerminal } from "../../protocol/job.ts";
+import { decodeImage } from "../../image/decode-image.ts";
+import { isTerminal, parseJob } from "../../protocol/job.ts";
 import { limits } from "../../protocol/limits.ts";
 import { service } from "../../protocol/service-rules.ts";
-import type { Handler } from "../call.ts";
 import type { Images } from "../images/stored-images.ts";
 import type { ProxyInternals, Settings } from "../options.ts";
 import { badRequest, Problem } from "../problem.ts";
 import { readTextBody } from "../request-body.ts";
+import type { Handler } from "../routes.ts";
 import type { ProxyJobs } from "./caller-jobs.ts";
 
 /** The largest result the service has, and what stands around it. */
@@ -36,7 +35,7 @@ export class Webhook {
     const told = parseJob(parse(text), text);
     if (!told || !isTerminal(told.status)) throw badRequest("The body is no job that has ended.");
     // The service signs nothing: what it tells is only why to look.
-    const state = await this.#settings.patient.status(told.id).catch((error: unknown) => {
+    const state = await this.#settings.patient.status(told.id, {}).catch((error: unknown) => {
       if (isLayerDiffuseError(error, "job_expired")) return undefined;
       throw error;
     });
@@ -48,10 +47,12 @@ export class Webhook {
       const name = await this.#images.nameOf(job);
       if (state.status === "COMPLETED" && !(await this.#images.has(name))) {
         try {
-          await this.#images.store(name, decodeImage(state, {}).bytes);
+          const { patient } = this.#settings;
+          const { bytes } = await decodeImage(state, {}, (url) => patient.download(url, state.id));
+          await this.#images.store(name, bytes);
         } catch (error) {
-          // A job without a picture stays one, however often the service calls; a storage may come back.
-          if (!isLayerDiffuseError(error)) throw error;
+          // A job without an image stays one, however often the service calls; a storage or a link may come back.
+          if (!isLayerDiffuseError(error) || error.retryable) throw error;
           this.#settings.onError(error, { route: "webhook", status: 200 });
         }
       }

@@ -1,14 +1,7 @@
-import type { ErrorCode } from "../../errors/index.ts";
-import {
-  type FieldRule,
-  type GenerateInput,
-  inputRules,
-  loraRules,
-  mostPixels,
-  wireNameOf,
-} from "../../protocol/generate-input.ts";
+import * as z from "zod/mini";
+import { errorCodes } from "../../errors/index.ts";
 import { terminalStatuses } from "../../protocol/job.ts";
-import { mostLoras, nameLength } from "../jobs/check-input.ts";
+import { wireInputSchema } from "../jobs/check-input.ts";
 import type { RouteName } from "../routes.ts";
 
 /** JSON Schema 2020-12, as far as it is used here. */
@@ -33,91 +26,10 @@ export interface JsonSchema {
   examples?: readonly unknown[];
 }
 
-/** What is said of a field beside what its rule says. */
-interface FieldWords {
-  description: string;
-  example: unknown;
-}
-
-const inputWords: Record<keyof typeof inputRules, FieldWords> = {
-  prompt: { description: "What to draw.", example: "a red apple" },
-  negativePrompt: { description: 'What to keep out. Worker\'s default: "bad, ugly".', example: "leaf" },
-  seed: { description: "The same seed makes the same picture. Default: drawn.", example: 7 },
-  steps: { description: "Worker's default: 20.", example: 20 },
-  cfgScale: { description: "How closely to follow the prompt. Worker's default: 5.", example: 5 },
-  width: { description: `Pixels; width × height is at most ${mostPixels}. Worker's default: 1024.`, example: 1024 },
-  height: { description: `Pixels; width × height is at most ${mostPixels}. Worker's default: 1024.`, example: 1024 },
-  sampler: { description: 'Worker\'s default: "DPM++ 2M SDE".', example: "DPM++ 2M SDE" },
-  scheduler: { description: 'Worker\'s default: "Karras".', example: "Karras" },
-  preset: {
-    description: 'Such as "general", "aesthetic", "logo", "icon_3d". Worker\'s default: "general".',
-    example: "general",
-  },
-};
-
-const loraWords: Record<keyof typeof loraRules, FieldWords> = {
-  name: { description: "A style adapter that is installed on the worker.", example: "glass" },
-  weight: { description: "0.7 to 0.95 is usual. Worker's default: 0.85.", example: 0.85 },
-};
-
-/** Every code there is; the compiler sees to it that none is left out. */
-const errorCodes: Record<ErrorCode, true> = {
-  configuration: true,
-  invalid_input: true,
-  authentication: true,
-  bad_request: true,
-  endpoint_not_found: true,
-  rate_limited: true,
-  server: true,
-  connection: true,
-  submission_unknown: true,
-  job_failed: true,
-  job_cancelled: true,
-  job_timed_out: true,
-  job_expired: true,
-  generation_failed: true,
-  queue_timeout: true,
-  execution_timeout: true,
-  invalid_response: true,
-  invalid_image: true,
-};
-
-/** The longest texts that count as prompts. */
-const prompts: readonly PropertyKey[] = ["prompt", "negativePrompt"] satisfies (keyof GenerateInput)[];
-
-function schemaOf(rule: FieldRule, { description, example }: FieldWords, maxLength = nameLength): JsonSchema {
-  const common = { description, examples: [example] };
-  // A text that is all white space counts as blank.
-  if (rule.type === "string")
-    return { type: "string", ...common, ...(!rule.mayBeBlank && { pattern: "\\S" }), maxLength };
-  const { least, most, step } = rule;
-  const type = step === undefined ? "number" : "integer";
-  const isMultiple = step !== undefined && step > 1;
-  return { type, ...common, minimum: least, maximum: most, ...(isMultiple && { multipleOf: step }) };
-}
-
-/** The input's fields by their names on the wire, made of the rules that it is checked by. */
-function inputProperties(promptLength: number): Record<string, JsonSchema> {
-  const properties: Record<string, JsonSchema> = {};
-  for (const [name, rule] of entriesOf(inputRules)) {
-    properties[wireNameOf(name)] = schemaOf(rule, inputWords[name], prompts.includes(name) ? promptLength : nameLength);
-  }
-  const loras = entriesOf(loraRules).map(([name, rule]) => [name, schemaOf(rule, loraWords[name])]);
-  properties[wireNameOf("loras")] = {
-    type: "array",
-    description: "Styles.",
-    items: { type: "object", properties: Object.fromEntries(loras), required: ["name"] },
-    maxItems: mostLoras,
-    examples: [[{ name: "glass", weight: 0.85 }]],
-  };
-  return properties;
-}
-
-function entriesOf<Name extends string, Value>(table: Readonly<Record<Name, Value>>): [Name, Value][] {
-  const isName = (name: string): name is Name => Object.hasOwn(table, name);
-  return Object.keys(table)
-    .filter(isName)
-    .map((name) => [name, table[name]]);
+/** The input's fields by their names on the wire, made of the schema that it is checked by. */
+function inputSchema(promptLength: number): JsonSchema {
+  const { $schema: _, ...schema } = z.toJSONSchema(wireInputSchema(promptLength), { io: "input" });
+  return schema as JsonSchema;
 }
 
 /** In the HTTP API a null stands for nothing, and a seed of -1 for any. */
@@ -146,10 +58,10 @@ const fileName = "^alpha_\\d{1,12}_[\\w-]{21}[AQgw]\\.png$";
 
 /** The schemas by name; what is not described may be there too. */
 export function schemas(promptLength: number) {
-  const input = inputProperties(promptLength);
-  const drawn = Object.entries(input).map(([name, schema]) => [name, orNull(name, schema)]);
+  const input = inputSchema(promptLength);
+  const drawn = Object.entries(input.properties ?? {}).map(([name, schema]) => [name, orNull(name, schema)]);
   return {
-    Input: object(input, ["prompt"]),
+    Input: input,
     WarmUp: {
       ...object({ warm_up: { const: true } }, ["warm_up"]),
       description: "Starts a worker and draws nothing.",
@@ -216,7 +128,7 @@ export function schemas(promptLength: number) {
       ...object(
         {
           detail: text("What happened and what to do."),
-          code: { type: "string", enum: Object.keys(errorCodes) },
+          code: { type: "string", enum: errorCodes },
           title: { type: "string" },
           status: { type: "integer", minimum: 400, maximum: 599 },
           issues: {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { oldNodeProblem } from "../../../src/cli/node-version.ts";
-import { VERSION } from "../../../src/runtime/version.ts";
+import { VERSION } from "../../../src/runtime/environment.ts";
 import { run, temporaryFolder } from "./fake-terminal.ts";
 
 async function ends(...argv: string[]) {

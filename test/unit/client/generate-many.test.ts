@@ -6,6 +6,28 @@ import { runMany } from "../../../src/client/generate-many.ts";
 import { rejectionOf } from "../../helpers/failures.ts";
 import { turns } from "../../helpers/manual-clock.ts";
 
+/** How an item ended. */
+type Settled<Input, Result> =
+  | { index: number; input: Input; result: Result; error?: undefined }
+  | { index: number; input: Input; error: unknown; result?: undefined };
+
+/** Runs tasks that may fail. */
+function settleMany<Input, Result>(
+  inputs: Iterable<Input> | AsyncIterable<Input>,
+  concurrency: number,
+  signal: AbortSignal | undefined,
+  task: (input: Input, signal: AbortSignal) => Promise<Result>,
+) {
+  return runMany(inputs, concurrency, signal, async (input, index, stop): Promise<Settled<Input, Result>> => {
+    try {
+      return { index, input, result: await task(input, stop) };
+    } catch (error) {
+      stop.throwIfAborted();
+      return { index, input, error };
+    }
+  });
+}
+
 /** A source of numbers that tells how many were taken and whether it was closed. */
 function makeSource(length: number) {
   const seen = { taken: 0, isClosed: false };
@@ -43,12 +65,12 @@ async function collect<T>(source: AsyncIterable<T>): Promise<T[]> {
 
 describe("runMany", () => {
   it("yields nothing for no inputs", async () => {
-    expect(await collect(runMany([], 3, undefined, double))).toEqual([]);
+    expect(await collect(settleMany([], 3, undefined, double))).toEqual([]);
   });
 
   it("takes nothing before the loop begins", async () => {
     const { seen, numbers } = makeSource(3);
-    const many = runMany(numbers, 2, undefined, double);
+    const many = settleMany(numbers, 2, undefined, double);
     await turns();
     expect(seen.taken).toBe(0);
     await many.return();
@@ -56,7 +78,7 @@ describe("runMany", () => {
 
   it("yields results as they end, each with its index and input", async () => {
     const { ends, task } = makeTasks();
-    const many = runMany([10, 20, 30], 3, undefined, task);
+    const many = settleMany([10, 20, 30], 3, undefined, task);
     const first = many.next();
     await turns();
     ends.get(30)?.resolve("c");
@@ -71,7 +93,7 @@ describe("runMany", () => {
   it("yields a failure and goes on", async () => {
     const failed = new Error("failed");
     const all = await collect(
-      runMany([1, 2, 3], 1, undefined, async (input) => {
+      settleMany([1, 2, 3], 1, undefined, async (input) => {
         if (input === 2) throw failed;
         return input;
       }),
@@ -86,7 +108,7 @@ describe("runMany", () => {
   it("starts no task, and takes no input, while a slow reader holds a result", async () => {
     const { seen, numbers } = makeSource(100);
     const started: number[] = [];
-    const many = runMany(numbers, 3, undefined, async (input) => {
+    const many = settleMany(numbers, 3, undefined, async (input) => {
       started.push(input);
       return input;
     });
@@ -111,7 +133,7 @@ describe("runMany", () => {
       }
     }
     const seen: number[] = [];
-    for await (const { input } of runMany(endless(), 4, undefined, double)) {
+    for await (const { input } of settleMany(endless(), 4, undefined, double)) {
       seen.push(input);
       if (seen.length === 20) break;
     }
@@ -123,7 +145,7 @@ describe("runMany", () => {
       yield 1;
       await new Promise(() => {});
     }
-    const many = runMany(slow(), 4, undefined, double);
+    const many = settleMany(slow(), 4, undefined, double);
     expect((await many.next()).value).toEqual({ index: 0, input: 1, result: 2 });
     const end = many.next();
     void many.return();
@@ -138,7 +160,7 @@ describe("runMany", () => {
     };
     const source = { [Symbol.asyncIterator]: () => ({ next }) };
     const controller = new AbortController();
-    const first = rejectionOf(runMany<number, number>(source, 8, controller.signal, double).next());
+    const first = rejectionOf(settleMany<number, number>(source, 8, controller.signal, double).next());
     await turns();
     expect(asked).toBe(1);
     controller.abort("stop");
@@ -157,7 +179,7 @@ describe("runMany", () => {
     }
     for (const source of [throwing(), rejecting()]) {
       const { ends, signals, task } = makeTasks();
-      const many = runMany<number, string>(source, 2, undefined, task);
+      const many = settleMany<number, string>(source, 2, undefined, task);
       const first = many.next();
       await turns();
       expect(signals.map(({ aborted }) => aborted)).toEqual([false]);
@@ -173,7 +195,7 @@ describe("runMany", () => {
       const { seen, numbers } = makeSource(100);
       const { signals, task } = makeTasks();
       const controller = new AbortController();
-      const next = rejectionOf(runMany(numbers, 3, controller.signal, task).next());
+      const next = rejectionOf(settleMany(numbers, 3, controller.signal, task).next());
       await turns();
       controller.abort(reason);
       expect(await next).toBe(reason);
@@ -184,7 +206,7 @@ describe("runMany", () => {
 
   it("rejects with the reason of an abort between two results", async () => {
     const controller = new AbortController();
-    const many = runMany([1, 2, 3], 1, controller.signal, double);
+    const many = settleMany([1, 2, 3], 1, controller.signal, double);
     await many.next();
     controller.abort("stop");
     expect(await rejectionOf(many.next())).toBe("stop");
@@ -192,7 +214,7 @@ describe("runMany", () => {
 
   it("takes nothing when the signal has aborted before", async () => {
     const { seen, numbers } = makeSource(3);
-    expect(await rejectionOf(runMany(numbers, 3, AbortSignal.abort("stop"), double).next())).toBe("stop");
+    expect(await rejectionOf(settleMany(numbers, 3, AbortSignal.abort("stop"), double).next())).toBe("stop");
     expect(seen.taken).toBe(0);
   });
 
@@ -203,7 +225,7 @@ describe("runMany", () => {
       signals.push(signal);
       return input === 0 ? Promise.resolve(input) : new Promise<number>(() => {});
     };
-    for await (const _ of runMany(numbers, 3, undefined, task)) break;
+    for await (const _ of settleMany(numbers, 3, undefined, task)) break;
     expect(seen.isClosed).toBe(true);
     expect(signals.length).toBeGreaterThan(0);
     expect(signals.every(({ aborted }) => aborted)).toBe(true);
@@ -227,7 +249,7 @@ describe("runMany", () => {
       }),
     };
     for (const source of [rejecting, throwing()]) {
-      for await (const { input } of runMany<number, number>(source, 1, undefined, double)) {
+      for await (const { input } of settleMany<number, number>(source, 1, undefined, double)) {
         expect(input).toBe(1);
         break;
       }
@@ -242,7 +264,7 @@ describe("runMany", () => {
         return: () => ({ done: true as const, value: closed++ }),
       }),
     };
-    await collect(runMany<number, number>(source, 2, undefined, double));
+    await collect(settleMany<number, number>(source, 2, undefined, double));
     expect(closed).toBe(0);
   });
 
@@ -252,7 +274,7 @@ describe("runMany", () => {
     const references: WeakRef<object>[] = [];
     const inputs = Array.from({ length: 200 }, (_, index) => index);
     let alive = Number.POSITIVE_INFINITY;
-    for await (const { index, result } of runMany(inputs, 4, undefined, async () => ({
+    for await (const { index, result } of settleMany(inputs, 4, undefined, async () => ({
       pixels: new Uint8Array(1_000),
     }))) {
       if (result) references.push(new WeakRef(result));
@@ -283,7 +305,7 @@ describe("runMany", () => {
             ? slowly()
             : plans;
           const all = await collect(
-            runMany(source, concurrency, undefined, async (plan) => {
+            settleMany(source, concurrency, undefined, async (plan) => {
               most = Math.max(most, ++running);
               for (let turn = 0; turn < plan.turns; turn++) await Promise.resolve();
               running--;

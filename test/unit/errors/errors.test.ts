@@ -34,6 +34,7 @@ const samples: { [Code in ErrorCode]: () => ErrorByCode[Code] } = {
   execution_timeout: () => new errors.ExecutionTimeoutError(message),
   invalid_response: () => new errors.InvalidResponseError(message, { excerpt: "<html>" }),
   invalid_image: () => new errors.InvalidImageError(message),
+  file: () => new errors.FileError(message),
 };
 
 const all = Object.entries(samples) as [ErrorCode, () => LayerDiffuseError][];

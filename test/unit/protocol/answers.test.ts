@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { bareError, parseHealth, parseJob, parsePurge, parseStream } from "../../../src/protocol/answers.ts";
-import { isTerminal } from "../../../src/protocol/job.ts";
+import { bareError, parsePurge, parseStream } from "../../../src/protocol/answers.ts";
+import { parseHealth } from "../../../src/protocol/health.ts";
+import { isTerminal, parseJob } from "../../../src/protocol/job.ts";
 import { parseInfo, parseOutput } from "../../../src/protocol/worker-output.ts";
 
 const odd = [undefined, null, 5, "text", true, [], {}];

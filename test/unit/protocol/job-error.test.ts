@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { JobCancelledError, JobFailedError, JobTimedOutError } from "../../../src/errors/index.ts";
-import { parseJob } from "../../../src/protocol/answers.ts";
+import { parseJob } from "../../../src/protocol/job.ts";
 import { jobError, parseFailure } from "../../../src/protocol/job-error.ts";
 import { expectClass } from "../../helpers/failures.ts";
 

@@ -101,7 +101,7 @@ describe("runRequestBody", () => {
       expect(
         issue(() => body({ a: 1 }, { policy: { [name]: value } })),
         String(value),
-      ).toMatch(new RegExp(`^policy.${name}: from `));
+      ).toMatch(new RegExp(`^policy.${name}: must be from `));
     }
     expect(() => body({ a: 1 }, { policy: { [name]: undefined } })).not.toThrow();
   });

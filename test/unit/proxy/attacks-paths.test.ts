@@ -151,7 +151,7 @@ describe("an opaque origin (CORS with null)", () => {
   it("cannot be listed, nor can a pattern that takes it in", () => {
     for (const origin of ["null", "*", "https://*", "https://*.test", "file://", "data:", "https://a.test/", ""]) {
       const make = () => createProxy({ authorize: "public", endpointId: "e", apiKey: "k", secret, origins: [origin] });
-      expect(make, origin).toThrow("each of origins is written as a browser writes it");
+      expect(make, origin).toThrow("must be an origin as browsers write it");
     }
   });
 

@@ -15,14 +15,18 @@ describe("createProxy refuses", () => {
     ["an unknown option, with the nearest", { origin: [] }, "did you mean origins?"],
     ["an unknown limit, with the nearest", { limits: { promptlength: 5 } }, "did you mean promptLength?"],
     ["a limit of nothing", { limits: { concurrency: 0 } }, "limits.concurrency"],
-    ["every origin at once", { origins: ["*"] }, "origins is written"],
-    ["the origin null", { origins: ["null"] }, "origins is written"],
-    ["an origin with a path", { origins: ["https://app.test/"] }, "origins is written"],
-    ["an origin with a pattern", { origins: ["https://*.app.test"] }, "origins is written"],
-    ["an origin that is no list's", { origins: "https://app.test/x" }, "origins is written"],
+    ["every origin at once", { origins: ["*"] }, "origins.0 must be an origin as browsers write it"],
+    ["the origin null", { origins: ["null"] }, "origins.0 must be an origin as browsers write it"],
+    ["an origin with a path", { origins: ["https://app.test/"] }, "origins.0 must be an origin as browsers write it"],
+    [
+      "an origin with a pattern",
+      { origins: ["https://*.app.test"] },
+      "origins.0 must be an origin as browsers write it",
+    ],
+    ["an origin that is no list's", { origins: "https://app.test/x" }, "must be a list of origins"],
     ["a short secret", { secret: "x".repeat(31) }, "at least 32 characters"],
     ["a short secret among others", { secret: ["x".repeat(32), "short"] }, "at least 32 characters"],
-    ["no secret at all", { secret: [] }, "at least 32 characters"],
+    ["no secret at all", { secret: [] }, "secret must not be empty"],
     ["a key function without a secret", { apiKey: () => "rpa_key" }, "secret is missing"],
     ["a public address with a query", { publicUrl: "https://app.test/?a=b" }, "publicUrl"],
     ["a public address that is none of the web", { publicUrl: "javascript:alert(1)" }, "publicUrl"],
@@ -35,7 +39,7 @@ describe("createProxy refuses", () => {
     ],
     ["an unknown limiter", { limiter: { rates: {} } }, "did you mean rate?"],
     ["a time that is none", { syncWait: 0 }, "syncWait"],
-    ["an allow that is no function", { allow: true }, "allow is a function"],
+    ["an allow that is no function", { allow: true }, "allow must be a function"],
   ])("%s", (_what, options, message) => {
     const error = expectClass(
       thrownBy(() => make({ ...good, ...options })),
@@ -44,7 +48,7 @@ describe("createProxy refuses", () => {
     expect(error.message).toContain(message);
   });
 
-  it.each([undefined, null, 5])("%s for options, and says why", (options) => {
+  it.each([undefined, null, {}])("%s for options, and says why", (options) => {
     expect(
       expectClass(
         thrownBy(() => make(options)),
@@ -75,7 +79,7 @@ describe("createProxy reads the environment", () => {
   });
   afterEach(() => void vi.unstubAllEnvs());
 
-  it("when it is made, as the client does", async () => {
+  it("when the first request comes, as the client does, and once", async () => {
     const asked: string[] = [];
     const handler = createProxy({
       authorize: "public",
@@ -84,8 +88,22 @@ describe("createProxy reads the environment", () => {
         return Response.json({ workers: {}, jobs: {} });
       },
     });
+    vi.stubEnv("RUNPOD_API_KEY", "rpa_first");
+    const ask = () => handler(new Request("https://app.test/health"));
+    expect((await ask()).status).toBe(200);
     vi.stubEnv("RUNPOD_API_KEY", "rpa_later");
-    expect((await handler(new Request("https://app.test/health"))).status).toBe(200);
-    expect(asked).toEqual(["https://api.runpod.ai/v2/from-environment/health Bearer rpa_environment"]);
+    expect((await ask()).status).toBe(200);
+    const line = "https://api.runpod.ai/v2/from-environment/health Bearer rpa_first";
+    expect(asked).toEqual([line, line]);
+  });
+
+  it("so that it can be made where there is none; a request is then told that the server is not set up", async () => {
+    vi.stubEnv("RUNPOD_API_KEY", undefined);
+    const told: unknown[] = [];
+    const handler = createProxy({ authorize: "public", onError: (error) => told.push(error) });
+    const answer = await handler(new Request("https://app.test/health"));
+    expect(answer.status).toBe(502);
+    expect(await answer.json()).toMatchObject({ code: "server", detail: expect.stringContaining("tell its owner") });
+    expect(told).toMatchObject([{ code: "configuration", message: expect.stringContaining("RUNPOD_API_KEY") }]);
   });
 });

@@ -1,25 +1,23 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { LayerDiffuse } from "../../../src/client/layer-diffuse.ts";
 import { ConfigurationError } from "../../../src/errors/index.ts";
-import {
-  type ConnectionOptions,
-  milliseconds,
-  refuseUnknown,
-  resolveConnection,
-  wholeNumber,
-} from "../../../src/runpod/connection.ts";
+import { type ConnectionOptions, resolveConnection } from "../../../src/runpod/connection.ts";
 import { RunpodEndpoint } from "../../../src/runpod/endpoint.ts";
-import { expectClass, thrownBy } from "../../helpers/failures.ts";
+import { expectClass, rejectionOf, thrownBy } from "../../helpers/failures.ts";
 
 const given = { endpointId: "e1", apiKey: "rpa_key" };
 
 /** Typed loosely, since callers without types may pass anything. */
 const resolve = (options: object = {}) => resolveConnection(options as ConnectionOptions);
-const refusal = (options: object = {}) =>
-  expectClass(
-    thrownBy(() => resolve(options)),
-    ConfigurationError,
-  ).message;
+const target = (options: object = {}) => resolve(options).target();
+const messageOf = (run: () => unknown) => expectClass(thrownBy(run), ConfigurationError).message;
+/** Of options that are wrong by themselves. */
+const refusal = (options: object = {}) => messageOf(() => resolve(options));
+/** Of what is only seen to be wrong when it is used. */
+const lateRefusal = (options: object = {}) => {
+  const { target } = resolve(options);
+  return messageOf(target);
+};
 
 function inBrowser(page?: string): void {
   vi.stubGlobal("navigator", { userAgent: "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36" });
@@ -38,8 +36,8 @@ afterEach(() => {
 describe("resolveConnection", () => {
   it("fills in the defaults", async () => {
     const connection = resolve(given);
+    expect(connection.target().base).toBe("https://api.runpod.ai/v2/e1");
     expect(connection).toMatchObject({
-      base: "https://api.runpod.ai/v2/e1",
       isProxy: false,
       headers: undefined,
       queueTimeout: 600_000,
@@ -49,7 +47,7 @@ describe("resolveConnection", () => {
       concurrency: 100,
       retrySubmissions: false,
     });
-    expect(await connection.apiKey?.()).toBe("rpa_key");
+    expect(await connection.target().apiKey?.()).toBe("rpa_key");
   });
 
   it("keeps nothing of the caller's object, and changes nothing in it", async () => {
@@ -58,16 +56,18 @@ describe("resolveConnection", () => {
     const connection = resolve(loose);
     resolve(options);
     loose.apiKey = "another";
-    expect(await connection.apiKey?.()).toBe("rpa_key");
+    expect(await connection.target().apiKey?.()).toBe("rpa_key");
   });
 
-  it("reads the environment when it is called, trimmed", async () => {
+  it("reads the environment at the first use, trimmed, and once", async () => {
+    const connection = resolve();
     vi.stubEnv("RUNPOD_ENDPOINT_ID", " e2 \n");
     vi.stubEnv("RUNPOD_API_KEY", "\trpa_env\n");
     vi.stubEnv("RUNPOD_BASE_URL", " http://127.0.0.1:8000/v2/ ");
-    const connection = resolve();
-    expect(connection.base).toBe("http://127.0.0.1:8000/v2/e2");
-    expect(await connection.apiKey?.()).toBe("rpa_env");
+    expect(connection.target().base).toBe("http://127.0.0.1:8000/v2/e2");
+    expect(await connection.target().apiKey?.()).toBe("rpa_env");
+    vi.stubEnv("RUNPOD_ENDPOINT_ID", "e3");
+    expect(connection.target().base).toBe("http://127.0.0.1:8000/v2/e2");
   });
 
   it("prefers its options to the environment", async () => {
@@ -75,47 +75,72 @@ describe("resolveConnection", () => {
     vi.stubEnv("RUNPOD_API_KEY", "rpa_env");
     vi.stubEnv("RUNPOD_BASE_URL", "http://env.test/v2");
     const connection = resolve({ ...given, baseUrl: "http://option.test/v2" });
-    expect(connection.base).toBe("http://option.test/v2/e1");
-    expect(await connection.apiKey?.()).toBe("rpa_key");
+    expect(connection.target().base).toBe("http://option.test/v2/e1");
+    expect(await connection.target().apiKey?.()).toBe("rpa_key");
   });
 
   it.each(["", "  ", "\n"])("takes the environment's %j for unset", (value) => {
     vi.stubEnv("RUNPOD_BASE_URL", value);
-    expect(resolve(given).base).toBe("https://api.runpod.ai/v2/e1");
+    expect(target(given).base).toBe("https://api.runpod.ai/v2/e1");
     vi.stubEnv("RUNPOD_API_KEY", value);
-    expect(refusal({ endpointId: "e1" })).toContain("RUNPOD_API_KEY");
+    expect(lateRefusal({ endpointId: "e1" })).toContain("RUNPOD_API_KEY");
     vi.stubEnv("RUNPOD_ENDPOINT_ID", value);
-    expect(refusal({ apiKey: "k" })).toContain("RUNPOD_ENDPOINT_ID");
+    expect(lateRefusal({ apiKey: "k" })).toContain("RUNPOD_ENDPOINT_ID");
   });
 
   it("takes a key with a line break at its end, as files have it", async () => {
-    expect(await resolve({ ...given, apiKey: "rpa_key\r\n" }).apiKey?.()).toBe("rpa_key");
+    expect(await target({ ...given, apiKey: "rpa_key\r\n" }).apiKey?.()).toBe("rpa_key");
   });
 
   it("calls a key's function only when a request asks for it", async () => {
     const apiKey = vi.fn(async () => "rpa_later");
     const connection = resolve({ ...given, apiKey });
     expect(apiKey).not.toHaveBeenCalled();
-    expect(await connection.apiKey?.()).toBe("rpa_later");
+    expect(await connection.target().apiKey?.()).toBe("rpa_later");
   });
 
-  it.each(["", "  ", null, undefined])("refuses the key %j", (apiKey) => {
-    expect(refusal({ endpointId: "e1", apiKey })).toContain("No API key");
+  it.each(["", "  ", undefined])("takes the key %j for none, which is told when it is needed", (apiKey) => {
+    expect(lateRefusal({ endpointId: "e1", apiKey })).toContain("No API key");
   });
 
-  it.each(["", "  ", null, undefined])("refuses the endpoint %j", (endpointId) => {
-    expect(refusal({ apiKey: "k", endpointId })).toContain("No endpoint");
+  it.each(["", "  ", undefined])("takes the endpoint %j for none, which is told when it is needed", (endpointId) => {
+    expect(lateRefusal({ apiKey: "k", endpointId })).toContain("No endpoint");
+  });
+
+  it.each([null, 5, {}])("refuses the key %j", (apiKey) => {
+    expect(refusal({ endpointId: "e1", apiKey })).toContain("apiKey must be a string, or a function that gives one");
+  });
+
+  it("tells of what is missing each time, until it is there", () => {
+    const { target } = resolve();
+    expect([messageOf(target), messageOf(target)]).toEqual([
+      expect.stringContaining("No endpoint"),
+      expect.stringContaining("No endpoint"),
+    ]);
+    vi.stubEnv("RUNPOD_ENDPOINT_ID", "e2");
+    expect(messageOf(target)).toContain("No API key");
+    vi.stubEnv("RUNPOD_API_KEY", "rpa_env");
+    expect(target().base).toBe("https://api.runpod.ai/v2/e2");
+  });
+
+  it("tells which variable holds what cannot be", () => {
+    vi.stubEnv("RUNPOD_API_KEY", "rpa_env");
+    vi.stubEnv("RUNPOD_ENDPOINT_ID", "https://api.runpod.ai/v2/e1");
+    expect(lateRefusal()).toContain("RUNPOD_ENDPOINT_ID must be the endpoint's id");
+    vi.stubEnv("RUNPOD_ENDPOINT_ID", "e1");
+    vi.stubEnv("RUNPOD_BASE_URL", "api.runpod.ai/v2");
+    expect(lateRefusal()).toContain("RUNPOD_BASE_URL must be an http(s) address");
   });
 
   it.each(["https://api.runpod.ai/v2/e1", "e1/run", "e 1", "../e1", "e1?x", "ö"])(
     "refuses the endpoint id %j",
     (endpointId) => {
-      expect(refusal({ apiKey: "k", endpointId })).toContain("endpointId holds letters");
+      expect(refusal({ apiKey: "k", endpointId })).toContain("endpointId must be the endpoint's id, of letters");
     },
   );
 
-  it.each([5, {}, true])("refuses the endpoint id %j of another type", (endpointId) => {
-    expect(refusal({ apiKey: "k", endpointId })).toContain("endpoint");
+  it.each([5, {}, true, null])("refuses the endpoint id %j of another type", (endpointId) => {
+    expect(refusal({ apiKey: "k", endpointId })).toContain("endpointId must be a string");
   });
 
   it.each([
@@ -127,13 +152,13 @@ describe("resolveConnection", () => {
     ["http://127.0.0.1:8000/v2", "http://127.0.0.1:8000/v2/e1"],
     ["HTTP://HOST.test/V2", "http://host.test/V2/e1"],
   ])("puts the endpoint under baseUrl %s", (baseUrl, base) => {
-    expect(resolve({ ...given, baseUrl }).base).toBe(base);
+    expect(target({ ...given, baseUrl }).base).toBe(base);
   });
 
   it.each(["host.test/v2", "/v2", "ftp://host.test", "file:///tmp", "javascript:1", "https://", 5])(
     "refuses the baseUrl %j",
     (baseUrl) => {
-      expect(refusal({ ...given, baseUrl })).toContain("baseUrl is not an http(s) address");
+      expect(refusal({ ...given, baseUrl })).toContain("baseUrl must be an http(s) address");
     },
   );
 
@@ -144,9 +169,7 @@ describe("resolveConnection", () => {
     ["requestTimeOut", "did you mean requestTimeout?"],
     ["signal", "known: endpointId, apiKey"],
   ])("refuses the unknown option %s: %s", (name, words) => {
-    const message = refusal({ ...given, [name]: "x" });
-    expect(message).toContain(`Unknown option \`${name}\``);
-    expect(message).toContain(words);
+    expect(refusal({ ...given, [name]: "x" })).toContain(`${name} is unknown; ${words}`);
   });
 
   it.each(["queueTimeout", "executionTimeout", "requestTimeout"])("takes or refuses %s by its boundaries", (name) => {
@@ -174,7 +197,7 @@ describe("resolveConnection", () => {
     expect(await resolve(given).fetch("http://x.test")).toBe(true);
     vi.stubGlobal("fetch", undefined);
     expect(refusal(given)).toContain("no fetch");
-    expect(refusal({ ...given, fetch: "fetch" })).toContain("no fetch");
+    expect(refusal({ ...given, fetch: "fetch" })).toContain("fetch must be a function");
   });
 });
 
@@ -196,13 +219,22 @@ describe("in a browser", () => {
     ["//proxy.test/api", "https://proxy.test/api"],
     ["https://proxy.test/api", "https://proxy.test/api"],
   ])("proxyUrl may be %s", (proxyUrl, base) => {
+    const connection = resolve({ proxyUrl });
+    expect(connection.isProxy).toBe(true);
     inBrowser("https://app.test/shop/page?x=1#top");
-    expect(resolve({ proxyUrl })).toMatchObject({ base, isProxy: true, apiKey: undefined });
+    expect(connection.target()).toEqual({ base, apiKey: undefined });
   });
 
   it.each(["http://", "javascript:alert(1)", "mailto:a@b.test"])("proxyUrl may not be %s", (proxyUrl) => {
     inBrowser("https://app.test/shop/");
-    expect(refusal({ proxyUrl })).toContain("not an http(s) address or a path");
+    expect(refusal({ proxyUrl })).toContain("proxyUrl must be an http(s) address");
+  });
+
+  it("a key of the environment's is refused when it is used", () => {
+    vi.stubEnv("RUNPOD_API_KEY", "rpa_env");
+    const { target } = resolve({ endpointId: "e1" });
+    inBrowser();
+    expect(messageOf(target)).toContain("dangerouslyAllowBrowser");
   });
 });
 
@@ -211,11 +243,7 @@ describe("proxyUrl", () => {
     vi.stubEnv("RUNPOD_API_KEY", "rpa_env");
     vi.stubEnv("RUNPOD_ENDPOINT_ID", "e2");
     vi.stubEnv("RUNPOD_BASE_URL", "http://env.test");
-    expect(resolve({ proxyUrl: "https://app.test/api//" })).toMatchObject({
-      base: "https://app.test/api",
-      apiKey: undefined,
-      isProxy: true,
-    });
+    expect(target({ proxyUrl: "https://app.test/api//" })).toEqual({ base: "https://app.test/api", apiKey: undefined });
   });
 
   it.each([{ apiKey: "k" }, { apiKey: () => "k" }, { endpointId: "e1" }, { baseUrl: "https://host.test" }])(
@@ -225,40 +253,37 @@ describe("proxyUrl", () => {
     },
   );
 
-  it.each(["/api", "api", "", "app.test", "ftp://app.test", null, 5])("outside a browser may not be %j", (proxyUrl) => {
-    expect(refusal({ proxyUrl })).toContain("proxyUrl is not an http(s) address.");
+  it.each(["", "ftp://app.test", "https://app.test/?key=1", "https://a:b@app.test", null, 5])(
+    "may not be %j",
+    (proxyUrl) => {
+      expect(refusal({ proxyUrl })).toContain("proxyUrl must be an http(s) address");
+    },
+  );
+
+  it.each(["/api", "api", "app.test"])("may be the path %j, which outside a page is of no use", (proxyUrl) => {
+    expect(lateRefusal({ proxyUrl })).toContain("proxyUrl is a path");
   });
 });
 
 describe("the constructors", () => {
   it("check their options", () => {
     for (const make of [
-      () => new LayerDiffuse(),
-      () => new RunpodEndpoint(),
       () => new LayerDiffuse({ ...given, pricePerSecond: -1 }),
       () => new LayerDiffuse({ ...given, pricePerSecond: Number.NaN }),
       () => new RunpodEndpoint({ ...given, pricePerSecond: 1 } as ConnectionOptions),
+      () => new RunpodEndpoint({ ...given, output: {} } as ConnectionOptions),
       () => new LayerDiffuse({ ...given, outputs: 1 } as ConnectionOptions),
+      () => new LayerDiffuse(null as unknown as ConnectionOptions),
     ]) {
       expectClass(thrownBy(make), ConfigurationError);
     }
     expect(() => new LayerDiffuse({ ...given, pricePerSecond: 0 })).not.toThrow();
   });
 
-  it("read the environment themselves", () => {
-    vi.stubEnv("RUNPOD_API_KEY", "rpa_env");
-    vi.stubEnv("RUNPOD_ENDPOINT_ID", "e2");
-    expect(() => [new LayerDiffuse(), new RunpodEndpoint()]).not.toThrow();
-  });
-});
-
-describe("refuseUnknown, milliseconds and wholeNumber", () => {
-  it("say what is wrong", () => {
-    expect(() => refuseUnknown("option", { a: undefined }, ["b"])).toThrow("Unknown option `a`; did you mean b?");
-    expect(() => refuseUnknown("option", { b: 1 }, ["b"])).not.toThrow();
-    expect(milliseconds("pause", undefined, 5)).toBe(5);
-    expect(() => milliseconds("pause", -5, 5)).toThrow("pause is a number of milliseconds above 0, got -5.");
-    expect(wholeNumber("count", 3, 3)).toBe(3);
-    expect(() => wholeNumber("count", 2, 3)).toThrow("count is a whole number from 3 up, got 2.");
+  it("need no environment, and no page: a server-side build has neither", async () => {
+    const make = [() => new LayerDiffuse(), () => new RunpodEndpoint(), () => new LayerDiffuse({ proxyUrl: "/api" })];
+    for (const client of make.map((each) => each())) {
+      expectClass(await rejectionOf(client.health()), ConfigurationError);
+    }
   });
 });

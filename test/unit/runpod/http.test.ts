@@ -11,8 +11,9 @@ import {
   RateLimitError,
   ServerError,
 } from "../../../src/errors/index.ts";
+import type { Target } from "../../../src/runpod/connection.ts";
 import { HttpClient, type HttpOptions, type HttpRequest } from "../../../src/runpod/http.ts";
-import { errorText, excerpt } from "../../../src/runpod/status-error.ts";
+import { errorText, excerpt } from "../../../src/runpod/http-errors.ts";
 import { realClock } from "../../../src/runtime/clock.ts";
 import { expectClass, rejectionOf } from "../../helpers/failures.ts";
 import { closedUrl, startHttpServer, startTcpServer } from "../../helpers/http-server.ts";
@@ -24,9 +25,11 @@ const html = "<!DOCTYPE html><html><body>502 Bad Gateway</body></html>";
 const health = { method: "GET", path: "health" } as const;
 const jobStatus = { method: "GET", path: "status/job-1", jobId: "job-1" } as const;
 
-function makeHttp(options: Partial<HttpOptions> = {}): HttpClient {
+type TestOptions = Partial<Omit<HttpOptions, "target"> & Target>;
+
+function makeHttp({ base = "http://base.test/v2/e1", apiKey, ...options }: TestOptions = {}): HttpClient {
   return new HttpClient({
-    base: "http://base.test/v2/e1",
+    target: () => ({ base, apiKey }),
     fetch,
     requestTimeout: 30_000,
     clock: realClock,
@@ -35,7 +38,7 @@ function makeHttp(options: Partial<HttpOptions> = {}): HttpClient {
 }
 
 /** A client whose every request is answered so. */
-const answering = (body: string | null, init: ResponseInit = {}, options: Partial<HttpOptions> = {}) =>
+const answering = (body: string | null, init: ResponseInit = {}, options: TestOptions = {}) =>
   makeHttp({ fetch: async () => new Response(body, init), ...options });
 
 /** What one answer makes of a request. */

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { LayerDiffuse } from "../../../src/client/layer-diffuse.ts";
+import { clientOver } from "../../../src/client/layer-diffuse.ts";
 import { isLayerDiffuseError } from "../../../src/errors/index.ts";
 import { ManualClock, turns } from "../../helpers/manual-clock.ts";
 import { makePng } from "../../helpers/png.ts";
@@ -172,7 +172,7 @@ test("whatever the service does, generate settles once, submits once at most, ca
     fc.asyncProperty(scripts, async (script) => {
       const clock = new ManualClock();
       const service = new Service(clock, script);
-      const client = new LayerDiffuse(
+      const client = clientOver(
         { endpointId: "e", apiKey: "secret-key", baseUrl: "http://service/v2", fetch: service.fetch },
         { clock, random: () => 0.5 },
       );

@@ -101,10 +101,10 @@ describe("who may ask", () => {
     [[], { LAYERDIFFUSE_TOKENS: `a\tb:${alice}` }, "entry 1: write name:token"],
     [["--tokens-file", "none.txt"], {}, "Cannot read the tokens in none.txt: it does not exist"],
     [["--local", "--endpoint", "x"], {}, "Drop --endpoint and --base-url, or --local"],
-    [["--local", "--origin", "https://a.test/page"], {}, "each of --origin is written as a browser writes it"],
+    [["--local", "--origin", "https://a.test/page"], {}, "must be an origin as browsers write it"],
     [["--local", "--storage", ""], {}, "--storage is empty"],
-    [["--local", "--public-url", "a.test"], {}, "--public-url is an http(s) address"],
-    [["--local"], { LAYERDIFFUSE_SECRET: "short" }, "LAYERDIFFUSE_SECRET is text of at least 32"],
+    [["--local", "--public-url", "a.test"], {}, "--public-url must be an http(s) address"],
+    [["--local"], { LAYERDIFFUSE_SECRET: "short" }, "LAYERDIFFUSE_SECRET must be text of at least 32"],
     [["--public"], {}, "No endpoint. Set RUNPOD_ENDPOINT_ID"],
     [["--public", "--endpoint", "x"], {}, "No API key. Set RUNPOD_API_KEY"],
   ] as const)("is a usage error for %j with %j", async (argv, env, words) => {

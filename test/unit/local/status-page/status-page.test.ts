@@ -8,7 +8,7 @@ import type { PageState } from "../../../../src/local/status-page/page-state.ts"
 import { type PageSource, StatusPage } from "../../../../src/local/status-page/status-page.ts";
 import { workerOperations } from "../../../../src/local/worker-side/worker-operations.ts";
 import type { LocalWorker } from "../../../../src/local/workers/local-worker.ts";
-import { operations } from "../../../../src/protocol/job.ts";
+import { operations } from "../../../../src/protocol/operations.ts";
 import { makePng } from "../../../helpers/png.ts";
 
 const html = readFileSync(new URL("../../../../status-page/index.html", import.meta.url), "utf8");

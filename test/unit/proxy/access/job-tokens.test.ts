@@ -8,7 +8,13 @@ const old = "an old secret of 32 characters or more";
 const fresh = "a new secret of 32 characters, or more";
 
 function tokens({ secrets = [old], endpoint = "endpoint", now = 1_000 } = {}): Tokens {
-  return new Tokens(new Signer(endpoint, () => keysOfSecrets(secrets)), () => now);
+  return new Tokens(
+    new Signer(
+      () => endpoint,
+      () => keysOfSecrets(secrets),
+    ),
+    () => now,
+  );
 }
 
 const job = { id: "abc-123-u1", issued: 1_000, expires: 2_000 };
@@ -18,7 +24,10 @@ describe("a signature", () => {
   it.each(["", " ", ".", ",", "\n", "\0", '"', '","', "\\", '\\",\\"'])(
     "tells two texts from one with %j between them",
     async (between) => {
-      const signer = new Signer("endpoint", () => keysOfSecrets([old]));
+      const signer = new Signer(
+        () => "endpoint",
+        () => keysOfSecrets([old]),
+      );
       const mac = await signer.signText(["a", "b"]);
       expect(await signer.check(["a", "b"], mac)).toBe(0);
       for (const parts of [
@@ -111,7 +120,14 @@ describe("a job's token", () => {
   });
 
   it("is signed alike by every instance with the same API key", async () => {
-    const of = (key: string) => new Tokens(new Signer("endpoint", () => keysOfApiKey(key)), () => 1_000);
+    const of = (key: string) =>
+      new Tokens(
+        new Signer(
+          () => "endpoint",
+          () => keysOfApiKey(key),
+        ),
+        () => 1_000,
+      );
     const issued = await of("rpa_1").issue("alice", job);
     expect(await of("rpa_1").read(issued, "alice")).toEqual({ ...job, key: 0 });
     expect(await of("rpa_2").read(issued, "alice")).toBeUndefined();

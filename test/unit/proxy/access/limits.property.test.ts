@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { createProxy, type SharedLimiter } from "../../../../src/proxy/index.ts";
+import type { SharedLimiter } from "../../../../src/proxy/access/shared-limits.ts";
+import { proxyOn } from "../../../../src/proxy/app.ts";
 import { picture } from "../../../helpers/local.ts";
 import { ManualClock, turns } from "../../../helpers/manual-clock.ts";
 import { bodyOf, epoch, isSigning, mount, secret } from "../../../helpers/proxy.ts";
@@ -37,7 +38,7 @@ class World {
 
   constructor(jobs: SharedLimiter | undefined) {
     const internals = { clock: this.clock, random: () => 0.5, wallTime: () => epoch + this.clock.now() };
-    this.#handler = createProxy(
+    this.#handler = proxyOn(
       {
         authorize: () => "alice",
         secret,

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { mostPixels } from "../../../../src/protocol/generate-input.ts";
-import { checkRunInput, checkTxt2ImgInput } from "../../../../src/proxy/jobs/check-input.ts";
+import { checkRunInput, checkTxt2ImgInput, wireInputSchema } from "../../../../src/proxy/jobs/check-input.ts";
 import { requestExamples } from "../../../../src/proxy/openapi/components.ts";
 import { openApiDocument } from "../../../../src/proxy/openapi/document.ts";
 import { Problem } from "../../../../src/proxy/problem.ts";
@@ -112,7 +112,7 @@ describe("the OpenAPI document", () => {
 });
 
 describe("an input", () => {
-  const rules = { promptLength: 20, allow: () => true };
+  const rules = { schema: wireInputSchema(20), allow: () => true };
   const tight = openApiDocument({ ...api, promptLength: 20 }).components.schemas;
   const number = fc.oneof(
     fc.constantFrom(

@@ -1,6 +1,7 @@
 import {
   AuthenticationError,
   BadRequestError,
+  ConnectionError,
   EndpointNotFoundError,
   InvalidResponseError,
   JobExpiredError,
@@ -8,6 +9,10 @@ import {
   RateLimitError,
   ServerError,
 } from "../errors/index.ts";
+import { parseProblem } from "../protocol/answers.ts";
+import { serviceWords } from "../protocol/service-words.ts";
+
+/* What a failed exchange means: an answer that is not 2xx, or no answer at all. */
 
 /** The error class that fits an answer that is not 2xx. `text` is its body, without the key. */
 export function statusError(
@@ -21,15 +26,14 @@ export function statusError(
   // What was said may end its own sentence.
   const start = `${what} answered ${status}${said ? `: ${said.replace(/\.$/, "")}` : ""}.`;
   // A proxy's problem says what to do; of keys and endpoints its caller knows nothing.
-  const isProblem = response.headers.get("content-type")?.includes("problem+json");
+  const isProblem = response.headers.get("content-type")?.includes("problem+json") ?? false;
   const advised = (advice: string) => (isProblem ? start : `${start} ${advice}`);
-  const details = { status, jobId };
+  const details = { status, jobId, submitted: isProblem ? parseProblem(text).submitted : undefined };
   if (response.type === "opaqueredirect" || (status >= 300 && status < 400)) {
-    // A browser hides which redirect it was.
-    const details = { status: status || 302, jobId };
     return new InvalidResponseError(
       `${start} It redirects elsewhere; set baseUrl or proxyUrl to the final address.`,
-      details,
+      // A browser hides which redirect it was.
+      { ...details, status: status || 302 },
     );
   }
   switch (status) {
@@ -40,7 +44,7 @@ export function statusError(
     case 402:
       return new BadRequestError(advised("The account has no credit; add some in the RunPod console."), details);
     case 404:
-      if (jobId !== undefined && !/^endpoint not found/i.test(said)) {
+      if (jobId !== undefined && !serviceWords.endpointNotFound.test(said)) {
         return new JobExpiredError(
           advised(
             `Job ${jobId} is gone: results are kept 30 minutes after run, 1 after runsync, never past their ttl; or the id is of another endpoint.`,
@@ -91,4 +95,62 @@ function parseRetryAfter(value: string | null): number | undefined {
 
 export function excerpt(text: string, length = 200): string | undefined {
   return text.length > length ? `${text.slice(0, length)}…` : text || undefined;
+}
+
+/** How the runtimes name a connection that never came to be. Node (libuv, undici, certificates), then Bun. */
+const neverSent =
+  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT|.*CERT.*|UNABLE_TO_.*|ERR_SSL_WRONG_VERSION_NUMBER|ConnectionRefused|FailedToOpenSocket|DNSException)$/;
+/** Causes may go round in a circle. */
+const deepestCause = 5;
+/** These also end a connection that stood. */
+const neverSentOnConnect = /^(EHOSTUNREACH|ENETUNREACH|ENETDOWN|EADDRNOTAVAIL)$/;
+
+/** What a failed `fetch` means: whether the request can have arrived, and why it failed, without the key. */
+export function connectionError(
+  what: string,
+  error: unknown,
+  jobId: string | undefined,
+  redact: (text: string) => string,
+): ConnectionError {
+  const reason = redact(rootMessage(error)).replace(/\.$/, "");
+  return new ConnectionError(`${what} failed: ${reason}. Check the network and baseUrl, then try again.`, {
+    arrived: neverArrived(error) ? "no" : "unknown",
+    jobId,
+    cause: plain(error, redact),
+  });
+}
+
+/** What an error says, without what it carries: a library's own may hold the request, a parser's the answer, key and all. */
+function plain(error: unknown, redact: (text: string) => string, depth = 0): Error {
+  if (!(error instanceof Error)) return new Error(redact(String(error)));
+  const copy = new Error(redact(error.message));
+  if (error.cause !== undefined && depth < deepestCause) copy.cause = plain(error.cause, redact, depth + 1);
+  const { code } = error as { code?: unknown };
+  Object.defineProperty(copy, "name", { value: error.name });
+  if (error.stack) copy.stack = redact(error.stack);
+  if (typeof code === "string") Object.assign(copy, { code });
+  return copy;
+}
+
+function neverArrived(error: unknown, depth = 0): boolean {
+  if (typeof error !== "object" || error === null || depth > deepestCause) return false;
+  if ("code" in error) {
+    if (neverSent.test(String(error.code))) return true;
+    if ("syscall" in error && error.syscall === "connect" && neverSentOnConnect.test(String(error.code))) return true;
+  }
+  // Deno and Bun say it in words only, and so does a port that fetch refuses.
+  if (error instanceof Error && /client error \(Connect\)|TLS handshake failed|^bad port$/.test(error.message))
+    return true;
+  if ("errors" in error && Array.isArray(error.errors) && error.errors.length > 0)
+    return error.errors.every((one) => neverArrived(one, depth + 1));
+  return "cause" in error && neverArrived(error.cause, depth + 1);
+}
+
+export function rootMessage(error: unknown): string {
+  let root = error;
+  for (let depth = 0; depth < deepestCause && root instanceof Error && root.cause instanceof Error; depth++) {
+    root = root.cause;
+  }
+  if (!(root instanceof Error)) return String(root);
+  return root.message || ("code" in root ? String(root.code) : root.name);
 }

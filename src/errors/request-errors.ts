@@ -1,0 +1,128 @@
+import { type ErrorDetails, identify, LayerDiffuseError } from "./base.ts";
+
+/* What goes wrong with a request: before it is sent, on its way, or in its answer. */
+
+/** The client was set up wrongly: no key, no endpoint, an unknown option, a key in a browser. */
+export class ConfigurationError extends LayerDiffuseError {
+  declare readonly name: "ConfigurationError";
+  declare readonly code: "configuration";
+  static {
+    identify(ConfigurationError, "ConfigurationError", "configuration");
+  }
+}
+
+/** One thing wrong with an input. */
+export interface InputIssue {
+  /** Where, for example `["loras", 0, "name"]`. */
+  path: readonly PropertyKey[];
+  message: string;
+}
+
+/** The caller's input was refused before anything was sent. */
+export class InvalidInputError extends LayerDiffuseError {
+  declare readonly name: "InvalidInputError";
+  declare readonly code: "invalid_input";
+  static {
+    identify(InvalidInputError, "InvalidInputError", "invalid_input");
+  }
+  readonly issues: readonly InputIssue[];
+
+  constructor(issues: readonly InputIssue[], subject = "input") {
+    const list = issues.map(({ path, message }) => (path.length > 0 ? `${path.join(".")}: ${message}` : message));
+    super(`Invalid ${subject}. ${list.join("; ")}. Nothing was sent.`, { submitted: "no" });
+    this.issues = issues;
+  }
+}
+
+/** 401 or 403: the key is wrong, or has no access to this endpoint. */
+export class AuthenticationError extends LayerDiffuseError {
+  declare readonly name: "AuthenticationError";
+  declare readonly code: "authentication";
+  static {
+    identify(AuthenticationError, "AuthenticationError", "authentication");
+  }
+}
+
+/** 400, 413, 422 and the like: the service refused the request as it stands. */
+export class BadRequestError extends LayerDiffuseError {
+  declare readonly name: "BadRequestError";
+  declare readonly code: "bad_request";
+  static {
+    identify(BadRequestError, "BadRequestError", "bad_request");
+  }
+}
+
+/** 404 for the endpoint itself. */
+export class EndpointNotFoundError extends LayerDiffuseError {
+  declare readonly name: "EndpointNotFoundError";
+  declare readonly code: "endpoint_not_found";
+  static {
+    identify(EndpointNotFoundError, "EndpointNotFoundError", "endpoint_not_found");
+  }
+}
+
+/** 429 until the deadline. */
+export class RateLimitError extends LayerDiffuseError {
+  declare readonly name: "RateLimitError";
+  declare readonly code: "rate_limited";
+  static {
+    identify(RateLimitError, "RateLimitError", "rate_limited");
+  }
+  /** Milliseconds the service asked to wait, when it said so. */
+  declare readonly retryAfter?: number;
+
+  constructor(message: string, details: ErrorDetails & { retryAfter?: number | undefined } = {}) {
+    super(message, { retryable: true, ...details });
+    if (details.retryAfter !== undefined) this.retryAfter = details.retryAfter;
+  }
+}
+
+/** 5xx after all retries, or an error in a 200. */
+export class ServerError extends LayerDiffuseError {
+  declare readonly name: "ServerError";
+  declare readonly code: "server";
+  static {
+    identify(ServerError, "ServerError", "server");
+  }
+}
+
+/** No answer after all retries: refused, reset, timed out. */
+export class ConnectionError extends LayerDiffuseError {
+  declare readonly name: "ConnectionError";
+  declare readonly code: "connection";
+  static {
+    identify(ConnectionError, "ConnectionError", "connection");
+  }
+  /** `"no"`: the request certainly never reached the service. `"unknown"`: it may have. */
+  readonly arrived: "no" | "unknown";
+
+  constructor(message: string, details: ErrorDetails & { arrived: "no" | "unknown" }) {
+    super(message, { retryable: true, ...details });
+    this.arrived = details.arrived;
+  }
+}
+
+/** The submission went out and no usable answer came back: a job may exist, and may cost money. Not sent again. */
+export class SubmissionUnknownError extends LayerDiffuseError {
+  declare readonly name: "SubmissionUnknownError";
+  declare readonly code: "submission_unknown";
+  static {
+    identify(SubmissionUnknownError, "SubmissionUnknownError", "submission_unknown");
+  }
+}
+
+/** An answer that is not what the service's contract says. */
+export class InvalidResponseError extends LayerDiffuseError {
+  declare readonly name: "InvalidResponseError";
+  declare readonly code: "invalid_response";
+  static {
+    identify(InvalidResponseError, "InvalidResponseError", "invalid_response");
+  }
+  /** The first characters of the answer. */
+  declare readonly excerpt?: string;
+
+  constructor(message: string, details: ErrorDetails & { excerpt?: string | undefined } = {}) {
+    super(message, details);
+    if (details.excerpt !== undefined) this.excerpt = details.excerpt;
+  }
+}

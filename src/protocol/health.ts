@@ -1,0 +1,55 @@
+import * as z from "zod/mini";
+import type { QueueReason } from "../errors/index.ts";
+import { read } from "../schema/check.ts";
+import { orElse } from "../schema/fields.ts";
+
+/** What `GET /health` tells; zero where the service says nothing. */
+export interface Health {
+  jobs: { completed: number; failed: number; inProgress: number; inQueue: number; retried: number };
+  workers: {
+    idle: number;
+    initializing: number;
+    /** Includes workers that are spun down: no proof that one is up. */
+    ready: number;
+    running: number;
+    throttled: number;
+    unhealthy: number;
+  };
+}
+
+const count = orElse(z.number(), 0);
+const noJobs: Health["jobs"] = { completed: 0, failed: 0, inProgress: 0, inQueue: 0, retried: 0 };
+
+const healthBody = z.object({
+  jobs: orElse(
+    z.object({ completed: count, failed: count, inProgress: count, inQueue: count, retried: count }),
+    noJobs,
+  ),
+  workers: z.object({
+    idle: count,
+    initializing: count,
+    ready: count,
+    running: count,
+    throttled: count,
+    unhealthy: count,
+  }),
+});
+
+/** Any object with `workers`; what is missing in it counts as zero. */
+export function parseHealth(body: unknown): Health | undefined {
+  return read(healthBody, body);
+}
+
+/**
+ * Why a job waits, read from the endpoint's health as RunPod's own tools read it (`runpod-mcp`, `src/tools/jobs.ts`;
+ * golden path 20 of `runpod-plugins-official`).
+ */
+export function queueReason({ workers, jobs }: Health): QueueReason {
+  const { idle, initializing, ready, running, throttled, unhealthy } = workers;
+  if (running > 0 && jobs.inProgress > 0) return initializing > 0 ? "starting" : "busy";
+  if (initializing > 0) return "starting";
+  if (throttled > 0) return "throttled";
+  if (unhealthy > 0) return "crash_loop";
+  if (idle + ready + running > 0) return "not_taking";
+  return "disabled";
+}

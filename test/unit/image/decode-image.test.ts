@@ -1,0 +1,159 @@
+import { describe, expect, it, vi } from "vitest";
+import { GenerationError, InvalidImageError } from "../../../src/errors/index.ts";
+import { type Download, decodeImage, type ImageContext } from "../../../src/image/decode-image.ts";
+import type { JobState } from "../../../src/protocol/job.ts";
+import { expectClass, rejectionOf } from "../../helpers/failures.ts";
+import { makePng } from "../../helpers/png.ts";
+
+const png = makePng({ width: 3, height: 5 });
+const base64 = png.toString("base64");
+const url = `data:image/png;base64,${base64}`;
+
+function completed(output?: unknown, more: Partial<JobState> = {}): JobState {
+  return { id: "job-1", status: "COMPLETED", raw: "", ...(output === undefined ? {} : { output }), ...more };
+}
+
+/** For outputs that hold their image. */
+const never: Download = () => Promise.reject(new Error("Nothing is to be downloaded."));
+
+const decode = (output: unknown, context: ImageContext = {}) => decodeImage(completed(output), context, never);
+const refusal = async (output?: unknown) =>
+  expectClass(await rejectionOf(decodeImage(completed(output), {}, never)), InvalidImageError);
+
+describe("decodeImage", () => {
+  it.each([
+    [
+      "the published image's, which holds it twice",
+      { status: "success", url, image_base64: base64, filename: "alpha_1.png" },
+    ],
+    ["base64 alone", { image_base64: base64 }],
+    ["a data URL alone", { url }],
+    ["base64 beside a link", { image_base64: base64, url: "https://example.com/a.png" }],
+    ["a data URL beside empty base64", { image_base64: "", url }],
+    ["base64 beside odd fields", { image_base64: base64, status: 5, filename: 7, url: {}, info: [], seed: "x" }],
+  ])("reads %s", async (_what, output) => {
+    const image = await decode(output);
+    expect(png.equals(image.bytes)).toBe(true);
+    expect(Buffer.isBuffer(image.bytes)).toBe(true);
+    expect(image).toMatchObject({ type: "image/png", width: 3, height: 5, hasAlpha: true });
+  });
+
+  it("tells what the job took", async () => {
+    const state = completed({ url }, { delayTime: 40_000, executionTime: 2_500, workerId: "w-1" });
+    expect((await decodeImage(state, {}, never)).job).toEqual({
+      id: "job-1",
+      delayTime: 40_000,
+      executionTime: 2_500,
+      workerId: "w-1",
+    });
+    expect((await decodeImage(state, { pricePerSecond: 0.0004 }, never)).job.cost).toBe(0.001);
+    expect((await decodeImage({ ...state, executionTime: 0 }, { pricePerSecond: 1 }, never)).job.cost).toBe(0);
+    // 0.1 + 0.2 and the like: to the sixth decimal.
+    expect((await decodeImage({ ...state, executionTime: 3 }, { pricePerSecond: 0.1 }, never)).job.cost).toBe(0.0003);
+    expect((await decode({ url }, { pricePerSecond: 1 })).job).toEqual({ id: "job-1" });
+  });
+
+  it.each([
+    [{ seed: 5 }, 5],
+    [{ info: '{"seed":6}' }, 6],
+    [{ info: { seed: 6 } }, 6],
+    [{ seed: 5, info: { seed: 6 } }, 5],
+    [{ seed: 0 }, 0],
+    [{ seed: "5", info: { seed: "6" } }, 9],
+    [{}, 9],
+  ])("knows the seed of %j", async (output, seed) => {
+    expect((await decode({ url, ...output }, { seed: 9 })).seed).toBe(seed);
+  });
+
+  it("knows no seed when nobody does", async () => {
+    expect((await decode({ url })).seed).toBeUndefined();
+  });
+
+  it.each([
+    ['{"steps":20}', { steps: 20 }],
+    [{ steps: 20 }, { steps: 20 }],
+    ["Steps: 20", { text: "Steps: 20" }],
+    [undefined, {}],
+    [null, {}],
+  ])("gives the info %j as %j", async (info, expected) => {
+    expect((await decode({ url, info })).info).toEqual(expected);
+  });
+
+  it.each([
+    ["apple.png", "apple.png"],
+    ["/etc/passwd", "passwd"],
+    ["../../apple.png", "apple.png"],
+    ["..\\..\\apple.png", "apple.png"],
+    ["C:\\Windows\\apple.png", "apple.png"],
+    ["folder/", "alpha_job-1.png"],
+    ["", "alpha_job-1.png"],
+    [undefined, "alpha_job-1.png"],
+    ["..", "alpha_job-1.png"],
+    [".", "alpha_job-1.png"],
+    ["a/..", "alpha_job-1.png"],
+  ])("makes of the filename %j, which may come from anywhere, %s", async (filename, expected) => {
+    expect((await decode({ url, filename })).filename).toBe(expected);
+  });
+
+  it.each([
+    ["no output, which the service may have dropped", undefined, "size limit"],
+    ["null", null, "LayerDiffuse worker"],
+    ["a text", "done", "LayerDiffuse worker"],
+    ["another worker's output", { text: "hello" }, "LayerDiffuse worker"],
+    ["a link that is not https", { url: "http://example.com/a.png" }, "a link that is not https"],
+    ["an empty data URL", { url: "data:image/png;base64," }, "without an image"],
+    ["broken base64", { image_base64: base64.slice(0, -3) }, "cut short"],
+    ["an image cut short", { image_base64: png.subarray(0, 60).toString("base64") }, "not a whole PNG"],
+    ["a JPEG", { url: "data:image/jpeg;base64,/9j/4AAQSkZJRgABAQAA" }, "not a whole PNG"],
+  ])("refuses %s", async (_what, output, why) => {
+    const error = await refusal(output);
+    expect(error.message).toContain(why);
+    expect(error).toMatchObject({ jobId: "job-1", code: "invalid_image" });
+  });
+
+  it("of a worker that says it failed tells why", async () => {
+    const output = { status: "error", message: "width is too large", code: "invalid_input", field: "width" };
+    const state = completed(output, { delayTime: 1, executionTime: 2, workerId: "w-1" });
+    const error = expectClass(await rejectionOf(decodeImage(state, {}, never)), GenerationError);
+    expect(error.message).toContain("width is too large");
+    expect(error).toMatchObject({
+      jobId: "job-1",
+      failure: { code: "invalid_input", field: "width", raw: output },
+      delayTime: 1,
+      executionTime: 2,
+      workerId: "w-1",
+    });
+  });
+
+  it.each([{ error: "boom" }, { error: { message: "boom" } }, { detail: "boom" }, { error_message: "boom" }])(
+    "of a worker that failed with %j says boom",
+    async (fields) => {
+      const error = expectClass(await rejectionOf(decode({ status: "error", ...fields })), GenerationError);
+      expect(error.message).toBe("Job job-1: the worker made no image: boom.");
+    },
+  );
+
+  it("passes on what the worker says of it", async () => {
+    const alpha = { transparent: 0.001, partial: 0.002, opaque: 0.997, below_250: 0.002 };
+    const warnings = [{ code: "no_transparency", message: "only 0.20% of the pixels are transparent" }];
+    expect(await decode({ url, alpha, warnings })).toMatchObject({ alpha, warnings });
+    const odd = await decode({ url, alpha: { transparent: "all" }, warnings: [5, { code: "x" }, ...warnings] });
+    expect([odd.alpha, odd.warnings]).toEqual([undefined, warnings]);
+    expect((await decode({ url })).warnings).toEqual([]);
+  });
+
+  it("fetches an https link", async () => {
+    const download = vi.fn<Download>(async () => new Uint8Array(png));
+    const link = "https://bucket.test/a.png?signature=1";
+    const image = await decodeImage(completed({ url: link, filename: "a.png" }), {}, download);
+    expect(image).toMatchObject({ width: 3, filename: "a.png" });
+    expect(download.mock.calls).toEqual([[link, "job-1"]]);
+  });
+
+  it("checks what a link leads to like any image", async () => {
+    const error = await rejectionOf(
+      decodeImage(completed({ url: "https://bucket.test/a" }), {}, async () => new Uint8Array(9)),
+    );
+    expect(expectClass(error, InvalidImageError)).toMatchObject({ jobId: "job-1" });
+  });
+});
