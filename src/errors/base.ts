@@ -45,7 +45,7 @@ export abstract class LayerDiffuseError extends Error {
   /** Stable; made for a `switch`. */
   declare readonly code: ErrorCode;
   /** Whether the same call may succeed later. Never true where a second call could pay twice: a job that may still run is taken up by `jobId`. */
-  readonly retryable: boolean;
+  declare readonly retryable: boolean;
   /** The job, when there is one. `client.job(jobId)` takes it up again. */
   declare readonly jobId?: string;
   /** The HTTP status, when an answer caused the error. */
@@ -54,12 +54,12 @@ export abstract class LayerDiffuseError extends Error {
   declare readonly submitted?: Submitted;
 
   constructor(message: string, details: ErrorDetails = {}) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    const { cause, ...known } = details;
+    super(message, cause === undefined ? undefined : { cause });
     Object.defineProperty(this, brand, { value: true });
-    this.retryable = details.retryable ?? false;
-    if (details.jobId !== undefined) this.jobId = details.jobId;
-    if (details.status !== undefined) this.status = details.status;
-    if (details.submitted !== undefined) this.submitted = details.submitted;
+    // What is known of an error are its own fields; what is not known it does not have.
+    const fields = Object.entries(known).filter(([, value]) => value !== undefined);
+    Object.assign(this, { retryable: false }, Object.fromEntries(fields));
   }
 
   toJSON(): Record<string, unknown> {

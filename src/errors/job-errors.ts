@@ -42,12 +42,6 @@ export abstract class JobError extends LayerDiffuseError {
 
   constructor(message: string, details: JobErrorDetails) {
     super(message, details);
-    if (details.failure !== undefined) this.failure = details.failure;
-    if (details.output !== undefined) this.output = details.output;
-    if (details.delayTime !== undefined) this.delayTime = details.delayTime;
-    if (details.executionTime !== undefined) this.executionTime = details.executionTime;
-    if (details.workerId !== undefined) this.workerId = details.workerId;
-    if (details.cost !== undefined) this.cost = details.cost;
   }
 }
 
@@ -90,7 +84,6 @@ export class JobExpiredError extends LayerDiffuseError {
 
   constructor(message: string, details: ErrorDetails & { lastStatus?: string | undefined } = {}) {
     super(message, details);
-    if (details.lastStatus !== undefined) this.lastStatus = details.lastStatus;
   }
 }
 
@@ -113,11 +106,10 @@ export class QueueTimeoutError extends LayerDiffuseError {
   static {
     identify(QueueTimeoutError, "QueueTimeoutError", "queue_timeout");
   }
-  readonly reason: QueueReason;
+  declare readonly reason: QueueReason;
 
   constructor(message: string, details: ErrorDetails & { reason?: QueueReason }) {
-    super(message, { retryable: true, ...details });
-    this.reason = details.reason ?? "unknown";
+    super(message, { retryable: true, reason: "unknown", ...details });
   }
 }
 

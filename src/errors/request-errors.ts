@@ -73,7 +73,6 @@ export class RateLimitError extends LayerDiffuseError {
 
   constructor(message: string, details: ErrorDetails & { retryAfter?: number | undefined } = {}) {
     super(message, { retryable: true, ...details });
-    if (details.retryAfter !== undefined) this.retryAfter = details.retryAfter;
   }
 }
 
@@ -94,11 +93,10 @@ export class ConnectionError extends LayerDiffuseError {
     identify(ConnectionError, "ConnectionError", "connection");
   }
   /** `"no"`: the request certainly never reached the service. `"unknown"`: it may have. */
-  readonly arrived: "no" | "unknown";
+  declare readonly arrived: "no" | "unknown";
 
   constructor(message: string, details: ErrorDetails & { arrived: "no" | "unknown" }) {
     super(message, { retryable: true, ...details });
-    this.arrived = details.arrived;
   }
 }
 
@@ -123,6 +121,5 @@ export class InvalidResponseError extends LayerDiffuseError {
 
   constructor(message: string, details: ErrorDetails & { excerpt?: string | undefined } = {}) {
     super(message, details);
-    if (details.excerpt !== undefined) this.excerpt = details.excerpt;
   }
 }

@@ -1,7 +1,7 @@
 import * as z from "zod/mini";
 import type { Submitted } from "../errors/index.ts";
 import { read } from "../schema/check.ts";
-import { lenient } from "../schema/fields.ts";
+import { lenient, oneOf } from "../schema/fields.ts";
 
 /* The service's other answers, and those of a proxy of ours, read as loosely as a job. */
 
@@ -34,15 +34,13 @@ function chunkOutput(item: unknown): unknown {
   return part ? part.output : item;
 }
 
-const bareErrorBody = z.object({
-  id: z.optional(z.undefined()),
-  status: z.optional(z.undefined()),
-  error: z.unknown(),
-});
+const anything = z.optional(z.unknown());
+const anyBody = z.object({ id: anything, status: anything, error: anything });
 
 /** The bare `{"error": …}` the service sometimes answers with a 200. */
 export function bareError(body: unknown): unknown {
-  return read(bareErrorBody, body)?.error;
+  const { id, status, error } = read(anyBody, body) ?? {};
+  return id === undefined && status === undefined ? error : undefined;
 }
 
 /** What a proxy of ours says of a failure, RFC 9457, as far as a program goes by it. */
@@ -51,7 +49,7 @@ export interface ProblemBody {
   submitted?: Submitted | undefined;
 }
 
-const problemBody = z.object({ submitted: lenient(z.enum(["no", "unknown", "yes"])) });
+const problemBody = z.object({ submitted: lenient(oneOf(["no", "unknown", "yes"])) });
 
 /** The body of an `application/problem+json`; empty for anything else. */
 export function parseProblem(text: string): ProblemBody {

@@ -1,8 +1,7 @@
 import * as z from "zod/mini";
 import { InvalidInputError } from "../errors/index.ts";
 import { check } from "../schema/check.ts";
-import { described, list, number, record, strict, text } from "../schema/fields.ts";
-import type { StandardSchema } from "../schema/standard-schema.ts";
+import { list, number, record, strict, text } from "../schema/fields.ts";
 
 /** A style adapter that is installed on the worker. */
 export interface Lora {
@@ -39,34 +38,30 @@ export interface GenerateInput {
 }
 
 /** The transparent decoder halves its input six times, so sides are multiples of 64. */
-const sideStep = 64;
+export const sideStep = 64;
 const longestSide = 4096;
-const usualSide = 1024;
+/** What the worker draws where nothing is said. */
+export const usualSide = 1024;
 export const mostPixels = 2_400_000;
-const pixels = `Pixels, a multiple of ${sideStep}; width × height is at most ${mostPixels}. Worker's default: ${usualSide}.`;
 
 /** A LoRA's fields. */
 export const loraFields = {
-  name: described(text(), "A style adapter that is installed on the worker.", "glass"),
-  weight: described(number(-2, 2), "0.7 to 0.95 is usual. Worker's default: 0.85.", 0.85),
+  name: text(),
+  weight: number(-2, 2),
 } as const satisfies Record<keyof Lora, z.ZodMiniType>;
 
-/** The input's fields but for `loras` and `extra`, each with what it must be, what it means and an example. */
+/** The input's fields but for `loras` and `extra`, each with what it must be. */
 export const inputFields = {
-  prompt: described(text(), "What to draw.", "a red apple"),
-  negativePrompt: described(text({ mayBeBlank: true }), 'What to keep out. Worker\'s default: "bad, ugly".', "leaf"),
-  seed: described(number(0, 0xffff_ffff, 1), "The same seed makes the same image. Default: random.", 7),
-  steps: described(number(1, 100, 1), "Worker's default: 20.", 20),
-  cfgScale: described(number(1, 30), "How closely to follow the prompt. Worker's default: 5.", 5),
-  width: described(number(sideStep, longestSide, sideStep), pixels, usualSide),
-  height: described(number(sideStep, longestSide, sideStep), pixels, usualSide),
-  sampler: described(text(), 'Worker\'s default: "DPM++ 2M SDE".', "DPM++ 2M SDE"),
-  scheduler: described(text(), 'Worker\'s default: "Karras".', "Karras"),
-  preset: described(
-    text(),
-    'Such as "general", "aesthetic", "logo", "icon_3d". Worker\'s default: "general".',
-    "general",
-  ),
+  prompt: text(),
+  negativePrompt: text({ mayBeBlank: true }),
+  seed: number(0, 0xffff_ffff, 1),
+  steps: number(1, 100, 1),
+  cfgScale: number(1, 30),
+  width: number(sideStep, longestSide, sideStep),
+  height: number(sideStep, longestSide, sideStep),
+  sampler: text(),
+  scheduler: text(),
+  preset: text(),
 } as const satisfies Record<Exclude<keyof GenerateInput, "loras" | "extra">, z.ZodMiniType>;
 
 /** The names on the wire, in the worker's own words. */
@@ -118,29 +113,9 @@ export const inputSchema = strict({
   sampler: z.optional(inputFields.sampler),
   scheduler: z.optional(inputFields.scheduler),
   preset: z.optional(inputFields.preset),
-  loras: z.optional(
-    described(
-      list(strict({ name: loraFields.name, weight: z.optional(loraFields.weight) })),
-      "Style adapters, each with its weight.",
-      [{ name: "glass", weight: 0.85 }],
-    ),
-  ),
-  extra: z.optional(
-    described(
-      record().check(noFieldsOfOurs),
-      "Further fields of the worker's, passed through as they are (snake_case).",
-    ),
-  ),
+  loras: z.optional(list(strict({ name: loraFields.name, weight: z.optional(loraFields.weight) }))),
+  extra: z.optional(record().check(noFieldsOfOurs)),
 }).check(pixelLimit);
-
-/**
- * What `generate()` takes, as a [Standard Schema](https://standardschema.dev) with the client's own messages: for forms,
- * and to describe a tool to a language model.
- *
- * @example
- * const { issues } = await generateInputSchema["~standard"].validate({ prompt: "" });
- */
-export const generateInputSchema: StandardSchema<GenerateInput> = inputSchema;
 
 /** An input as it goes out, and the seed it holds. */
 export interface WireInput {

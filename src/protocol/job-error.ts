@@ -59,7 +59,7 @@ function withoutFullStop(message: string): string {
   return message.replace(/\.$/, "");
 }
 
-const said = lenient(z.string().check(z.minLength(1)));
+const said = lenient(z.string().check(z.regex(/[\s\S]/)));
 
 /** What workers, their libraries and the service are known to call the parts of an error. */
 const failureBody = z.object({

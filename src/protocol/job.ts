@@ -49,7 +49,7 @@ export interface JobState<Output = unknown> {
 
 const jobBody = z.object({
   id: z.string().check(z.refine(isJobId)),
-  status: z.string().check(z.minLength(1)),
+  status: z.string().check(z.regex(/./)),
   output: z.optional(z.unknown()),
   error: z.optional(z.unknown()),
   delayTime: lenient(z.number()),

@@ -1,7 +1,7 @@
 import * as z from "zod/mini";
 import { ConfigurationError } from "../errors/index.ts";
 import { isBrowser, readEnv } from "../runtime/environment.ts";
-import { checkOptions } from "../schema/check.ts";
+import { checkOptions, defined } from "../schema/check.ts";
 import { callback, flag, milliseconds, number, strict, text } from "../schema/fields.ts";
 
 export type HeadersLike = NonNullable<RequestInit["headers"]>;
@@ -71,22 +71,22 @@ export interface Connection {
 }
 
 const defaults = {
-  baseUrl: "https://api.runpod.ai/v2",
   queueTimeout: 600_000,
   executionTimeout: 300_000,
   requestTimeout: 30_000,
   retries: 5,
   concurrency: 100,
+  retrySubmissions: false,
 };
+
+const serviceUrl = "https://api.runpod.ai/v2";
 
 /** Stands for a page's address while there is none, to tell a path from what is neither path nor address. */
 const anyPage = "https://page.invalid/";
 
-const endpointId = text({ mayBeBlank: true }).check(
-  z.regex(/^\s*[\w-]*\s*$/, {
-    error: "must be the endpoint's id, of letters, digits and dashes only, and not its address",
-  }),
-);
+const anId = "must be the endpoint's id, of letters, digits and dashes only, and not its address";
+const idForm = /^\s*[\w-]*\s*$/;
+const endpointId = text({ mayBeBlank: true }).check(z.regex(idForm, { error: anId }));
 
 const anAddress = "must be an http(s) address without query and credentials";
 const isAddress = (value: unknown, page?: string) => typeof value === "string" && addressOf(value, page) !== undefined;
@@ -130,6 +130,7 @@ const connectionOptions = strict(connectionFields);
 export function resolveConnection(options: ConnectionOptions): Connection {
   const given = checkOptions(connectionOptions, options);
   const { proxyUrl, apiKey, headers, fetch = globalThis.fetch } = given;
+  const { queueTimeout, executionTimeout, requestTimeout, retries, concurrency, retrySubmissions } = given;
   if (typeof fetch !== "function") {
     throw new ConfigurationError("There is no fetch here; pass one as the option `fetch`.");
   }
@@ -148,12 +149,8 @@ export function resolveConnection(options: ConnectionOptions): Connection {
     headers,
     // A browser's fetch must be called on its window.
     fetch: given.fetch ?? fetch.bind(globalThis),
-    queueTimeout: given.queueTimeout ?? defaults.queueTimeout,
-    executionTimeout: given.executionTimeout ?? defaults.executionTimeout,
-    requestTimeout: given.requestTimeout ?? defaults.requestTimeout,
-    retries: given.retries ?? defaults.retries,
-    concurrency: given.concurrency ?? defaults.concurrency,
-    retrySubmissions: given.retrySubmissions ?? false,
+    ...defaults,
+    ...defined({ queueTimeout, executionTimeout, requestTimeout, retries, concurrency, retrySubmissions }),
   };
 }
 
@@ -166,18 +163,14 @@ function endpointTarget(options: ConnectionOptions): Target {
       "No endpoint. Pass endpointId, or set RUNPOD_ENDPOINT_ID (RunPod console, Serverless).",
     );
   }
-  if (!z.safeParse(endpointId, id).success) {
-    throw new ConfigurationError(
-      "RUNPOD_ENDPOINT_ID must be the endpoint's id, of letters, digits and dashes only, and not its address.",
-    );
-  }
+  if (!idForm.test(id)) throw new ConfigurationError(`RUNPOD_ENDPOINT_ID ${anId}.`);
   if (!apiKey) {
     throw new ConfigurationError(
       "No API key. Pass apiKey, or set RUNPOD_API_KEY (RunPod console, Settings, API keys).",
     );
   }
   refuseInBrowser(options);
-  const base = addressOf(options.baseUrl ?? readEnv("RUNPOD_BASE_URL") ?? defaults.baseUrl);
+  const base = addressOf(options.baseUrl ?? readEnv("RUNPOD_BASE_URL") ?? serviceUrl);
   if (base === undefined) throw new ConfigurationError(`RUNPOD_BASE_URL ${anAddress}.`);
   return { base: `${base}/${id}`, apiKey: typeof apiKey === "function" ? apiKey : () => apiKey };
 }

@@ -10,7 +10,7 @@ import {
   wireNames,
 } from "../../protocol/generate-input.ts";
 import { check } from "../../schema/check.ts";
-import { described, list } from "../../schema/fields.ts";
+import { list } from "../../schema/fields.ts";
 import { badRequest, Problem } from "../problem.ts";
 import { inputProblem } from "../upstream-problem.ts";
 
@@ -33,7 +33,8 @@ function atMost(most: number, field: z.ZodMiniString<string>): z.ZodMiniString<s
     if (length > most) issues.push({ code: "custom", path: [], message, input: value });
   });
   const bounded = field.check(characters);
-  z.globalRegistry.add(bounded, { ...z.globalRegistry.get(field), maxLength: most });
+  // For the HTTP API's document, which is made of the schema and cannot read checks of ours.
+  z.globalRegistry.add(bounded, { maxLength: most });
   return bounded;
 }
 
@@ -44,6 +45,9 @@ export function wireInputSchema(promptLength: number) {
     { name: atMost(nameLength, loraFields.name), weight: z.optional(loraFields.weight) },
     { error: "must be an object" },
   );
+  const tooMany = ({ input }: { input?: unknown }) =>
+    `has ${Array.isArray(input) ? input.length : 0} LoRAs, at most ${mostLoras}`;
+  const loras = list(lora).check(z.maxLength(mostLoras, { error: tooMany }));
   return z
     .object({
       [wireNames.prompt]: atMost(promptLength, prompt),
@@ -56,9 +60,7 @@ export function wireInputSchema(promptLength: number) {
       [wireNames.sampler]: z.optional(atMost(nameLength, sampler)),
       [wireNames.scheduler]: z.optional(atMost(nameLength, scheduler)),
       [wireNames.preset]: z.optional(atMost(nameLength, preset)),
-      [wireNames.loras]: z.optional(
-        described(list(lora, mostLoras), "Style adapters, each with its weight.", [{ name: "glass", weight: 0.85 }]),
-      ),
+      [wireNames.loras]: z.optional(loras),
     })
     .check(pixelLimit);
 }

@@ -1,5 +1,6 @@
 import * as z from "zod/mini";
 import { errorCodes } from "../../errors/index.ts";
+import { describeInput, lorasWords } from "../../protocol/input-descriptions.ts";
 import { terminalStatuses } from "../../protocol/job.ts";
 import { wireInputSchema } from "../jobs/check-input.ts";
 import type { RouteName } from "../routes.ts";
@@ -28,7 +29,10 @@ export interface JsonSchema {
 
 /** The input's fields by their names on the wire, made of the schema that it is checked by. */
 function inputSchema(promptLength: number): JsonSchema {
-  const { $schema: _, ...schema } = z.toJSONSchema(wireInputSchema(promptLength), { io: "input" });
+  describeInput();
+  const wireSchema = wireInputSchema(promptLength);
+  z.globalRegistry.add(wireSchema.def.shape.loras.def.innerType, { ...lorasWords });
+  const { $schema: _, ...schema } = z.toJSONSchema(wireSchema, { io: "input" });
   return schema as JsonSchema;
 }
 
