@@ -15,9 +15,10 @@ app.get("/picture", async (context) => {
 
 app.onError((error, context) => {
   if (isLayerDiffuseError(error, "invalid_input")) return context.json({ error: error.message }, 400);
-  if (isLayerDiffuseError(error, "queue_timeout")) return context.json({ error: "No GPU is free. Try later." }, 503);
+  if (isLayerDiffuseError(error, "queue_timeout"))
+    return context.json({ error: "No GPU is free. Try again later." }, 503);
   console.error(error);
-  return context.json({ error: "No picture could be made." }, 502);
+  return context.json({ error: "No image could be generated." }, 502);
 });
 
 export default app;

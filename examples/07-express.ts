@@ -19,10 +19,10 @@ const answerError: ErrorRequestHandler = (error, _request, response, _next) => {
   if (isLayerDiffuseError(error, "invalid_input")) {
     response.status(400).json({ error: error.message });
   } else if (isLayerDiffuseError(error, "queue_timeout")) {
-    response.status(503).json({ error: "No GPU is free. Try later." });
+    response.status(503).json({ error: "No GPU is free. Try again later." });
   } else {
     console.error(error);
-    response.status(502).json({ error: "No picture could be made." });
+    response.status(502).json({ error: "No image could be generated." });
   }
 };
 app.use(answerError);
