@@ -11,6 +11,7 @@ import { isBrowser, knowsCacheMode, sentOnce } from "../runtime/environment.ts";
 import { withTimeLimit } from "../runtime/time-limit.ts";
 import type { HeadersLike, HeadersOption, Target } from "./connection.ts";
 import { connectionError, excerpt, rootMessage, statusError } from "./http-errors.ts";
+import { parseLargeJson } from "./large-json.ts";
 
 /** One request under the endpoint's address. */
 export interface HttpRequest {
@@ -279,7 +280,7 @@ function parseJson(
   redact: (text: string) => string,
 ): unknown {
   try {
-    return JSON.parse(text);
+    return parseLargeJson(text);
   } catch {
     // The parser's own error quotes the answer, so it is no cause to keep. Python workers write NaN and
     // Infinity for numbers that JSON does not have: asking again changes nothing.
