@@ -3,7 +3,7 @@ import { type Operation, operations } from "../protocol/operations.ts";
 import { type Check, count, duration, fields, func, isRecord, nearest, oneOf } from "./checks.ts";
 import { type Answer, type Call, jsonAnswer, resetAnswer } from "./http/exchange.ts";
 import type { Holds } from "./http/held-requests.ts";
-import { isWorkerOperation, type WorkerOperation, workerOperations } from "./worker-side/worker-operations.ts";
+import { isWorkerOperation, type WorkerOperation, workerOperations } from "./http/routes.ts";
 
 /** What goes wrong. Exactly one of these is in each fault. */
 export type FaultEffect =

@@ -1,7 +1,7 @@
 import type { Operation } from "../../protocol/operations.ts";
 import { service } from "../../protocol/service-rules.ts";
 import type { Clock } from "../../runtime/clock.ts";
-import { LinkedList } from "../jobs/linked-list.ts";
+import { LinkedList } from "../collections/linked-list.ts";
 
 /** What shares a budget: `status` is `/status` and `/status-sync` together. */
 export type RateBucket = keyof typeof service.rates;

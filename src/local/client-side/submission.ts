@@ -1,8 +1,8 @@
 import { limits } from "../../protocol/limits.ts";
 import { service } from "../../protocol/service-rules.ts";
 import { isRecord } from "../checks.ts";
+import { rawFields } from "../json/raw-json.ts";
 import type { Variants } from "../variants.ts";
-import { rawFields } from "../worker-side/raw-json.ts";
 
 /** What `/run` and `/runsync` ask for, checked. Times in milliseconds. */
 export interface Submission {

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { service } from "../../protocol/service-rules.ts";
-import type { Agenda } from "../jobs/timers.ts";
+import type { Agenda } from "../collections/timers.ts";
 
 /** Before the second and the third try, as seen live; the documentation says 10 s each. */
 const pauses: readonly number[] = [5_000, 15_000];

@@ -1,4 +1,4 @@
-import type { Agenda, Appointment } from "../jobs/timers.ts";
+import type { Agenda, Appointment } from "../collections/timers.ts";
 
 /** Why a parked request goes on: what it waited for came, its time is up, the caller left, or the endpoint closes. */
 export type Wake = "woken" | "time" | "left" | "closed";

@@ -1,5 +1,5 @@
 import type { Operation } from "../../protocol/operations.ts";
-import { LinkedList } from "../jobs/linked-list.ts";
+import { LinkedList } from "../collections/linked-list.ts";
 
 /** A request as it arrived. */
 export interface RecordedRequest {

@@ -3,14 +3,14 @@ import { isTerminal, type TerminalStatus } from "../../protocol/job.ts";
 import { service } from "../../protocol/service-rules.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import type { Submission } from "../client-side/submission.ts";
-import type { JobRecord } from "../store/job-record.ts";
-import type { StoredJob } from "../store/stored-job.ts";
+import { LinkedList } from "../collections/linked-list.ts";
+import type { Agenda } from "../collections/timers.ts";
+import { stringValue } from "../json/json-string.ts";
+import { splitText } from "../json/python-json.ts";
+import type { StoredJob } from "../store/job-rows.ts";
+import type { JobRecord } from "../store/store-record.ts";
 import type { Variants } from "../variants.ts";
-import { stringValue } from "../worker-side/json-string.ts";
-import { splitText } from "../worker-side/python-json.ts";
-import { LinkedList } from "./linked-list.ts";
 import { Attempt, type Job, type Report, type Waiter } from "./local-job.ts";
-import type { Agenda } from "./timers.ts";
 
 /** What a state machine of jobs tells the rest of the endpoint. */
 export interface JobEvents {

@@ -1,7 +1,7 @@
 import type { JobStatus } from "../../protocol/job.ts";
 import type { Submission } from "../client-side/submission.ts";
-import type { Link, LinkedList } from "./linked-list.ts";
-import type { Appointment } from "./timers.ts";
+import type { Link, LinkedList } from "../collections/linked-list.ts";
+import type { Appointment } from "../collections/timers.ts";
 
 /** A job as the endpoint keeps it. Times are of the clock; `output`, `error` and `chunks` are JSON text. */
 export interface Job extends Submission {

@@ -1,7 +1,7 @@
 import type { DatabaseSync } from "node:sqlite";
+import { jobRow, parseJobRow, type StoredJob, type StoredState, type SubmittedJob, stateRow } from "./job-rows.ts";
 import { storeFailure } from "./store-failure.ts";
 import { openStoreFile, type StoreFile } from "./store-file.ts";
-import { jobRow, parseJobRow, type StoredJob, type StoredState, type SubmittedJob, stateRow } from "./stored-job.ts";
 
 /** So many free pages (of 4 KiB) are left in the file for the next jobs to fill. */
 const sparePages = 1024;

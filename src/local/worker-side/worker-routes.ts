@@ -1,9 +1,9 @@
 import { type Answer, type Call, errorAnswer, jsonAnswer } from "../http/exchange.ts";
 import type { Holds } from "../http/held-requests.ts";
+import type { WorkerOperation } from "../http/routes.ts";
 import type { Attempt, Report } from "../jobs/local-job.ts";
+import { rawFields } from "../json/raw-json.ts";
 import type { WorkerPool } from "../workers/pool.ts";
-import { rawFields } from "./raw-json.ts";
-import type { WorkerOperation } from "./worker-operations.ts";
 
 /**
  * How long an empty poll is held. The service's time is unknown; the worker gives up after 90 s, and one

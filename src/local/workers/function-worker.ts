@@ -1,6 +1,6 @@
 import { isRecord } from "../checks.ts";
 import type { Attempt, Report } from "../jobs/local-job.ts";
-import { UnserializableError, wireText } from "../worker-side/python-json.ts";
+import { UnserializableError, wireText } from "../json/python-json.ts";
 import type { WorkerPool, WorkerRunner } from "./pool.ts";
 
 /** What a worker is handed: the job as `/job-take` gives it. */

@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import type { Health } from "../../protocol/health.ts";
 import type { Clock } from "../../runtime/clock.ts";
+import type { Agenda, Appointment } from "../collections/timers.ts";
 import type { Jobs } from "../jobs/job-states.ts";
 import { type Attempt, shortestRenewal } from "../jobs/local-job.ts";
-import type { Agenda, Appointment } from "../jobs/timers.ts";
 import { withLastLines } from "./last-lines.ts";
 import type { LocalWorker } from "./local-worker.ts";
 

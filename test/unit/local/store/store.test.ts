@@ -15,9 +15,9 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { describe, expect, onTestFinished, test } from "vitest";
+import type { StoredJob } from "../../../../src/local/store/job-rows.ts";
 import { loadSqlite } from "../../../../src/local/store/sqlite.ts";
 import { Store } from "../../../../src/local/store/store.ts";
-import type { StoredJob } from "../../../../src/local/store/stored-job.ts";
 import { storedJob } from "./stored-job.ts";
 
 const writer = fileURLToPath(new URL("store-writer.ts", import.meta.url));

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { Agenda } from "../../../../src/local/jobs/timers.ts";
+import { Agenda } from "../../../../src/local/collections/timers.ts";
 import { ManualClock } from "../../../helpers/manual-clock.ts";
 
 describe("Agenda", () => {

@@ -1,7 +1,7 @@
 import type { Clock } from "../../runtime/clock.ts";
 import type { Job } from "../jobs/local-job.ts";
+import type { StoredJob } from "./job-rows.ts";
 import { Store } from "./store.ts";
-import type { StoredJob } from "./stored-job.ts";
 
 /** Told of every change to a job, so that it outlives the process. */
 export interface JobRecord {
