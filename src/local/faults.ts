@@ -2,7 +2,7 @@ import { validateHeaderName, validateHeaderValue } from "node:http";
 import { type Operation, operations } from "../protocol/operations.ts";
 import { type Check, count, duration, fields, func, isRecord, nearest, oneOf } from "./checks.ts";
 import { type Answer, type Call, jsonAnswer, resetAnswer } from "./http/exchange.ts";
-import type { Holds } from "./http/held-requests.ts";
+import type { HeldRequests } from "./http/held-requests.ts";
 import { isWorkerOperation, type WorkerOperation, workerOperations } from "./http/routes.ts";
 
 /** What goes wrong. Exactly one of these is in each fault. */
@@ -99,19 +99,24 @@ export class Faults {
 }
 
 /** What a spoilt request is answered. `perform` does the operation and gives the true answer. */
-export async function spoil(fault: Fault, call: Call, holds: Holds, perform: () => Promise<Answer>): Promise<Answer> {
+export async function spoil(
+  fault: Fault,
+  call: Call,
+  heldRequests: HeldRequests,
+  perform: () => Promise<Answer>,
+): Promise<Answer> {
   const truth = fault.when === "after" || "edit" in fault ? await perform() : undefined;
   if ("respond" in fault) return givenAnswer(fault.respond);
   if ("edit" in fault) return truth === undefined ? resetAnswer : editedAnswer(truth, fault.edit);
   if ("cut" in fault)
     return { ...(truth ?? jsonAnswer(200, '{"error":"the operation had no effect"}')), broken: "cut" };
   if ("delay" in fault) {
-    const wake = await holds.park({ milliseconds: fault.delay, signal: call.signal });
+    const wake = await heldRequests.hold({ milliseconds: fault.delay, signal: call.signal });
     if (wake === "time") return truth ?? perform();
     truth?.undelivered?.();
     return resetAnswer;
   }
-  if ("hang" in fault) await holds.park({ signal: call.signal });
+  if ("hang" in fault) await heldRequests.hold({ signal: call.signal });
   return resetAnswer;
 }
 

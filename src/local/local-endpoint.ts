@@ -1,15 +1,15 @@
 import { limits } from "../protocol/limits.ts";
 import { type Operation, operations } from "../protocol/operations.ts";
-import { notFoundAnswer, Operations } from "./client-side/client-routes.ts";
+import { ClientSide, notFoundAnswer } from "./client-side/client-routes.ts";
 import { webhookText } from "./client-side/job-body.ts";
 import { RateLimits } from "./client-side/rate-limits.ts";
 import { Webhooks } from "./client-side/webhook-delivery.ts";
-import { Agenda } from "./collections/timers.ts";
+import { Timers } from "./collections/timers.ts";
 import { Faults, spoil } from "./faults.ts";
 import { type Answer, type Call, errorAnswer, resetAnswer } from "./http/exchange.ts";
-import { Holds } from "./http/held-requests.ts";
+import { HeldRequests } from "./http/held-requests.ts";
 import { Recorder } from "./http/request-recorder.ts";
-import { isWorkerOperation, type WorkerOperation, workerOperations } from "./http/routes.ts";
+import { isWorkerOperation, parsePath, type Route, workerOperations } from "./http/routes.ts";
 import { Jobs } from "./jobs/job-states.ts";
 import type { Job } from "./jobs/local-job.ts";
 import type { Settings } from "./options.ts";
@@ -28,15 +28,15 @@ const mostRefused = 100;
 /** The endpoint without its ways in: calls in, answers out. */
 export class Endpoint {
   readonly #settings: Settings;
-  readonly #agenda: Agenda;
-  readonly #background: Agenda;
-  readonly #holds: Holds;
+  readonly #timers: Timers;
+  readonly #background: Timers;
+  readonly #heldRequests: HeldRequests;
   readonly #jobRecord: JobRecord;
   readonly #jobs: Jobs;
   readonly #pool: WorkerPool;
   readonly #webhooks: Webhooks;
   readonly #rates: RateLimits;
-  readonly #operations: Operations;
+  readonly #clientSide: ClientSide;
   readonly #workerSide: WorkerSide;
   readonly #page: StatusPage;
   readonly #recorder = new Recorder();
@@ -52,12 +52,12 @@ export class Endpoint {
     this.#settings = settings;
     // Before the folder is opened: whoever mends a wrong fault would find it in use.
     this.faults.add(...settings.faults);
-    this.#agenda = new Agenda(clock);
-    this.#background = new Agenda(clock, true);
-    this.#holds = new Holds(this.#agenda);
-    this.#webhooks = new Webhooks(this.#agenda, webhookFetch, onLog);
+    this.#timers = new Timers(clock);
+    this.#background = new Timers(clock, true);
+    this.#heldRequests = new HeldRequests(this.#timers);
+    this.#webhooks = new Webhooks(this.#timers, webhookFetch, onLog);
     this.#jobRecord = settings.data === undefined ? noRecord : new StoreRecord(settings.data, clock, onLog);
-    this.#jobs = new Jobs(clock, this.#agenda, this.#background, settings, this.#jobRecord, {
+    this.#jobs = new Jobs(clock, this.#timers, this.#background, settings, this.#jobRecord, {
       queued: () => this.#pool.wake(),
       revoked: (attempt, patience) => this.#pool.revoke(attempt, patience),
       finished: (job) => this.#notify(job),
@@ -65,10 +65,10 @@ export class Endpoint {
     const createRunner = (pool: WorkerPool) => this.#createRunner(pool, worker);
     // A process wants an address to ask for jobs.
     const isOpen = typeof worker !== "object";
-    this.#pool = new WorkerPool(clock, this.#agenda, this.#background, settings, this.#jobs, createRunner, isOpen);
+    this.#pool = new WorkerPool(clock, this.#timers, this.#background, settings, this.#jobs, createRunner, isOpen);
     this.#rates = new RateLimits(clock, settings.rates, () => this.#pool.running);
-    this.#operations = new Operations(clock, this.#holds, this.#jobs, this.#pool, { variants, maxWorkers });
-    this.#workerSide = new WorkerSide(this.#holds, this.#pool, { mostBodyBytes: this.mostBodyBytes, onLog });
+    this.#clientSide = new ClientSide(clock, this.#heldRequests, this.#jobs, this.#pool, { variants, maxWorkers });
+    this.#workerSide = new WorkerSide(this.#heldRequests, this.#pool, { mostBodyBytes: this.mostBodyBytes, onLog });
     this.#page = this.#createPage();
     try {
       this.#jobs.restore();
@@ -96,7 +96,7 @@ export class Endpoint {
   }
 
   get held(): number {
-    return this.#holds.count;
+    return this.#heldRequests.count;
   }
 
   get requests(): Recorder["requests"] {
@@ -128,9 +128,9 @@ export class Endpoint {
     this.#closed = true;
     this.#webhooks.close();
     await this.#pool.close(this.#settings.data !== undefined);
-    this.#agenda.close();
+    this.#timers.close();
     this.#background.close();
-    this.#holds.close();
+    this.#heldRequests.close();
     await Promise.allSettled(this.#inProgress);
     this.#jobRecord.close();
   }
@@ -176,7 +176,7 @@ export class Endpoint {
     if (!isWorkerOperation(operation)) this.#recordRequest(call, operation, route.rest);
     const fault = this.faults.next(operation);
     if (fault === undefined) return this.#answer(call, route);
-    return spoil(fault, call, this.#holds, () => this.#answer(call, route));
+    return spoil(fault, call, this.#heldRequests, () => this.#answer(call, route));
   }
 
   async #answer(call: Call, { endpointId, operation, rest }: Route): Promise<Answer> {
@@ -199,7 +199,7 @@ export class Endpoint {
     const retryAfter = this.#rates.enter(operation);
     if (retryAfter > 0) return this.#tooMany(retryAfter);
     try {
-      return await this.#operations.perform(operation, { ...call, jobId: rest });
+      return await this.#clientSide.perform(operation, { ...call, jobId: rest });
     } finally {
       this.#rates.leave(operation);
     }
@@ -274,21 +274,4 @@ const foreignPageText =
 function wrongMethod(methods: readonly string[]): Answer {
   const refusal = errorAnswer(405, "method not allowed");
   return { ...refusal, headers: { ...refusal.headers, allow: methods.join(", ") } };
-}
-
-interface Route {
-  readonly endpointId: string | undefined;
-  readonly operation: Operation | WorkerOperation | undefined;
-  /** Everything behind the operation: for a client the job's id, as clients do not encode it. */
-  readonly rest: string | undefined;
-}
-
-/** Takes `/v2/{endpointId}/{operation}[/{rest}]` apart. */
-function parsePath(pathname: string): Route {
-  const [, endpointId, name, rest] = /^\/v2\/([^/]+)(?:\/([^/]+)(?:\/(.+))?)?$/.exec(pathname) ?? [];
-  return { endpointId, operation: isOperation(name) || isWorkerOperation(name) ? name : undefined, rest };
-}
-
-function isOperation(name: string | undefined): name is Operation {
-  return name !== undefined && Object.hasOwn(operations, name);
 }

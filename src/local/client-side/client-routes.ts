@@ -4,7 +4,7 @@ import type { Operation } from "../../protocol/operations.ts";
 import { service } from "../../protocol/service-rules.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { type Answer, type Call, errorAnswer, jsonAnswer } from "../http/exchange.ts";
-import type { Holds, Wake } from "../http/held-requests.ts";
+import type { HeldRequests, Wake } from "../http/held-requests.ts";
 import type { Jobs } from "../jobs/job-states.ts";
 import type { Job } from "../jobs/local-job.ts";
 import type { Variants } from "../variants.ts";
@@ -16,28 +16,28 @@ import { parseSubmission, RefusedSubmission } from "./submission.ts";
 const mostRequests = 1_000;
 
 /** What a caller asked of the endpoint, its path taken apart. */
-export interface OperationCall extends Call {
+export interface ClientCall extends Call {
   /** The rest of the path after the operation. */
   readonly jobId: string | undefined;
 }
 
-export interface OperationRules {
+export interface ClientRules {
   readonly variants: Variants;
   readonly maxWorkers: number;
 }
 
 /** The client's side of the wire: each operation, once its caller was let in. */
-export class Operations {
+export class ClientSide {
   readonly #clock: Clock;
-  readonly #holds: Holds;
+  readonly #heldRequests: HeldRequests;
   readonly #jobs: Jobs;
   readonly #pool: WorkerPool;
-  readonly #rules: OperationRules;
-  readonly #table: { readonly [Name in Operation]: (call: OperationCall) => Answer | Promise<Answer> };
+  readonly #rules: ClientRules;
+  readonly #table: { readonly [Name in Operation]: (call: ClientCall) => Answer | Promise<Answer> };
 
-  constructor(clock: Clock, holds: Holds, jobs: Jobs, pool: WorkerPool, rules: OperationRules) {
+  constructor(clock: Clock, heldRequests: HeldRequests, jobs: Jobs, pool: WorkerPool, rules: ClientRules) {
     this.#clock = clock;
-    this.#holds = holds;
+    this.#heldRequests = heldRequests;
     this.#jobs = jobs;
     this.#pool = pool;
     this.#rules = rules;
@@ -55,11 +55,11 @@ export class Operations {
     };
   }
 
-  perform(operation: Operation, call: OperationCall): Answer | Promise<Answer> {
+  perform(operation: Operation, call: ClientCall): Answer | Promise<Answer> {
     return this.#table[operation](call);
   }
 
-  #run(call: OperationCall): Answer {
+  #run(call: ClientCall): Answer {
     const { variants, maxWorkers } = this.#rules;
     const waiting = this.#jobs.counts.inQueue;
     if (variants.queueLimit && waiting > 50 && waiting > maxWorkers * 500) {
@@ -69,12 +69,12 @@ export class Operations {
     return "headers" in job ? job : jsonAnswer(variants.runStatus, `{"id":"${job.id}","status":"IN_QUEUE"}`);
   }
 
-  #runSync(call: OperationCall): Answer | Promise<Answer> {
+  #runSync(call: ClientCall): Answer | Promise<Answer> {
     const job = this.#submit(call, limits.runSyncBodyBytes, true);
     return "headers" in job ? job : this.#heldStatus(call, job);
   }
 
-  #submit(call: OperationCall, mostBytes: number, sync: boolean): Job | Answer {
+  #submit(call: ClientCall, mostBytes: number, sync: boolean): Job | Answer {
     if (call.bodyBytes > mostBytes) {
       const size = `${mostBytes / 1024 / 1024}MiB`;
       return errorAnswer(400, `bad request: body: exceeded max body size of ${size}`);
@@ -87,13 +87,13 @@ export class Operations {
     }
   }
 
-  #status(call: OperationCall, job: Job): Answer {
+  #status(call: ClientCall, job: Job): Answer {
     const ttl = queryNumber(call, "ttl");
     if (ttl !== undefined && ttl >= 0) this.#jobs.setTtl(job, ttl);
     return this.#jobAnswer(job);
   }
 
-  #statusSync(call: OperationCall): Answer | Promise<Answer> {
+  #statusSync(call: ClientCall): Answer | Promise<Answer> {
     switch (this.#rules.variants.statusSync) {
       case "absent":
         return notFoundAnswer("not found", this.#rules.variants);
@@ -106,12 +106,12 @@ export class Operations {
     }
   }
 
-  async #heldStatus(call: OperationCall, job: Job): Promise<Answer> {
+  async #heldStatus(call: ClientCall, job: Job): Promise<Answer> {
     const wake = await this.#wait(call, job, service.defaultWait, false, () => isTerminal(job.status));
     return wake === "edge" ? edgeCutAnswer : this.#jobAnswer(job);
   }
 
-  async #stream(call: OperationCall, job: Job): Promise<Answer> {
+  async #stream(call: ClientCall, job: Job): Promise<Answer> {
     let chunks: string[] = [];
     // Looking and taking are one step, or two readers woken together would both find the same chunks.
     const take = () => {
@@ -129,7 +129,7 @@ export class Operations {
 
   /** Holds the request until `ready`, at most as long as its `wait` says; answers what ended it. */
   async #wait(
-    call: OperationCall,
+    call: ClientCall,
     job: Job,
     defaultWait: number,
     chunks: boolean,
@@ -141,7 +141,7 @@ export class Operations {
     const deadline = this.#clock.now() + (isCut ? service.edgeCut : wait);
     // Another reader of the same stream may be quicker, so that being woken is not yet being ready.
     while (!job.gone && !ready()) {
-      const wake = await this.#holds.park({
+      const wake = await this.#heldRequests.hold({
         milliseconds: deadline - this.#clock.now(),
         signal: call.signal,
         subscribe: (wakeUp) => this.#jobs.listen(job, wakeUp, chunks),
@@ -180,7 +180,7 @@ export class Operations {
     return jsonAnswer(200, JSON.stringify({ requests }));
   }
 
-  #withJob(call: OperationCall, answer: (job: Job) => Answer | Promise<Answer>): Answer | Promise<Answer> {
+  #withJob(call: ClientCall, answer: (job: Job) => Answer | Promise<Answer>): Answer | Promise<Answer> {
     const job = call.jobId === undefined ? undefined : this.#jobs.get(call.jobId);
     return job === undefined ? this.#jobNotFound() : answer(job);
   }

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { service } from "../../protocol/service-rules.ts";
-import type { Agenda } from "../collections/timers.ts";
+import type { Timers } from "../collections/timers.ts";
 
 /** Before the second and the third try, as seen live; the documentation says 10 s each. */
 const pauses: readonly number[] = [5_000, 15_000];
@@ -16,14 +16,14 @@ export interface WebhookCall {
 
 /** Tells receivers that jobs have ended. What they answer changes no job. */
 export class Webhooks {
-  readonly #agenda: Agenda;
+  readonly #timers: Timers;
   readonly #fetch: typeof fetch;
   readonly #onLog: (line: string) => void;
   readonly #inFlight = new Set<AbortController>();
   #closed = false;
 
-  constructor(agenda: Agenda, send: typeof fetch, onLog: (line: string) => void) {
-    this.#agenda = agenda;
+  constructor(timers: Timers, send: typeof fetch, onLog: (line: string) => void) {
+    this.#timers = timers;
     this.#fetch = send;
     this.#onLog = onLog;
   }
@@ -44,14 +44,14 @@ export class Webhooks {
     if (problem === undefined || this.#closed) return;
     this.#onLog(`job ${call.jobId}: webhook try ${retries + 1} of ${service.webhookRetries + 1} failed: ${problem}`);
     const pause = retries < service.webhookRetries ? pauses[retries] : undefined;
-    if (pause !== undefined) this.#agenda.add(pause, () => void this.#attempt(call, retries + 1));
+    if (pause !== undefined) this.#timers.add(pause, () => void this.#attempt(call, retries + 1));
   }
 
   /** Answers what went wrong, if anything did. */
   async #post({ url, body }: WebhookCall): Promise<string | undefined> {
     const controller = new AbortController();
     this.#inFlight.add(controller);
-    const timeout = this.#agenda.add(answerTimeout, () => controller.abort(new Error("no answer within 30 s")));
+    const timeout = this.#timers.add(answerTimeout, () => controller.abort(new Error("no answer within 30 s")));
     try {
       const response = await this.#fetch(url, {
         method: "POST",
@@ -69,7 +69,7 @@ export class Webhooks {
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
     } finally {
-      this.#agenda.cancel(timeout);
+      this.#timers.cancel(timeout);
       this.#inFlight.delete(controller);
     }
   }

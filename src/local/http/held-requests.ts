@@ -1,9 +1,9 @@
-import type { Agenda, Appointment } from "../collections/timers.ts";
+import type { Timer, Timers } from "../collections/timers.ts";
 
 /** Why a parked request goes on: what it waited for came, its time is up, the caller left, or the endpoint closes. */
 export type Wake = "woken" | "time" | "left" | "closed";
 
-export interface Parking {
+export interface HoldOptions {
   /** Longest stay; absent: until something else ends it. */
   milliseconds?: number;
   /** Aborts when the caller has gone. */
@@ -13,27 +13,27 @@ export interface Parking {
 }
 
 /** The requests the endpoint keeps waiting. */
-export class Holds {
-  readonly #agenda: Agenda;
+export class HeldRequests {
+  readonly #timers: Timers;
   readonly #held = new Set<(why: Wake) => void>();
   #closed = false;
 
-  constructor(agenda: Agenda) {
-    this.#agenda = agenda;
+  constructor(timers: Timers) {
+    this.#timers = timers;
   }
 
   get count(): number {
     return this.#held.size;
   }
 
-  park({ milliseconds, signal, subscribe }: Parking): Promise<Wake> {
+  hold({ milliseconds, signal, subscribe }: HoldOptions): Promise<Wake> {
     if (this.#closed) return Promise.resolve("closed");
     if (signal.aborted) return Promise.resolve("left");
     return new Promise((resolve) => {
-      let appointment: Appointment | undefined;
+      let timer: Timer | undefined;
       const end = (why: Wake) => {
         if (!this.#held.delete(end)) return;
-        this.#agenda.cancel(appointment);
+        this.#timers.cancel(timer);
         signal.removeEventListener("abort", onAbort);
         unsubscribe?.();
         resolve(why);
@@ -41,7 +41,7 @@ export class Holds {
       const onAbort = () => end("left");
       this.#held.add(end);
       signal.addEventListener("abort", onAbort);
-      if (milliseconds !== undefined) appointment = this.#agenda.add(milliseconds, () => end("time"));
+      if (milliseconds !== undefined) timer = this.#timers.add(milliseconds, () => end("time"));
       const unsubscribe = subscribe?.(() => end("woken"));
     });
   }

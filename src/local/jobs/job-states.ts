@@ -4,9 +4,9 @@ import { service } from "../../protocol/service-rules.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import type { Submission } from "../client-side/submission.ts";
 import { LinkedList } from "../collections/linked-list.ts";
-import type { Agenda } from "../collections/timers.ts";
-import { stringValue } from "../json/json-string.ts";
+import type { Timers } from "../collections/timers.ts";
 import { splitText } from "../json/python-json.ts";
+import { stringValue } from "../json/raw-json.ts";
 import type { StoredJob } from "../store/job-rows.ts";
 import type { JobRecord } from "../store/store-record.ts";
 import type { Variants } from "../variants.ts";
@@ -38,8 +38,8 @@ export interface JobRules {
 export class Jobs {
   readonly #clock: Clock;
   /** For what a running process may wait for, and for what need not keep it alive. */
-  readonly #agenda: Agenda;
-  readonly #expiries: Agenda;
+  readonly #timers: Timers;
+  readonly #expiries: Timers;
   readonly #rules: JobRules;
   readonly #record: JobRecord;
   readonly #events: JobEvents;
@@ -49,10 +49,10 @@ export class Jobs {
   #order = 0;
   readonly counts = { completed: 0, failed: 0, inProgress: 0, inQueue: 0, retried: 0 };
 
-  constructor(clock: Clock, agenda: Agenda, expiries: Agenda, rules: JobRules, record: JobRecord, events: JobEvents) {
+  constructor(clock: Clock, timers: Timers, expiries: Timers, rules: JobRules, record: JobRecord, events: JobEvents) {
     this.#record = record;
     this.#clock = clock;
-    this.#agenda = agenda;
+    this.#timers = timers;
     this.#expiries = expiries;
     this.#rules = rules;
     this.#events = events;
@@ -85,7 +85,7 @@ export class Jobs {
       job.place = { list, link: list.push(job) };
       this.#count(job, 1);
     }
-    // What expired meanwhile must not be given out in the moment before its appointment comes.
+    // What expired meanwhile must not be given out in the moment before its timer comes.
     for (const job of [...this.#jobs.values()]) {
       if (job.expiry === undefined || job.expiry.at > this.#clock.now()) continue;
       this.#expiries.cancel(job.expiry);
@@ -141,7 +141,7 @@ export class Jobs {
     const attempt = new Attempt(this, job, workerId);
     job.attempt = attempt;
     const allowed = job.executionTimeout ?? this.#rules.executionTimeout;
-    attempt.timeout = this.#agenda.add(allowed + this.#rules.executionTimeoutLag, () => this.#timeOut(job));
+    attempt.timeout = this.#timers.add(allowed + this.#rules.executionTimeoutLag, () => this.#timeOut(job));
     this.#record.changed(job);
     return attempt;
   }
@@ -181,8 +181,8 @@ export class Jobs {
   }
 
   startLease(attempt: Attempt, shortest: number): void {
-    this.#agenda.cancel(attempt.lease);
-    attempt.lease = this.#agenda.add(Math.max(this.#rules.lease, shortest), () => this.#forsake(attempt));
+    this.#timers.cancel(attempt.lease);
+    attempt.lease = this.#timers.add(Math.max(this.#rules.lease, shortest), () => this.#forsake(attempt));
   }
 
   handBack(attempt: Attempt): void {
@@ -370,8 +370,8 @@ export class Jobs {
 
   #dropAttempt(job: Job): void {
     if (job.attempt === undefined) return;
-    this.#agenda.cancel(job.attempt.timeout);
-    this.#agenda.cancel(job.attempt.lease);
+    this.#timers.cancel(job.attempt.timeout);
+    this.#timers.cancel(job.attempt.lease);
     job.attempt = undefined;
   }
 

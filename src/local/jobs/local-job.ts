@@ -1,7 +1,7 @@
 import type { JobStatus } from "../../protocol/job.ts";
 import type { Submission } from "../client-side/submission.ts";
 import type { Link, LinkedList } from "../collections/linked-list.ts";
-import type { Appointment } from "../collections/timers.ts";
+import type { Timer } from "../collections/timers.ts";
 
 /** A job as the endpoint keeps it. Times are of the clock; `output`, `error` and `chunks` are JSON text. */
 export interface Job extends Submission {
@@ -32,7 +32,7 @@ export interface Job extends Submission {
   gone: boolean;
   /** The body of `/status` once the job has ended, so that a large result is put together once. */
   text: string | undefined;
-  expiry: Appointment | undefined;
+  expiry: Timer | undefined;
   waiters: Set<Waiter> | undefined;
 }
 
@@ -72,9 +72,9 @@ export class Attempt {
   readonly #keeper: JobKeeper;
   readonly #stop = new AbortController();
   /** When its execution time-out is noticed. */
-  timeout: Appointment | undefined;
+  timeout: Timer | undefined;
   /** When the job goes on without this worker, unless it is heard of before. */
-  lease: Appointment | undefined;
+  lease: Timer | undefined;
   /** Whether the worker is still to be told to stop. */
   mustStop = false;
 

@@ -2,8 +2,7 @@ import type { Health } from "../../protocol/health.ts";
 import { isTerminal } from "../../protocol/job.ts";
 import type { ActiveFault, Fault, Faults } from "../faults.ts";
 import type { Job } from "../jobs/local-job.ts";
-import { endOfString, stringValue } from "../json/json-string.ts";
-import { rawFields } from "../json/raw-json.ts";
+import { endOfString, rawFields, stringValue } from "../json/raw-json.ts";
 import type { LocalWorker } from "../workers/local-worker.ts";
 import { pictureInOutput } from "./image-in-output.ts";
 

@@ -1,5 +1,5 @@
 import { type Answer, type Call, errorAnswer, jsonAnswer } from "../http/exchange.ts";
-import type { Holds } from "../http/held-requests.ts";
+import type { HeldRequests } from "../http/held-requests.ts";
 import type { WorkerOperation } from "../http/routes.ts";
 import type { Attempt, Report } from "../jobs/local-job.ts";
 import { rawFields } from "../json/raw-json.ts";
@@ -29,15 +29,19 @@ export interface WorkerCall extends Call {
  * takes any other answer for a lost result.
  */
 export class WorkerSide {
-  readonly #holds: Holds;
+  readonly #heldRequests: HeldRequests;
   readonly #pool: WorkerPool;
   readonly #mostBodyBytes: number;
   readonly #onLog: (line: string) => void;
   /** By worker: what wakes its job-stop poll. */
   readonly #stopPolls = new Map<string, () => void>();
 
-  constructor(holds: Holds, pool: WorkerPool, rules: { mostBodyBytes: number; onLog: (line: string) => void }) {
-    this.#holds = holds;
+  constructor(
+    heldRequests: HeldRequests,
+    pool: WorkerPool,
+    rules: { mostBodyBytes: number; onLog: (line: string) => void },
+  ) {
+    this.#heldRequests = heldRequests;
     this.#pool = pool;
     this.#mostBodyBytes = rules.mostBodyBytes;
     this.#onLog = rules.onLog;
@@ -64,7 +68,7 @@ export class WorkerSide {
 
   /** What a caller is told who is not let in: late, since a worker asks again at once, for ever. */
   async refuse(call: Call, answer: Answer): Promise<Answer> {
-    await this.#holds.park({ milliseconds: uselessHold, signal: call.signal });
+    await this.#heldRequests.hold({ milliseconds: uselessHold, signal: call.signal });
     return answer;
   }
 
@@ -74,7 +78,7 @@ export class WorkerSide {
     if (this.#pool.leaving(workerId)?.aborted) return this.refuse(call, noContent);
     let attempts = this.#pool.take(workerId, most);
     if (attempts.length === 0) {
-      const why = await this.#holds.park({
+      const why = await this.#heldRequests.hold({
         milliseconds: pollHold,
         signal: call.signal,
         subscribe: (wake) =>
@@ -110,7 +114,7 @@ export class WorkerSide {
     let stops = this.#pool.takeStops(workerId);
     if (stops.length === 0) {
       const leaving = this.#pool.leaving(workerId);
-      await this.#holds.park({
+      await this.#heldRequests.hold({
         milliseconds: leaving?.aborted ? uselessHold : pollHold,
         signal: call.signal,
         subscribe: (wake) => {

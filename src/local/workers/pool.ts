@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Health } from "../../protocol/health.ts";
 import type { Clock } from "../../runtime/clock.ts";
-import type { Agenda, Appointment } from "../collections/timers.ts";
+import type { Timer, Timers } from "../collections/timers.ts";
 import type { Jobs } from "../jobs/job-states.ts";
 import { type Attempt, shortestRenewal } from "../jobs/local-job.ts";
 import { withLastLines } from "./last-lines.ts";
@@ -65,7 +65,7 @@ interface Worker {
   /** Whether it was ever given a job. */
   hasWorked: boolean;
   /** The next step of its start, the end of its idling, or, for one that is not ours, of its silence. */
-  endAppointment: (() => void) | undefined;
+  endTimer: (() => void) | undefined;
 }
 
 /** After so many starts in a row that came to nothing a worker is unhealthy. */
@@ -83,9 +83,9 @@ const mostGone = 5;
 /** Starts workers when jobs wait, hands jobs to those that have room, and stops those that idle. */
 export class WorkerPool {
   readonly #clock: Clock;
-  readonly #agenda: Agenda;
+  readonly #timers: Timers;
   /** For idle times, which need not keep the process alive. */
-  readonly #idleAgenda: Agenda;
+  readonly #backgroundTimers: Timers;
   readonly #rules: PoolRules;
   readonly #jobs: Jobs;
   readonly #runner: WorkerRunner | undefined;
@@ -96,7 +96,7 @@ export class WorkerPool {
   #ours = 0;
   #starting = 0;
   #running = 0;
-  #scaling: Appointment | undefined;
+  #scaling: Timer | undefined;
   #isOpen: boolean;
   #closed = false;
   /** From the start of a worker until it takes jobs; what is set counts for workers that start from then on. */
@@ -108,16 +108,16 @@ export class WorkerPool {
    */
   constructor(
     clock: Clock,
-    agenda: Agenda,
-    idleAgenda: Agenda,
+    timers: Timers,
+    backgroundTimers: Timers,
     rules: PoolRules,
     jobs: Jobs,
     createRunner: (pool: WorkerPool) => WorkerRunner | undefined,
     isOpen: boolean,
   ) {
     this.#clock = clock;
-    this.#agenda = agenda;
-    this.#idleAgenda = idleAgenda;
+    this.#timers = timers;
+    this.#backgroundTimers = backgroundTimers;
     this.#rules = rules;
     this.#jobs = jobs;
     this.#runner = createRunner(this);
@@ -308,7 +308,7 @@ export class WorkerPool {
     };
     const allowed = patience + this.#runner.overrun;
     if (allowed > 0) {
-      this.#idleAgenda.add(allowed, end);
+      this.#backgroundTimers.add(allowed, end);
       return;
     }
     // There is nothing to be ended: a function goes on, and nobody listens.
@@ -343,7 +343,7 @@ export class WorkerPool {
    */
   async close(mayFinish: boolean): Promise<void> {
     this.#closed = true;
-    this.#agenda.cancel(this.#scaling);
+    this.#timers.cancel(this.#scaling);
     if (!mayFinish) this.#abortAll();
     for (const worker of this.#workers.values()) if (worker.isOurs) this.#leave(worker);
     await this.#runner?.close();
@@ -370,7 +370,7 @@ export class WorkerPool {
   }
 
   #scale(): void {
-    this.#agenda.cancel(this.#scaling);
+    this.#timers.cancel(this.#scaling);
     this.#scaling = undefined;
     if (this.#runner === undefined || !this.#isOpen) return;
     while (this.#ours < Math.min(this.#rules.minWorkers, this.#rules.maxWorkers)) this.#start();
@@ -380,13 +380,13 @@ export class WorkerPool {
       if (this.#ours >= this.#rules.maxWorkers) return;
       const left = job.queuedAt + this.#rules.queueDelay - this.#clock.now();
       if (left > 0) {
-        this.#scaling = this.#agenda.add(left, () => this.#scale());
+        this.#scaling = this.#timers.add(left, () => this.#scale());
         return;
       }
       wanted++;
       if (wanted > this.#starting + returning) this.#start();
     }
-    if (wanted > 0 && returning > 0) this.#scaling = this.#agenda.add(returnTime, () => this.#scale());
+    if (wanted > 0 && returning > 0) this.#scaling = this.#timers.add(returnTime, () => this.#scale());
   }
 
   /** Workers that have just let go of a job and will ask for the next: a second one started now would come too late. */
@@ -423,7 +423,7 @@ export class WorkerPool {
       leaving: new AbortController(),
       hasPinged: false,
       hasWorked: false,
-      endAppointment: undefined,
+      endTimer: undefined,
     };
     this.#workers.set(id, worker);
     return worker;
@@ -439,7 +439,7 @@ export class WorkerPool {
         worker.state = "unhealthy";
         return;
       }
-      this.#appoint(worker, this.#agenda, this.#rules.initTimeout, () => {
+      this.#setTimer(worker, this.#timers, this.#rules.initTimeout, () => {
         const log = this.#runner?.describe(worker.id).log ?? [];
         worker.problem = withLastLines(`did not ask for a job within ${this.#rules.initTimeout} ms`, log);
         worker.isHopeless = true;
@@ -453,7 +453,7 @@ export class WorkerPool {
 
   #after(worker: Worker, milliseconds: number, next: () => void): void {
     if (milliseconds === 0) next();
-    else this.#appoint(worker, this.#agenda, milliseconds, next);
+    else this.#setTimer(worker, this.#timers, milliseconds, next);
   }
 
   /** A worker is heard of that asks for jobs. Undefined where there is no such worker any more. */
@@ -477,14 +477,14 @@ export class WorkerPool {
     if (worker.isOurs) {
       // One that used to ping and is silent over a job hangs: it would keep its place for ever.
       if (!worker.hasPinged || worker.state !== "running") return;
-      this.#appoint(worker, this.#agenda, silence, () => {
+      this.#setTimer(worker, this.#timers, silence, () => {
         this.#rules.onLog(`worker ${worker.id} is not heard of any more and is stopped`);
         this.#leave(worker);
         this.#stop(worker);
       });
       return;
     }
-    this.#appoint(worker, this.#idleAgenda, silence, () => {
+    this.#setTimer(worker, this.#backgroundTimers, silence, () => {
       // Busy without a ping it cannot be heard: then only the job's own clock can tell.
       const isBusy = !worker.hasPinged && [...worker.attempts].some((attempt) => attempt.isCurrent);
       if (worker.offer !== undefined || isBusy) this.#heard(worker);
@@ -505,7 +505,7 @@ export class WorkerPool {
     if (attempts.length > 0 && worker.state !== "running") {
       worker.state = "running";
       this.#running++;
-      if (worker.isOurs) this.#endAppointment(worker);
+      if (worker.isOurs) this.#endTimer(worker);
       this.#heard(worker);
     }
     return attempts;
@@ -521,7 +521,7 @@ export class WorkerPool {
     if (worker.state === "running") this.#running--;
     worker.state = "idle";
     if (!worker.isOurs) return;
-    this.#appoint(worker, this.#idleAgenda, this.#rules.idleTimeout, () => {
+    this.#setTimer(worker, this.#backgroundTimers, this.#rules.idleTimeout, () => {
       // Those that are on their way out do not stay either.
       if (this.#staying() > this.#rules.minWorkers) this.replace(worker.id, "idle");
     });
@@ -536,7 +536,7 @@ export class WorkerPool {
   #stop(worker: Worker): void {
     if (worker.state === "stopping") return;
     if (worker.state === "running") this.#running--;
-    this.#endAppointment(worker);
+    this.#endTimer(worker);
     worker.state = "stopping";
     this.#runner?.stop(worker.id);
   }
@@ -544,7 +544,7 @@ export class WorkerPool {
   #failed(worker: Worker, problem: string): void {
     worker.failures++;
     worker.problem = problem;
-    this.#endAppointment(worker);
+    this.#endTimer(worker);
     if (!this.#isWanted()) {
       this.#starting--;
       this.#forget(worker, problem);
@@ -560,7 +560,7 @@ export class WorkerPool {
       `worker ${worker.id} is unhealthy, ${starts} came to nothing; the next is tried in ${healingPause / 1_000} s: ${problem}`,
     );
     worker.state = "unhealthy";
-    this.#appoint(worker, this.#agenda, healingPause, () => {
+    this.#setTimer(worker, this.#timers, healingPause, () => {
       if (this.#isWanted()) this.#initialize(worker);
       else {
         this.#starting--;
@@ -590,7 +590,7 @@ export class WorkerPool {
 
   #forget(worker: Worker, problem: string | undefined): void {
     this.#withdraw(worker)?.accept([]);
-    this.#endAppointment(worker);
+    this.#endTimer(worker);
     if (worker.state === "running") this.#running--;
     if (worker.isOurs) this.#ours--;
     this.#workers.delete(worker.id);
@@ -600,15 +600,15 @@ export class WorkerPool {
     if (this.#gone.length > mostGone) this.#gone.shift();
   }
 
-  #appoint(worker: Worker, agenda: Agenda, milliseconds: number, run: () => void): void {
-    this.#endAppointment(worker);
-    const appointment = agenda.add(milliseconds, run);
-    worker.endAppointment = () => agenda.cancel(appointment);
+  #setTimer(worker: Worker, timers: Timers, milliseconds: number, run: () => void): void {
+    this.#endTimer(worker);
+    const timer = timers.add(milliseconds, run);
+    worker.endTimer = () => timers.cancel(timer);
   }
 
-  #endAppointment(worker: Worker): void {
-    worker.endAppointment?.();
-    worker.endAppointment = undefined;
+  #endTimer(worker: Worker): void {
+    worker.endTimer?.();
+    worker.endTimer = undefined;
   }
 
   #snapshot({ id, state, startedAt, attempts, problem, isOurs }: Worker): LocalWorker {
