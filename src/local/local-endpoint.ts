@@ -10,11 +10,12 @@ import { type Answer, type Call, errorAnswer, resetAnswer } from "./http/exchang
 import { HeldRequests } from "./http/held-requests.ts";
 import { Recorder } from "./http/request-recorder.ts";
 import { isWorkerOperation, parsePath, type Route, workerOperations } from "./http/routes.ts";
+import { type JobRecord, noRecord } from "./jobs/job-record.ts";
 import { Jobs } from "./jobs/job-states.ts";
 import type { Job } from "./jobs/local-job.ts";
 import type { Settings } from "./options.ts";
 import { StatusPage } from "./status-page/status-page.ts";
-import { type JobRecord, noRecord, StoreRecord } from "./store/store-record.ts";
+import { StoreRecord } from "./store/store-record.ts";
 import { type WorkerCall, WorkerSide } from "./worker-side/worker-routes.ts";
 import { FunctionRunner, type WorkerFunction } from "./workers/function-worker.ts";
 import type { LocalWorker } from "./workers/local-worker.ts";

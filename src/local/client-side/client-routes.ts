@@ -6,7 +6,7 @@ import type { Clock } from "../../runtime/clock.ts";
 import { type Answer, type Call, errorAnswer, jsonAnswer } from "../http/exchange.ts";
 import type { HeldRequests, Wake } from "../http/held-requests.ts";
 import type { Jobs } from "../jobs/job-states.ts";
-import type { Job } from "../jobs/local-job.ts";
+import { type Job, onJobChange } from "../jobs/local-job.ts";
 import type { Variants } from "../variants.ts";
 import type { WorkerPool } from "../workers/pool.ts";
 import { jobText, statusName } from "./job-body.ts";
@@ -144,7 +144,7 @@ export class ClientSide {
       const wake = await this.#heldRequests.hold({
         milliseconds: deadline - this.#clock.now(),
         signal: call.signal,
-        subscribe: (wakeUp) => this.#jobs.listen(job, wakeUp, chunks),
+        subscribe: (wakeUp) => onJobChange(job, wakeUp, chunks),
       });
       if (wake !== "woken") return wake === "time" && isCut ? "edge" : wake;
     }

@@ -1,20 +1,9 @@
 import { limits } from "../../protocol/limits.ts";
 import { service } from "../../protocol/service-rules.ts";
 import { isRecord } from "../checks.ts";
+import type { Submission } from "../jobs/job-record.ts";
 import { rawFields } from "../json/raw-json.ts";
 import type { Variants } from "../variants.ts";
-
-/** What `/run` and `/runsync` ask for, checked. Times in milliseconds. */
-export interface Submission {
-  /** JSON text: every attempt gets its own copy, which a worker may change as it likes. */
-  input: string;
-  readonly webhook: string | undefined;
-  readonly s3Config: Record<string, unknown> | undefined;
-  /** Absent: the endpoint's. */
-  readonly executionTimeout: number | undefined;
-  readonly ttl: number;
-  readonly lowPriority: boolean;
-}
 
 /** Why a body was refused: the text of the 400. */
 export class RefusedSubmission extends Error {

@@ -1,39 +1,7 @@
 import type { SQLInputValue, SQLOutputValue } from "node:sqlite";
 import { isTerminal, type JobStatus } from "../../protocol/job.ts";
 import { isRecord } from "../checks.ts";
-import type { Submission } from "../client-side/submission.ts";
-
-/** What changes while a job is kept, but for its texts. Times are milliseconds since 1970. */
-export interface StoredState {
-  /** Place in the order of arrival: no two jobs of a store have the same. */
-  readonly order: number;
-  readonly status: JobStatus;
-  readonly queuedAt: number;
-  readonly startedAt: number | undefined;
-  readonly endedAt: number | undefined;
-  /** `Infinity`: never. */
-  readonly expiresAt: number;
-  readonly retries: number;
-  readonly workerId: string | undefined;
-}
-
-/** A job that has just come in. */
-export interface SubmittedJob extends StoredState, Submission {
-  readonly id: string;
-  readonly sync: boolean;
-  readonly createdAt: number;
-  /** The beginning of its input, which outlives the input. */
-  readonly summary: string;
-}
-
-/** All of a job that outlives the process. */
-export interface StoredJob extends SubmittedJob {
-  /** JSON text, as is `error`. */
-  output: string | undefined;
-  error: string | undefined;
-  /** What of its stream no reader has taken, as JSON texts. */
-  readonly chunks: string[];
-}
+import type { StoredJob, StoredState, SubmittedJob } from "../jobs/job-record.ts";
 
 type Row = Record<string, SQLOutputValue>;
 

@@ -1,37 +1,6 @@
 import type { Clock } from "../../runtime/clock.ts";
-import type { Job } from "../jobs/local-job.ts";
-import type { StoredJob } from "./job-rows.ts";
+import type { JobRecord, StoredJob } from "../jobs/job-record.ts";
 import { Store } from "./store.ts";
-
-/** Told of every change to a job, so that it outlives the process. */
-export interface JobRecord {
-  /** The jobs of an earlier endpoint in the order of their arrival, their times of this endpoint's clock. */
-  load(): StoredJob[];
-  /** @throws Error when the job could not be written: then it is not to be accepted. */
-  created(job: Job): void;
-  changed(job: Job): void;
-  ended(job: Job): void;
-  /** It starts over: its result and stream are forgotten. */
-  restarted(job: Job): void;
-  grew(job: Job, chunks: readonly string[]): void;
-  /** Its stream was read to its end so far. */
-  drained(job: Job): void;
-  deleted(job: Job): void;
-  close(): void;
-}
-
-/** Keeps nothing: without a folder jobs live as long as the endpoint. */
-export const noRecord: JobRecord = {
-  load: () => [],
-  created() {},
-  changed() {},
-  ended() {},
-  restarted() {},
-  grew() {},
-  drained() {},
-  deleted() {},
-  close() {},
-};
 
 /** Keeps jobs in a folder. What cannot be written once a job runs is told to the log, and the job goes on. */
 export class StoreRecord implements JobRecord {
@@ -63,31 +32,31 @@ export class StoreRecord implements JobRecord {
     return this.#store.load().map((job) => shifted(job, -this.#toCalendar()));
   }
 
-  created(job: Job): void {
+  created(job: StoredJob): void {
     this.#store.create(shifted(job, this.#toCalendar()));
   }
 
-  changed(job: Job): void {
+  changed(job: StoredJob): void {
     this.#try(job, () => this.#store.update(shifted(job, this.#toCalendar())));
   }
 
-  ended(job: Job): void {
+  ended(job: StoredJob): void {
     this.#try(job, () => this.#store.end(shifted(job, this.#toCalendar())));
   }
 
-  restarted(job: Job): void {
+  restarted(job: StoredJob): void {
     this.#try(job, () => this.#store.restart(shifted(job, this.#toCalendar())));
   }
 
-  grew(job: Job, chunks: readonly string[]): void {
+  grew(job: StoredJob, chunks: readonly string[]): void {
     this.#try(job, () => this.#store.addChunks(job, chunks));
   }
 
-  drained(job: Job): void {
+  drained(job: StoredJob): void {
     this.#try(job, () => this.#store.clearChunks(job));
   }
 
-  deleted(job: Job): void {
+  deleted(job: StoredJob): void {
     this.#try(job, () => this.#store.delete(job));
   }
 
@@ -95,7 +64,7 @@ export class StoreRecord implements JobRecord {
     this.#store.close();
   }
 
-  #try(job: Job, write: () => void): void {
+  #try(job: StoredJob, write: () => void): void {
     try {
       write();
     } catch (error) {
@@ -104,13 +73,7 @@ export class StoreRecord implements JobRecord {
   }
 }
 
-interface Times {
-  readonly createdAt: number;
-  readonly queuedAt: number;
-  readonly startedAt: number | undefined;
-  readonly endedAt: number | undefined;
-  readonly expiresAt: number;
-}
+type Times = Pick<StoredJob, "createdAt" | "queuedAt" | "startedAt" | "endedAt" | "expiresAt">;
 
 function shifted<Timed extends Times>(job: Timed, offset: number): Timed {
   return {

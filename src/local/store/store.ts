@@ -1,5 +1,6 @@
 import type { DatabaseSync } from "node:sqlite";
-import { jobRow, parseJobRow, type StoredJob, type StoredState, type SubmittedJob, stateRow } from "./job-rows.ts";
+import type { StoredJob, StoredState, SubmittedJob } from "../jobs/job-record.ts";
+import { jobRow, parseJobRow, stateRow } from "./job-rows.ts";
 import { storeFailure } from "./store-failure.ts";
 import { openStoreFile, type StoreFile } from "./store-file.ts";
 

@@ -1,7 +1,8 @@
 import { type Answer, type Call, errorAnswer, jsonAnswer } from "../http/exchange.ts";
 import type { HeldRequests } from "../http/held-requests.ts";
 import type { WorkerOperation } from "../http/routes.ts";
-import type { Attempt, Report } from "../jobs/local-job.ts";
+import type { Report } from "../jobs/job-result.ts";
+import type { Attempt } from "../jobs/local-job.ts";
 import { rawFields } from "../json/raw-json.ts";
 import type { WorkerPool } from "../workers/pool.ts";
 

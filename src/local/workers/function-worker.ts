@@ -1,5 +1,6 @@
 import { isRecord } from "../checks.ts";
-import type { Attempt, Report } from "../jobs/local-job.ts";
+import type { Report } from "../jobs/job-result.ts";
+import type { Attempt } from "../jobs/local-job.ts";
 import { UnserializableError, wireText } from "../json/python-json.ts";
 import type { WorkerPool, WorkerRunner } from "./pool.ts";
 

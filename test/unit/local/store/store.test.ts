@@ -15,7 +15,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { describe, expect, onTestFinished, test } from "vitest";
-import type { StoredJob } from "../../../../src/local/store/job-rows.ts";
+import type { StoredJob } from "../../../../src/local/jobs/job-record.ts";
 import { loadSqlite } from "../../../../src/local/store/sqlite.ts";
 import { Store } from "../../../../src/local/store/store.ts";
 import { storedJob } from "./stored-job.ts";

@@ -1,12 +1,12 @@
-import type { Submission } from "../../../../src/local/client-side/submission.ts";
 import { Timers } from "../../../../src/local/collections/timers.ts";
 import { HeldRequests } from "../../../../src/local/http/held-requests.ts";
 import { isWorkerOperation } from "../../../../src/local/http/routes.ts";
 import type { LocalEndpointOptions } from "../../../../src/local/index.ts";
+import type { Submission } from "../../../../src/local/jobs/job-record.ts";
+import { noRecord } from "../../../../src/local/jobs/job-record.ts";
 import { Jobs } from "../../../../src/local/jobs/job-states.ts";
 import type { Attempt, Job } from "../../../../src/local/jobs/local-job.ts";
 import { resolveOptions } from "../../../../src/local/options.ts";
-import { noRecord } from "../../../../src/local/store/store-record.ts";
 import { WorkerSide } from "../../../../src/local/worker-side/worker-routes.ts";
 import type { LocalWorker } from "../../../../src/local/workers/local-worker.ts";
 import { WorkerPool } from "../../../../src/local/workers/pool.ts";
