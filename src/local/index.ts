@@ -19,8 +19,8 @@ import type { RecordedRequest } from "./http/request-recorder.ts";
 import type { Job } from "./jobs/local-job.ts";
 import { Endpoint } from "./local-endpoint.ts";
 import { type LocalEndpointOptions, resolveOptions } from "./options.ts";
+import type { LocalWorker } from "./pool/local-worker.ts";
 import type { WorkerFunction } from "./workers/function-worker.ts";
-import type { LocalWorker } from "./workers/local-worker.ts";
 
 export type { Operation } from "../protocol/operations.ts";
 export type { Clock } from "../runtime/clock.ts";
@@ -29,9 +29,9 @@ export type { Fault, FaultEffect } from "./faults.ts";
 export type { RecordedRequest } from "./http/request-recorder.ts";
 export type { WorkerOperation } from "./http/routes.ts";
 export type { LocalEndpointOptions } from "./options.ts";
+export type { LocalWorker } from "./pool/local-worker.ts";
 export type { Variants } from "./variants.ts";
 export { type WorkerContext, type WorkerFunction, type WorkerJob, WorkerLostError } from "./workers/function-worker.ts";
-export type { LocalWorker } from "./workers/local-worker.ts";
 export { type WorkerCommand, type WorkerEnvironmentOptions, workerEnvironment } from "./workers/worker-command.ts";
 
 /** A job as it stands. Times are the clock's. */

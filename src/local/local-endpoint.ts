@@ -14,12 +14,13 @@ import { type JobRecord, noRecord } from "./jobs/job-record.ts";
 import { Jobs } from "./jobs/job-states.ts";
 import type { Job } from "./jobs/local-job.ts";
 import type { Settings } from "./options.ts";
+import type { LocalWorker } from "./pool/local-worker.ts";
+import { WorkerPool } from "./pool/worker-pool.ts";
+import type { WorkerRunner } from "./pool/worker-runner.ts";
 import { StatusPage } from "./status-page/status-page.ts";
 import { StoreRecord } from "./store/store-record.ts";
 import { type WorkerCall, WorkerSide } from "./worker-side/worker-routes.ts";
 import { FunctionRunner, type WorkerFunction } from "./workers/function-worker.ts";
-import type { LocalWorker } from "./workers/local-worker.ts";
-import { WorkerPool, type WorkerRunner } from "./workers/pool.ts";
 import { ProcessRunner } from "./workers/process-worker.ts";
 import type { WorkerCommand } from "./workers/worker-command.ts";
 

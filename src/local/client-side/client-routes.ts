@@ -7,8 +7,8 @@ import { type Answer, type Call, errorAnswer, jsonAnswer } from "../http/exchang
 import type { HeldRequests, Wake } from "../http/held-requests.ts";
 import type { Jobs } from "../jobs/job-states.ts";
 import { type Job, onJobChange } from "../jobs/local-job.ts";
+import type { WorkerPool } from "../pool/worker-pool.ts";
 import type { Variants } from "../variants.ts";
-import type { WorkerPool } from "../workers/pool.ts";
 import { jobText, statusName } from "./job-body.ts";
 import { parseSubmission, RefusedSubmission } from "./submission.ts";
 

@@ -3,7 +3,7 @@ import { isTerminal } from "../../protocol/job.ts";
 import type { ActiveFault, Fault, Faults } from "../faults.ts";
 import type { Job } from "../jobs/local-job.ts";
 import { endOfString, rawFields, stringValue } from "../json/raw-json.ts";
-import type { LocalWorker } from "../workers/local-worker.ts";
+import type { LocalWorker } from "../pool/local-worker.ts";
 import { pictureInOutput } from "./image-in-output.ts";
 
 /** What the status page shows and may change. */

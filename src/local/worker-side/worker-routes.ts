@@ -4,7 +4,7 @@ import type { WorkerOperation } from "../http/routes.ts";
 import type { Report } from "../jobs/job-result.ts";
 import type { Attempt } from "../jobs/local-job.ts";
 import { rawFields } from "../json/raw-json.ts";
-import type { WorkerPool } from "../workers/pool.ts";
+import type { WorkerPool } from "../pool/worker-pool.ts";
 
 /**
  * How long an empty poll is held. The service's time is unknown; the worker gives up after 90 s, and one

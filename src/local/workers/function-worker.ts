@@ -2,7 +2,8 @@ import { isRecord } from "../checks.ts";
 import type { Report } from "../jobs/job-result.ts";
 import type { Attempt } from "../jobs/local-job.ts";
 import { UnserializableError, wireText } from "../json/python-json.ts";
-import type { WorkerPool, WorkerRunner } from "./pool.ts";
+import type { WorkerPool } from "../pool/worker-pool.ts";
+import type { WorkerRunner } from "../pool/worker-runner.ts";
 
 /** What a worker is handed: the job as `/job-take` gives it. */
 export interface WorkerJob {

@@ -5,9 +5,9 @@ import { Faults } from "../../../../src/local/faults.ts";
 import type { Answer, Call } from "../../../../src/local/http/exchange.ts";
 import { workerOperations } from "../../../../src/local/http/routes.ts";
 import type { Job } from "../../../../src/local/jobs/local-job.ts";
+import type { LocalWorker } from "../../../../src/local/pool/local-worker.ts";
 import type { PageState } from "../../../../src/local/status-page/page-state.ts";
 import { type PageSource, StatusPage } from "../../../../src/local/status-page/status-page.ts";
-import type { LocalWorker } from "../../../../src/local/workers/local-worker.ts";
 import { operations } from "../../../../src/protocol/operations.ts";
 import { makePng } from "../../../helpers/png.ts";
 

@@ -7,9 +7,9 @@ import { noRecord } from "../../../../src/local/jobs/job-record.ts";
 import { Jobs } from "../../../../src/local/jobs/job-states.ts";
 import type { Attempt, Job } from "../../../../src/local/jobs/local-job.ts";
 import { resolveOptions } from "../../../../src/local/options.ts";
+import type { LocalWorker } from "../../../../src/local/pool/local-worker.ts";
+import { WorkerPool } from "../../../../src/local/pool/worker-pool.ts";
 import { WorkerSide } from "../../../../src/local/worker-side/worker-routes.ts";
-import type { LocalWorker } from "../../../../src/local/workers/local-worker.ts";
-import { WorkerPool } from "../../../../src/local/workers/pool.ts";
 import { ManualClock } from "../../../helpers/manual-clock.ts";
 
 /** How long a worker of this pool may go on with a job whose time was over. */
