@@ -1,9 +1,13 @@
 import { validateHeaderName, validateHeaderValue } from "node:http";
-import { type Operation, operations } from "../protocol/operations.ts";
-import { type Check, count, duration, fields, func, isRecord, nearest, oneOf } from "./checks.ts";
+import * as z from "zod/mini";
+import { isOperation, type Operation, operations } from "../protocol/operations.ts";
+import { check, defined, issueText } from "../schema/check.ts";
+import { suggestion } from "../schema/did-you-mean.ts";
+import { callback, list, number, oneOf, shown, strict } from "../schema/fields.ts";
 import { type Answer, type Call, jsonAnswer, resetAnswer } from "./http/exchange.ts";
 import type { HeldRequests } from "./http/held-requests.ts";
 import { isWorkerOperation, type WorkerOperation, workerOperations } from "./http/routes.ts";
+import { byKind, countFrom, duration } from "./option-fields.ts";
 
 /** What goes wrong. Exactly one of these is in each fault. */
 export type FaultEffect =
@@ -36,22 +40,75 @@ export type Fault = FaultEffect & {
   when?: "before" | "after";
 };
 
-const effects = {
-  respond: fields({ status: statusCode, headers: headerRecord, body: textOrObject }),
-  reset: oneOf([true]),
-  cut: oneOf([true]),
-  delay: duration(),
-  hang: oneOf([true]),
-  edit: func,
-} satisfies Record<string, Check>;
+const operationNames: readonly string[] = [...Object.keys(operations), ...Object.keys(workerOperations)];
 
-const checkFault = fields({
-  ...effects,
-  operation: checkOperation,
-  skip: count(),
-  times: count(1),
-  when: oneOf(["before", "after"]),
+const operation = z.custom<Operation | WorkerOperation>((name) => isOperation(name) || isWorkerOperation(name), {
+  error: ({ input }) => `has no ${shown(input)}; ${suggestion(String(input), operationNames)}`,
 });
+
+const headers = z
+  .record(z.string(), z.string({ error: "must be text" }), { error: "must be an object of texts" })
+  .check(
+    z.check<Record<string, string>>(({ value, issues }) => {
+      // Whoever sets the header is told, not whoever gets the answer.
+      for (const [name, text] of Object.entries(value)) {
+        if (canBeSent(name, text)) continue;
+        issues.push({ code: "custom", path: [name], message: "cannot be sent as a header", input: value });
+      }
+    }),
+  );
+
+const body = z.custom<string | object>(
+  (value) => typeof value === "string" || (typeof value === "object" && value !== null),
+  { error: "must be text or an object" },
+);
+
+const effects = {
+  respond: z.optional(strict({ status: number(200, 599, 1), headers: z.optional(headers), body: z.optional(body) })),
+  reset: z.optional(oneOf([true])),
+  cut: z.optional(oneOf([true])),
+  delay: z.optional(duration()),
+  hang: z.optional(oneOf([true])),
+  edit: z.optional(callback<(body: unknown) => unknown>()),
+};
+
+const faultFields = strict({
+  ...effects,
+  operation: z.optional(byKind((value) => (Array.isArray(value) ? list(operation) : operation))),
+  skip: z.optional(countFrom(0)),
+  times: z.optional(countFrom(1)),
+  when: z.optional(oneOf(["before", "after"])),
+});
+
+const oneEffect = z.check<z.output<typeof faultFields>>(({ value, issues }) => {
+  const names = Object.entries(value).flatMap(([name, item]) => (name in effects && item !== undefined ? [name] : []));
+  if (names.length === 1) return;
+  const message = `must have exactly one of ${Object.keys(effects).join(", ")}, got ${names.join(", ") || "none"}`;
+  issues.push({ code: "custom", path: [], message, input: value });
+});
+
+export const faultSchema = z.pipe(faultFields.check(oneEffect), z.transform(toFault));
+
+function toFault({ respond, reset, cut, delay, edit, hang: _, ...where }: z.output<typeof faultFields>): Fault {
+  const rest = defined(where);
+  if (respond !== undefined) return { respond: { status: respond.status, ...defined(respond) }, ...rest };
+  if (reset) return { reset, ...rest };
+  if (cut) return { cut, ...rest };
+  if (delay !== undefined) return { delay, ...rest };
+  return edit === undefined ? { hang: true, ...rest } : { edit, ...rest };
+}
+
+/**
+ * Checks a fault that may come from anywhere.
+ *
+ * @throws TypeError that names everything that is wrong with it
+ */
+export function readFault(given: unknown): Fault {
+  const { issues, value } = check(faultSchema, given);
+  if (issues)
+    throw new TypeError(issues.map((issue) => issueText({ ...issue, path: ["fault", ...issue.path] })).join("; "));
+  return value;
+}
 
 /** A fault that is not used up, with what is left of its counts. */
 export interface ActiveFault {
@@ -67,11 +124,11 @@ export class Faults {
   /**
    * Adds faults behind those already there.
    *
-   * @throws TypeError or RangeError for a fault that is not one.
+   * @throws TypeError that names everything that is wrong with the first wrong one. None is added then.
    */
   add(...faults: Fault[]): void {
-    for (const fault of faults) checkEffect(fault);
-    this.#active.push(...faults.map((fault) => ({ fault, skip: fault.skip ?? 0, times: fault.times ?? 1 })));
+    const checked = faults.map(readFault);
+    this.#active.push(...checked.map((fault) => ({ fault, skip: fault.skip ?? 0, times: fault.times ?? 1 })));
   }
 
   clear(): void {
@@ -141,43 +198,13 @@ function editedAnswer(truth: Answer, edit: (body: unknown) => unknown): Answer {
   return { ...truth, body: typeof changed === "string" ? changed : (JSON.stringify(changed) ?? "") };
 }
 
-function checkEffect(fault: unknown): void {
-  checkFault(fault, "fault");
-  if (!isRecord(fault)) return;
-  const names = Object.keys(effects).filter((name) => fault[name] !== undefined);
-  if (names.length !== 1) {
-    throw new TypeError(
-      `fault must have exactly one of ${Object.keys(effects).join(", ")}, got ${names.join(", ") || "none"}`,
-    );
+function canBeSent(name: string, text: string): boolean {
+  try {
+    validateHeaderName(name);
+    validateHeaderValue(name, text);
+    return true;
+  } catch {
+    // Node has no other way to ask.
+    return false;
   }
-}
-
-function checkOperation(value: unknown, name: string): void {
-  for (const operation of Array.isArray(value) ? value : [value]) {
-    if (typeof operation === "string" && Object.hasOwn(operations, operation)) continue;
-    if (isWorkerOperation(operation)) continue;
-    const near = nearest(String(operation), [...Object.keys(operations), ...Object.keys(workerOperations)]);
-    throw new RangeError(`${name} has no "${String(operation)}"; did you mean "${near}"?`);
-  }
-}
-
-function statusCode(value: unknown, name: string): void {
-  if (typeof value !== "number" || !Number.isInteger(value) || value < 200 || value > 599) {
-    throw new RangeError(`${name} must be a whole number from 200 to 599, got ${String(value)}`);
-  }
-}
-
-function headerRecord(value: unknown, name: string): void {
-  if (!isRecord(value)) throw new TypeError(`${name} must be an object of texts`);
-  for (const [header, text] of Object.entries(value)) {
-    if (typeof text !== "string") throw new TypeError(`${name} must be an object of texts`);
-    // The one who sets it is told, not whoever it is sent to.
-    validateHeaderName(header);
-    validateHeaderValue(header, text);
-  }
-}
-
-function textOrObject(value: unknown, name: string): void {
-  if (typeof value === "string" || (typeof value === "object" && value !== null)) return;
-  throw new TypeError(`${name} must be text or an object`);
 }

@@ -10,7 +10,7 @@ import { type Job, onJobChange } from "../jobs/local-job.ts";
 import type { WorkerPool } from "../pool/worker-pool.ts";
 import type { Variants } from "../variants.ts";
 import { jobText, statusName } from "./job-body.ts";
-import { parseSubmission, RefusedSubmission } from "./submission.ts";
+import { RefusedSubmission, SubmissionReader } from "./submission.ts";
 
 /** Most entries `/requests` lists; the service's paging is unknown. */
 const mostRequests = 1_000;
@@ -33,6 +33,7 @@ export class ClientSide {
   readonly #jobs: Jobs;
   readonly #pool: WorkerPool;
   readonly #rules: ClientRules;
+  readonly #submissions: SubmissionReader;
   readonly #table: { readonly [Name in Operation]: (call: ClientCall) => Answer | Promise<Answer> };
 
   constructor(clock: Clock, heldRequests: HeldRequests, jobs: Jobs, pool: WorkerPool, rules: ClientRules) {
@@ -41,6 +42,7 @@ export class ClientSide {
     this.#jobs = jobs;
     this.#pool = pool;
     this.#rules = rules;
+    this.#submissions = new SubmissionReader(rules.variants);
     this.#table = {
       run: (call) => this.#run(call),
       runsync: (call) => this.#runSync(call),
@@ -80,7 +82,7 @@ export class ClientSide {
       return errorAnswer(400, `bad request: body: exceeded max body size of ${size}`);
     }
     try {
-      return this.#jobs.create(parseSubmission(call.body, this.#rules.variants), sync);
+      return this.#jobs.create(this.#submissions.read(call.body), sync);
     } catch (error) {
       if (error instanceof RefusedSubmission) return errorAnswer(400, error.message);
       throw error;

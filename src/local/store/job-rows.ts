@@ -1,6 +1,8 @@
 import type { SQLInputValue, SQLOutputValue } from "node:sqlite";
-import { isTerminal, type JobStatus } from "../../protocol/job.ts";
-import { isRecord } from "../checks.ts";
+import * as z from "zod/mini";
+import { terminalStatuses } from "../../protocol/job.ts";
+import { check, issueText } from "../../schema/check.ts";
+import { oneOf } from "../../schema/fields.ts";
 import type { StoredJob, StoredState, SubmittedJob } from "../jobs/job-record.ts";
 
 type Row = Record<string, SQLOutputValue>;
@@ -19,7 +21,7 @@ export function stateRow(state: StoredState): Record<string, SQLInputValue> {
   };
 }
 
-/** All columns. The input has its place elsewhere, as have all texts that may be large. */
+/** All columns. Texts that may be large, such as the input, are in a table of their own. */
 export function jobRow(job: SubmittedJob): Record<string, SQLInputValue> {
   return {
     ...stateRow(job),
@@ -27,7 +29,7 @@ export function jobRow(job: SubmittedJob): Record<string, SQLInputValue> {
     sync: job.sync ? 1 : 0,
     created_at: job.createdAt,
     summary: job.summary,
-    // As JSON, like `s3Config`: a caller may put characters into it that SQLite would not give back.
+    // As JSON, since it may hold characters that SQLite would not give back.
     webhook: job.webhook === undefined ? null : JSON.stringify(job.webhook),
     s3_config: job.s3Config === undefined ? null : JSON.stringify(job.s3Config),
     execution_timeout: job.executionTimeout ?? null,
@@ -36,28 +38,77 @@ export function jobRow(job: SubmittedJob): Record<string, SQLInputValue> {
   };
 }
 
+const time = z.number();
+
+/** A column that may be empty. */
+const optional = <Schema extends z.ZodMiniType>(schema: Schema) =>
+  z.pipe(
+    z.nullable(schema),
+    z.transform((value): z.output<Schema> | undefined => value ?? undefined),
+  );
+
+/** A column that holds JSON. */
+const json = <Schema extends z.ZodMiniType>(schema: Schema) =>
+  z.pipe(
+    z.pipe(
+      z.string(),
+      z.transform((value): unknown => JSON.parse(value)),
+    ),
+    schema,
+  );
+
+const truth = z.pipe(
+  z.number(),
+  z.transform((value) => value === 1),
+);
+
+const jobRowSchema = z.object({
+  number: z.number(),
+  id: z.string(),
+  sync: truth,
+  status: oneOf(["IN_QUEUE", "IN_PROGRESS", ...terminalStatuses]),
+  created_at: time,
+  summary: z.string(),
+  queued_at: time,
+  started_at: optional(time),
+  ended_at: optional(time),
+  expires_at: z.nullable(time),
+  retries: z.number(),
+  worker_id: optional(z.string()),
+  webhook: optional(json(z.string())),
+  s3_config: optional(json(z.record(z.string(), z.unknown()))),
+  execution_timeout: optional(time),
+  ttl: time,
+  low_priority: truth,
+});
+
+const textRowSchema = z.object({
+  job: z.number(),
+  kind: oneOf(["input", "output", "error", "chunk"]),
+  text: z.string(),
+});
+
 /** A job without its texts. */
-export function parseJobRow(row: Row): StoredJob {
-  const webhook: unknown = JSON.parse(textOf(row, "webhook") ?? "null");
-  const s3Config: unknown = JSON.parse(textOf(row, "s3_config") ?? "null");
+export function readJobRow(given: Row): StoredJob {
+  const row = readRow(jobRowSchema, given, "job");
   return {
-    id: needed(textOf(row, "id"), "id"),
-    sync: needed(numberOf(row, "sync"), "sync") === 1,
-    order: needed(numberOf(row, "number"), "number"),
-    status: statusOf(row),
-    createdAt: needed(numberOf(row, "created_at"), "created_at"),
-    summary: needed(textOf(row, "summary"), "summary"),
-    queuedAt: needed(numberOf(row, "queued_at"), "queued_at"),
-    startedAt: numberOf(row, "started_at"),
-    endedAt: numberOf(row, "ended_at"),
-    expiresAt: numberOf(row, "expires_at") ?? Number.POSITIVE_INFINITY,
-    retries: needed(numberOf(row, "retries"), "retries"),
-    workerId: textOf(row, "worker_id"),
-    webhook: typeof webhook === "string" ? webhook : undefined,
-    s3Config: isRecord(s3Config) ? s3Config : undefined,
-    executionTimeout: numberOf(row, "execution_timeout"),
-    ttl: needed(numberOf(row, "ttl"), "ttl"),
-    lowPriority: needed(numberOf(row, "low_priority"), "low_priority") === 1,
+    id: row.id,
+    sync: row.sync,
+    order: row.number,
+    status: row.status,
+    createdAt: row.created_at,
+    summary: row.summary,
+    queuedAt: row.queued_at,
+    startedAt: row.started_at,
+    endedAt: row.ended_at,
+    expiresAt: row.expires_at ?? Number.POSITIVE_INFINITY,
+    retries: row.retries,
+    workerId: row.worker_id,
+    webhook: row.webhook,
+    s3Config: row.s3_config,
+    executionTimeout: row.execution_timeout,
+    ttl: row.ttl,
+    lowPriority: row.low_priority,
     input: "",
     output: undefined,
     error: undefined,
@@ -65,25 +116,13 @@ export function parseJobRow(row: Row): StoredJob {
   };
 }
 
-function statusOf(row: Row): JobStatus {
-  const status = needed(textOf(row, "status"), "status");
-  if (status === "IN_QUEUE" || status === "IN_PROGRESS" || isTerminal(status)) return status;
-  throw new Error(`a job has the unknown status ${JSON.stringify(status)}`);
+/** A text of the job with that number. */
+export function readTextRow(given: Row): z.output<typeof textRowSchema> {
+  return readRow(textRowSchema, given, "text");
 }
 
-function textOf(row: Row, column: string): string | undefined {
-  const value = row[column];
-  if (value === null || typeof value === "string") return value ?? undefined;
-  throw new Error(`the column ${column} of a job is no text`);
-}
-
-function numberOf(row: Row, column: string): number | undefined {
-  const value = row[column];
-  if (value === null || typeof value === "number") return value ?? undefined;
-  throw new Error(`the column ${column} of a job is no number`);
-}
-
-function needed<Value>(value: Value | undefined, column: string): Value {
-  if (value === undefined) throw new Error(`the column ${column} of a job is empty`);
+function readRow<Output>(schema: z.ZodMiniType<Output>, row: Row, what: string): Output {
+  const { issues, value } = check(schema, row);
+  if (issues) throw new Error(`a ${what} in it cannot be read: ${issues.map(issueText).join("; ")}`);
   return value;
 }

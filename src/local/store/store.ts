@@ -1,6 +1,6 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { StoredJob, StoredState, SubmittedJob } from "../jobs/job-record.ts";
-import { jobRow, parseJobRow, stateRow } from "./job-rows.ts";
+import { jobRow, readJobRow, readTextRow, stateRow } from "./job-rows.ts";
 import { storeFailure } from "./store-failure.ts";
 import { openStoreFile, type StoreFile } from "./store-file.ts";
 
@@ -38,12 +38,13 @@ export class Store {
   load(): StoredJob[] {
     return this.#attempt(() => {
       const jobs = new Map<unknown, StoredJob>();
-      for (const row of this.#statements.allJobs.iterate()) jobs.set(row["number"], parseJobRow(row));
-      for (const { job: number, kind, text } of this.#statements.allTexts.iterate()) {
+      for (const row of this.#statements.allJobs.iterate()) jobs.set(row["number"], readJobRow(row));
+      for (const row of this.#statements.allTexts.iterate()) {
+        const { job: number, kind, text } = readTextRow(row);
         const job = jobs.get(number);
-        if (job === undefined || typeof text !== "string") throw new Error("a text in it belongs to no job");
+        if (job === undefined) throw new Error("a text in it belongs to no job");
         if (kind === "chunk") job.chunks.push(text);
-        else if (kind === "input" || kind === "output" || kind === "error") job[kind] = text;
+        else job[kind] = text;
       }
       return [...jobs.values()];
     });

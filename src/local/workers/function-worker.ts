@@ -1,4 +1,3 @@
-import { isRecord } from "../checks.ts";
 import type { Report } from "../jobs/job-result.ts";
 import type { Attempt } from "../jobs/local-job.ts";
 import { UnserializableError, wireText } from "../json/python-json.ts";
@@ -235,6 +234,10 @@ function asError(error: unknown): Error {
 function isGenerator(value: unknown): value is AsyncIterable<unknown> | Iterable<unknown> {
   if (typeof value !== "object" || value === null) return false;
   return Symbol.asyncIterator in value || Object.prototype.toString.call(value) === "[object Generator]";
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function isPlainObject(value: unknown): value is Record<string, unknown> {

@@ -397,7 +397,7 @@ describe("actions", () => {
   });
 
   test.each([
-    [{ operation: "rum", reset: true }, 'did you mean \\"run\\"?'],
+    [{ operation: "rum", reset: true }, "did you mean run?"],
     [{}, "exactly one of"],
     ["[]", "must be a JSON object"],
     ["{", "must be JSON"],

@@ -322,7 +322,11 @@ describe("opening a store", () => {
   });
 
   test.each([
-    ["a status it does not know", "UPDATE jobs SET status = 'ASLEEP'", 'a job has the unknown status "ASLEEP"'],
+    [
+      "a status it does not know",
+      "UPDATE jobs SET status = 'ASLEEP'",
+      'a job in it cannot be read: status must be "IN_QUEUE", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELLED" or "TIMED_OUT", got "ASLEEP"',
+    ],
     ["a text without its job", "DELETE FROM jobs", "a text in it belongs to no job"],
   ])("is followed by a failure to load %s", (_, statement, message) => {
     const folder = temporaryFolder();
