@@ -9,33 +9,36 @@ import type { HeldRequests } from "./http/held-requests.ts";
 import { isWorkerOperation, type WorkerOperation, workerOperations } from "./http/routes.ts";
 import { byKind, countFrom, duration } from "./option-fields.ts";
 
-/** What goes wrong. Exactly one of these is in each fault. */
+/** What goes wrong. Each fault has exactly one of these. */
 export type FaultEffect =
-  /** This answer instead of the true one. A `body` object is sent as JSON, text as HTML if it begins with `<`, else as plain text. */
+  /** This answer replaces the real one. A `body` object is sent as JSON, text as HTML if it begins with `<`, else as plain text. */
   | { respond: { status: number; headers?: Record<string, string>; body?: string | object } }
-  /** The connection is destroyed without an answer; `fetch` rejects with a `TypeError`. */
+  /** The connection breaks without an answer: `fetch` rejects with a `TypeError`. */
   | { reset: true }
-  /** The headers and half of the body, then the connection is destroyed; with `when: "before"` it is half of an error. */
+  /** The headers and half of the body arrive, then the connection breaks. With `when: "before"` the body is an error. */
   | { cut: true }
-  /** Milliseconds of the clock, then the true answer. */
+  /** The real answer comes so many milliseconds late. */
   | { delay: number }
-  /** Never an answer; ends when the caller leaves or the endpoint closes. */
+  /** No answer comes. It ends when the caller leaves or the endpoint closes. */
   | { hang: true }
-  /** The true answer's JSON (its text, where it is not JSON), changed: what the function returns is sent, text as it is, anything else as JSON. */
+  /**
+   * Changes the real answer. The function gets its JSON, or its text where it is not JSON. Text that it returns is sent
+   * as it is, anything else as JSON.
+   */
   | { edit: (body: unknown) => unknown };
 
-/** A trouble to come, for the requests it fits. */
+/** A fault to inject into the requests that it is for. */
 export type Fault = FaultEffect & {
-  /** The operations it is for, workers' among them. Default: any request of a client, known or not. */
+  /** The operations it is for, which may be those of workers. Default: every request of a client, even unknown ones. */
   operation?: Operation | WorkerOperation | (Operation | WorkerOperation)[];
-  /** Fitting requests it lets through first. Default 0. */
+  /** How many of these requests pass unharmed first. Default 0. */
   skip?: number;
-  /** Requests it spoils, then it is used up. Default 1; `Infinity` for all. */
+  /** How many requests it affects. Default 1; `Infinity` for all. */
   times?: number;
   /**
-   * `"before"` (default): the operation has no effect. `"after"`: it takes effect, but the answer is
-   * spoilt, so that a job exists of which the caller knows nothing. With `delay`, when the operation
-   * takes effect; `edit` always lets it.
+   * `"before"` (default): the operation is not carried out. `"after"`: it is, but the caller does not get its answer, so
+   * that a job may exist that the caller does not know. With `delay` it says whether the operation is carried out before
+   * or after the delay. With `edit` the operation is always carried out.
    */
   when?: "before" | "after";
 };
@@ -110,19 +113,19 @@ export function readFault(given: unknown): Fault {
   return value;
 }
 
-/** A fault that is not used up, with what is left of its counts. */
+/** A fault with what is left of its counts. */
 export interface ActiveFault {
   readonly fault: Fault;
   skip: number;
   times: number;
 }
 
-/** The script of troubles: each request is spoilt by the first fault that fits it and is not letting it through. */
+/** The faults to inject. A request gets the first one that is for it and that has nothing left to skip. */
 export class Faults {
   #active: ActiveFault[] = [];
 
   /**
-   * Adds faults behind those already there.
+   * Adds faults after those already there.
    *
    * @throws TypeError that names everything that is wrong with the first wrong one. None is added then.
    */
@@ -139,7 +142,7 @@ export class Faults {
     return this.#active;
   }
 
-  /** The fault for a request; counts the request. */
+  /** The fault for a request, which counts from then on. */
   next(operation: Operation | WorkerOperation | undefined): Fault | undefined {
     for (const active of this.#active) {
       if (!fits(active.fault, operation)) continue;
@@ -155,8 +158,8 @@ export class Faults {
   }
 }
 
-/** What a spoilt request is answered. `perform` does the operation and gives the true answer. */
-export async function spoil(
+/** The answer to a request with a fault. `perform` carries out the operation and returns the real answer. */
+export async function injectFault(
   fault: Fault,
   call: Call,
   heldRequests: HeldRequests,

@@ -5,7 +5,7 @@ import { webhookText } from "./client-side/job-body.ts";
 import { RateLimits } from "./client-side/rate-limits.ts";
 import { Webhooks } from "./client-side/webhook-delivery.ts";
 import { Timers } from "./collections/timers.ts";
-import { Faults, spoil } from "./faults.ts";
+import { Faults, injectFault } from "./faults.ts";
 import { type Answer, type Call, errorAnswer, resetAnswer } from "./http/exchange.ts";
 import { HeldRequests } from "./http/held-requests.ts";
 import { Recorder } from "./http/request-recorder.ts";
@@ -24,10 +24,10 @@ import { FunctionRunner, type WorkerFunction } from "./workers/function-worker.t
 import { ProcessRunner } from "./workers/process-worker.ts";
 import type { WorkerCommand } from "./workers/worker-command.ts";
 
-/** How many refused workers the log tells of. */
+/** How many refused workers the log mentions. */
 const mostRefused = 100;
 
-/** The endpoint without its ways in: calls in, answers out. */
+/** The endpoint without sockets: calls in, answers out. */
 export class Endpoint {
   readonly #settings: Settings;
   readonly #timers: Timers;
@@ -44,7 +44,7 @@ export class Endpoint {
   readonly #recorder = new Recorder();
   readonly #inProgress = new Set<Promise<Answer>>();
   readonly faults = new Faults();
-  /** Workers the log has told of: they ask again and again. */
+  /** Refused workers that the log has mentioned. They ask again and again. */
   readonly #refused = new Set<string>();
   #url: string | undefined;
   #closed = false;
@@ -52,7 +52,7 @@ export class Endpoint {
   constructor(settings: Settings, worker: WorkerFunction | WorkerCommand | false) {
     const { clock, variants, maxWorkers, webhookFetch, onLog } = settings;
     this.#settings = settings;
-    // Before the folder is opened: whoever mends a wrong fault would find it in use.
+    // Before the folder is opened: after a wrong fault the folder would stay in use.
     this.faults.add(...settings.faults);
     this.#timers = new Timers(clock);
     this.#background = new Timers(clock, true);
@@ -65,7 +65,7 @@ export class Endpoint {
       finished: (job) => this.#notify(job),
     });
     const createRunner = (pool: WorkerPool) => this.#createRunner(pool, worker);
-    // A process wants an address to ask for jobs.
+    // A process needs an address at which it can ask for jobs.
     const isOpen = typeof worker !== "object";
     this.#pool = new WorkerPool(clock, this.#timers, this.#background, settings, this.#jobs, createRunner, isOpen);
     this.#rates = new RateLimits(clock, settings.rates, () => this.#pool.running);
@@ -81,13 +81,13 @@ export class Endpoint {
     this.#pool.wake();
   }
 
-  /** What a socket should keep of a body: no operation takes a larger one. */
+  /** How much of a body a socket should keep. No operation takes a larger one. */
   get mostBodyBytes(): number {
-    // A result comes with a few bytes around it.
+    // A few bytes come around a result.
     return Math.max(limits.runSyncBodyBytes, this.#settings.resultLimit + 1024);
   }
 
-  /** The endpoint can be reached, and so processes can ask it for jobs. */
+  /** The endpoint can be reached now, so that processes can ask it for jobs. */
   listens(url: string): void {
     this.#url = url;
     this.#pool.open();
@@ -117,7 +117,7 @@ export class Endpoint {
     try {
       return await answer;
     } catch (error) {
-      // An `edit` that throws, most likely; the caller gets what a broken server gives.
+      // Most likely an `edit` that threw. The caller gets what a broken server sends.
       this.#settings.onLog(`${call.method} ${call.pathname}: ${error instanceof Error ? error.stack : String(error)}`);
       return errorAnswer(500, "internal server error");
     } finally {
@@ -125,7 +125,7 @@ export class Endpoint {
     }
   }
 
-  /** Stops the workers, answers what is held, and resolves when all answers are given. */
+  /** Stops the workers, answers the requests that are held, and resolves when all answers are given. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#webhooks.close();
@@ -178,7 +178,7 @@ export class Endpoint {
     if (!isWorkerOperation(operation)) this.#recordRequest(call, operation, route.rest);
     const fault = this.faults.next(operation);
     if (fault === undefined) return this.#answer(call, route);
-    return spoil(fault, call, this.#heldRequests, () => this.#answer(call, route));
+    return injectFault(fault, call, this.#heldRequests, () => this.#answer(call, route));
   }
 
   async #answer(call: Call, { endpointId, operation, rest }: Route): Promise<Answer> {
@@ -186,7 +186,7 @@ export class Endpoint {
     if (isWorkerOperation(operation) && endpointId === this.#settings.endpointId) {
       return this.#answerWorker({ ...call, operation, rest });
     }
-    // A worker asks again at once, for ever, also where it was given another endpoint's id.
+    // A worker with another endpoint's id asks again at once, for ever. The delay slows it down.
     if (isWorkerOperation(operation)) {
       return this.#workerSide.refuse(call, notFoundAnswer("endpoint not found", variants));
     }
@@ -210,7 +210,7 @@ export class Endpoint {
   #answerWorker(call: WorkerCall): Answer | Promise<Answer> {
     const methods = workerOperations[call.operation];
     if (!methods.includes(call.method)) return this.#workerSide.refuse(call, wrongMethod(methods));
-    // A key in the user's own ~/.runpod/config.toml goes before the one a worker is given; its id is as hard to guess.
+    // A key in the user's own ~/.runpod/config.toml overrides the one given to a worker. Its id is as hard to guess.
     const [workerId = ""] = call.rest?.split("/") ?? [];
     if (this.#pool.isOurs(workerId) || this.#isAuthorized(call.headers["authorization"])) {
       return this.#workerSide.perform(call);
@@ -218,7 +218,7 @@ export class Endpoint {
     if (!this.#refused.has(workerId) && this.#refused.size < mostRefused) {
       this.#refused.add(workerId);
       this.#settings.onLog(
-        `worker ${workerId} is refused: set RUNPOD_AI_API_KEY to this endpoint's key, and look for one in ~/.runpod/config.toml, which goes first`,
+        `worker ${workerId} is refused: set RUNPOD_AI_API_KEY to this endpoint's key, and check ~/.runpod/config.toml for a key that overrides it`,
       );
     }
     return this.#workerSide.refuse(call, errorAnswer(401, "unauthorized"));
@@ -257,8 +257,8 @@ export class Endpoint {
 }
 
 /**
- * Whether a web page sends this: clients and workers name no origin. Nor do they reach this computer's own addresses by
- * a name of somebody else's, as a page does whose name was made to lead here (DNS rebinding).
+ * Whether a web page sent this. Clients and workers send no `Origin`, and they don't reach this computer under a public
+ * host name, as a page does whose name was made to point here (DNS rebinding).
  */
 function isFromAnotherSite({ headers, isLocal }: Call): boolean {
   const { origin, host, "sec-fetch-site": site } = headers;
@@ -271,7 +271,7 @@ function isFromAnotherSite({ headers, isLocal }: Call): boolean {
 }
 
 const foreignPageText =
-  "this endpoint does not answer web pages, nor requests that name another host than this computer; behind a tunnel, have it rewrite the Host header";
+  "this endpoint does not answer web pages, or requests for a host name other than this computer's; if you use a tunnel, let it rewrite the Host header";
 
 function wrongMethod(methods: readonly string[]): Answer {
   const refusal = errorAnswer(405, "method not allowed");

@@ -11,83 +11,92 @@ import { type Variants, variantsSchema } from "./variants.ts";
 import type { WorkerFunction } from "./workers/function-worker.ts";
 import type { WorkerCommand } from "./workers/worker-command.ts";
 
-/** Options of {@link createLocalEndpoint}. Times are milliseconds of `clock`, sizes bytes; `Infinity` means never or no limit. */
+/**
+ * Options of {@link createLocalEndpoint}. Times are milliseconds of `clock`, sizes are bytes. `Infinity` means never,
+ * or no limit.
+ */
 export interface LocalEndpointOptions {
-  /** The `{endpointId}` of the path; any other is answered 404. Default `"local"`. */
+  /** The `{endpointId}` of the path. Requests for any other id get a 404. Default `"local"`. */
   endpointId?: string;
-  /** The key to be sent, bare or after `Bearer`; `false` accepts any and none. Default `"local"`. */
+  /** The key that callers must send, bare or after `Bearer`. `false` lets everyone in. Default `"local"`. */
   apiKey?: string | false;
   /**
-   * What runs the jobs: a function, one job at a time for each worker; a command that starts a process, which
-   * takes its jobs over the wire once the endpoint listens; or `false` for none, so that jobs wait for workers
-   * that come by themselves. Default: the built-in stand-in artist.
+   * What runs the jobs: a function, called for one job at a time by each worker; a command that starts a process, which
+   * asks for jobs over HTTP once the endpoint listens; or `false`, so that jobs wait for workers that you start
+   * yourself. Default: the built-in stand-in artist.
    */
   worker?: WorkerFunction | WorkerCommand | false;
-  /** Whether a streaming function's final `output` is the list of all it yielded; a process decides by itself. Default `false`. */
+  /**
+   * Whether the final `output` of a function that streams is the list of everything it yielded. A process decides this
+   * itself. Default `false`.
+   */
   aggregateStream?: boolean;
 
-  /** Most workers at once; 0 lets all jobs wait. Default 3. */
+  /** The largest number of workers at once. With 0, all jobs wait. Default 3. */
   maxWorkers?: number;
-  /** Workers that are kept up without jobs. Default 0. */
+  /** How many workers keep running without jobs. Default 0. */
   minWorkers?: number;
   /** From the start of a worker until it takes jobs. Default 0. */
   coldStart?: number;
   /** How long a worker without a job stays up. Default 5 000. */
   idleTimeout?: number;
-  /** From the start of a process until it first asks for a job, before it is taken to be broken. Default 420 000. */
+  /** How long a process may take until it first asks for a job. After that it counts as broken. Default 420 000. */
   initTimeout?: number;
   /**
-   * From SIGTERM to SIGKILL when a process is stopped, and how long one may go on with a job whose time was over.
-   * Default 10 000.
+   * How long a process has from SIGTERM to SIGKILL, and how long it may go on with a job whose time is over. Default
+   * 10 000.
    */
   stopTimeout?: number;
   /** How long a job must wait before a worker is started for it. Default 0. */
   queueDelay?: number;
-  /** No GPU to be had: workers stay `throttled`, for that long before each cold start or for good. Default `false`. */
+  /**
+   * Simulates that no GPU is available: workers are `throttled` for so long before each cold start, or for good with
+   * `true`. Default `false`.
+   */
   throttled?: boolean | number;
-  /** Whether workers come up `unhealthy` and never take a job. Default `false`. */
+  /** Whether workers become `unhealthy` when they start, and never take a job. Default `false`. */
   crashLoop?: boolean;
 
-  /** Longest run of a job whose `policy` does not say. Default 600 000. */
+  /** Time limit for jobs whose `policy` doesn't set one. Default 600 000. */
   executionTimeout?: number;
-  /** How late a job over its execution time-out is noticed; the service takes 3 to 10 s. Default 0. */
+  /** How late it is noticed that a job is over its time limit. The service takes 3 to 10 s. Default 0. */
   executionTimeoutLag?: number;
   /**
-   * How long a job that nobody reports on counts as running before it goes out again or fails. Default 40 000; at
-   * least 3 000 for one whose worker pings, which it does once a second at most.
+   * How long a job counts as running when its worker is silent. After that it is sent to another worker, or fails.
+   * Default 40 000. At least 3 000 for workers that ping, which they do at most once a second.
    */
   lease?: number;
-  /** How long a job that came by `/run` is kept after its end. Default 1 800 000. */
+  /** How long a job submitted with `/run` is kept after its end. Default 1 800 000. */
   runRetention?: number;
   /** The same for `/runsync`. Default 60 000. */
   runSyncRetention?: number;
-  /** Largest result in bytes of JSON; a larger one is dropped, and the job COMPLETED without output. Default 20 MiB. */
+  /** The largest result, in bytes of JSON. A larger one is dropped: the job is COMPLETED without output. Default 20 MiB. */
   resultLimit?: number;
 
   /**
-   * A folder for what shall survive a restart: queued and finished jobs are there again, and those that ran go out
-   * again. One endpoint at a time may use it. It wants Node 22.13 or newer. Default: memory only.
+   * A folder in which jobs survive a restart: queued and finished jobs are restored, and jobs that ran start again. Only
+   * one endpoint at a time can use it. Needs Node 22.13 or newer. Default: jobs are kept in memory only.
    */
   data?: string;
 
-  /** Rate limits that differ from the service's, by operation; `false` switches all off. */
+  /** Rate limits by operation, where they differ from the service's. `false` switches all of them off. */
   rates?: { readonly [Name in RateBucket]?: Rate } | false;
-  /** Troubles to come, in order. */
+  /** Faults to inject, in order. */
   faults?: Fault[];
-  /** Choices where the service's behaviour is not settled. */
+  /** How to behave where it isn't known for sure what the service does. */
   variants?: Partial<Variants>;
-  /** End of every job id; the service's are `u1`, `u2`, `e1`, `e2`. Default `"u1"`. */
+  /** The end of every job id. The service uses `u1`, `u2`, `e1` and `e2`. Default `"u1"`. */
   idSuffix?: string;
 
-  /** Where time comes from. Default: the real clock. */
+  /** The clock for all times. Default: the real one. */
   clock?: Clock;
-  /** Delivers webhooks. Default: the global `fetch`. */
+  /** Called to deliver webhooks. Default: the global `fetch`. */
   webhookFetch?: typeof fetch;
-  /** Told, a line at a time, what a user would find in the service's logs: lost workers, dropped results, webhooks that failed. */
+  /** Gets, line by line, what you would find in the service's logs: lost workers, dropped results, failed webhooks. */
   onLog?: (line: string) => void;
 }
 
-/** The options with nothing left open but the worker. */
+/** The options with all defaults filled in, except for `worker` and `data`. */
 export type Settings = Required<Omit<LocalEndpointOptions, "worker" | "variants" | "data">> & {
   worker: WorkerFunction | WorkerCommand | false | undefined;
   data: string | undefined;
@@ -216,7 +225,7 @@ export function resolveOptions(options: LocalEndpointOptions): Settings {
     lease: options.lease ?? service.lease,
     runRetention: options.runRetention ?? service.runRetention,
     runSyncRetention: options.runSyncRetention ?? service.runSyncRetention,
-    // Documented as the limit of a body, and seen near it for results.
+    // Documented as the limit of a request body; results were seen to have about the same.
     resultLimit: options.resultLimit ?? limits.runSyncBodyBytes,
     data: options.data,
     rates: options.rates ?? {},

@@ -70,7 +70,7 @@ export class Jobs {
     return this.#jobs.values();
   }
 
-  /** Takes over the jobs of an earlier endpoint: those that ran go out again, those that ended are kept as long as their retention says. */
+  /** Takes over an earlier endpoint's jobs. Those that ran go out again; results are kept for what is left of their time. */
   restore(): void {
     const waiting: Job[] = [];
     for (const stored of this.#record.load()) {
@@ -219,10 +219,7 @@ export class Jobs {
    * stop, since it may be the next to get the job, under the same id.
    */
   #giveUp(job: Job): void {
-    if (job.retries >= 1) {
-      this.#fail(job, `job timed out after ${job.retries} retries`);
-      return;
-    }
+    if (job.retries >= 1) return void this.#fail(job, `job timed out after ${job.retries} retries`);
     job.retries++;
     this.counts.retried++;
     this.#log(job, `worker ${job.workerId} no longer says that it holds it, so it goes out again`);
@@ -244,7 +241,7 @@ export class Jobs {
     return this.#end(job, "FAILED");
   }
 
-  /** Returns the attempt that was still at it. */
+  /** Returns the attempt that was still running. */
   #end(job: Job, status: TerminalStatus): Attempt | undefined {
     this.#queue.remove(job);
     const attempt = this.#dropAttempt(job);
@@ -261,12 +258,9 @@ export class Jobs {
   }
 
   #expire(job: Job): void {
-    const isDeleted = isTerminal(job.status) || this.#rules.variants.ttlExpiry === "gone";
-    if (isDeleted) this.#delete(job);
-    else {
-      job.expiresAt = Number.POSITIVE_INFINITY;
-      this.#revoke(this.#end(job, "TIMED_OUT"), "the job's time to live is over");
-    }
+    if (isTerminal(job.status) || this.#rules.variants.ttlExpiry === "gone") return void this.#delete(job);
+    job.expiresAt = Number.POSITIVE_INFINITY;
+    this.#revoke(this.#end(job, "TIMED_OUT"), "the job's time to live is over");
   }
 
   #delete(job: Job): void {

@@ -824,7 +824,7 @@ describe("a worker that came by itself", () => {
       expect((await poll).status).toBe(401);
     }
     expect(lines).toEqual([
-      "worker w1 is refused: set RUNPOD_AI_API_KEY to this endpoint's key, and look for one in ~/.runpod/config.toml, which goes first",
+      "worker w1 is refused: set RUNPOD_AI_API_KEY to this endpoint's key, and check ~/.runpod/config.toml for a key that overrides it",
     ]);
   });
 
