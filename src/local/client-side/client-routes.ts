@@ -12,10 +12,10 @@ import type { Variants } from "../variants.ts";
 import { jobText, statusName } from "./job-body.ts";
 import { RefusedSubmission, SubmissionReader } from "./submission.ts";
 
-/** Most entries `/requests` lists; the service's paging is unknown. */
+/** How many entries `/requests` lists at most. The service's paging is unknown. */
 const mostRequests = 1_000;
 
-/** What a caller asked of the endpoint, its path taken apart. */
+/** A client's request. */
 export interface ClientCall extends Call {
   /** The rest of the path after the operation. */
   readonly jobId: string | undefined;
@@ -26,7 +26,7 @@ export interface ClientRules {
   readonly maxWorkers: number;
 }
 
-/** The client's side of the wire: each operation, once its caller was let in. */
+/** The operations of clients. Whether the caller may call was checked before. */
 export class ClientSide {
   readonly #clock: Clock;
   readonly #heldRequests: HeldRequests;
@@ -115,9 +115,9 @@ export class ClientSide {
 
   async #stream(call: ClientCall, job: Job): Promise<Answer> {
     let chunks: string[] = [];
-    // Looking and taking are one step, or two readers woken together would both find the same chunks.
+    // Looking and taking must be one step: two readers that wake together would find the same chunks.
     const take = () => {
-      // A caller who has left takes nothing out of the buffer.
+      // A caller who has left takes nothing from the stream.
       if (!call.signal.aborted) chunks = this.#jobs.takeChunks(job);
       return chunks.length > 0 || isTerminal(job.status);
     };
@@ -129,7 +129,7 @@ export class ClientSide {
     return jsonAnswer(200, `{"status":"${this.#statusName(job)}","stream":${stream}}`);
   }
 
-  /** Holds the request until `ready`, at most as long as its `wait` says; answers what ended it. */
+  /** Holds the request until it is `ready`, at most as long as its `wait` says. Returns what ended the wait. */
   async #wait(
     call: ClientCall,
     job: Job,
@@ -141,7 +141,7 @@ export class ClientSide {
     const wait = Math.min(Math.max(asked, limits.minWait), limits.maxWait);
     const isCut = this.#rules.variants.edgeCut && wait > service.edgeCut;
     const deadline = this.#clock.now() + (isCut ? service.edgeCut : wait);
-    // Another reader of the same stream may be quicker, so that being woken is not yet being ready.
+    // Another reader of the same stream may have been quicker, and the chunks are gone.
     while (!job.gone && !ready()) {
       const wake = await this.#heldRequests.hold({
         milliseconds: deadline - this.#clock.now(),
@@ -200,7 +200,7 @@ export class ClientSide {
   }
 }
 
-/** A number of the query; what is none counts as not given. */
+/** A number in the query. A value that is not a number counts as absent. */
 function queryNumber({ query }: Call, name: string): number | undefined {
   const text = query.get(name)?.trim() ?? "";
   const number = Number(text);
@@ -211,7 +211,7 @@ export function notFoundAnswer(text: string, { notFoundBody }: Pick<Variants, "n
   return jsonAnswer(404, JSON.stringify({ [notFoundBody]: text }));
 }
 
-/** What the service's edge sends when it cuts a held request. */
+/** What the service's edge answers when it cuts off a held request. */
 const edgeCutAnswer: Answer = {
   status: 524,
   headers: { "content-type": "text/html; charset=UTF-8" },

@@ -2,10 +2,10 @@ import { randomBytes } from "node:crypto";
 import { service } from "../../protocol/service-rules.ts";
 import type { Timers } from "../collections/timers.ts";
 
-/** Before the second and the third try, as seen live; the documentation says 10 s each. */
+/** The pauses before the second and the third try, as seen live. The documentation says 10 s each. */
 const pauses: readonly number[] = [5_000, 15_000];
 
-/** How long a receiver may take. The service's own limit is unknown. */
+/** How long a receiver may take to answer. The service's own limit is unknown. */
 const answerTimeout = 30_000;
 
 export interface WebhookCall {
@@ -14,7 +14,7 @@ export interface WebhookCall {
   readonly body: string;
 }
 
-/** Tells receivers that jobs have ended. What they answer changes no job. */
+/** Tells webhooks that jobs have ended. Their answers change no job. */
 export class Webhooks {
   readonly #timers: Timers;
   readonly #fetch: typeof fetch;
@@ -28,7 +28,7 @@ export class Webhooks {
     this.#onLog = onLog;
   }
 
-  /** Sends in the background, up to three times, until a receiver answers 2xx. */
+  /** Sends in the background, up to three times, until the receiver answers with 2xx. */
   send(call: WebhookCall): void {
     void this.#attempt(call, 0);
   }
@@ -47,7 +47,7 @@ export class Webhooks {
     if (pause !== undefined) this.#timers.add(pause, () => void this.#attempt(call, retries + 1));
   }
 
-  /** Answers what went wrong, if anything did. */
+  /** Returns what went wrong, or undefined. */
   async #post({ url, body }: WebhookCall): Promise<string | undefined> {
     const controller = new AbortController();
     this.#inFlight.add(controller);
@@ -63,7 +63,7 @@ export class Webhooks {
         body,
         signal: controller.signal,
       });
-      // Read to the end or given up, or its connection would stay open.
+      // Its connection would stay open otherwise.
       await response.body?.cancel();
       return response.ok ? undefined : `HTTP ${response.status}`;
     } catch (error) {

@@ -1,18 +1,18 @@
 import type { Timer, Timers } from "../collections/timers.ts";
 
-/** Why a parked request goes on: what it waited for came, its time is up, the caller left, or the endpoint closes. */
+/** Why a held request goes on: it was woken, its time is over, the caller left, or the endpoint closes. */
 export type Wake = "woken" | "time" | "left" | "closed";
 
 export interface HoldOptions {
-  /** Longest stay; absent: until something else ends it. */
+  /** The longest time to hold it. Absent: until something else ends it. */
   milliseconds?: number;
-  /** Aborts when the caller has gone. */
+  /** Aborts when the caller has left. */
   signal: AbortSignal;
-  /** Called with what wakes the request; answers how to unsubscribe. */
+  /** Called with the function that wakes the request. Returns the function that unsubscribes. */
   subscribe?: (wake: () => void) => () => void;
 }
 
-/** The requests the endpoint keeps waiting. */
+/** The requests that wait for their answer, in a long poll for example. */
 export class HeldRequests {
   readonly #timers: Timers;
   readonly #held = new Set<(why: Wake) => void>();
@@ -46,7 +46,7 @@ export class HeldRequests {
     });
   }
 
-  /** Ends every stay, and lets none begin. */
+  /** Lets all held requests go on, and holds none from now on. */
   close(): void {
     this.#closed = true;
     for (const end of [...this.#held]) end("closed");

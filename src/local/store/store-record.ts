@@ -2,14 +2,14 @@ import type { Clock } from "../../runtime/clock.ts";
 import type { JobRecord, StoredJob } from "../jobs/job-record.ts";
 import { Store } from "./store.ts";
 
-/** Keeps jobs in a folder. What cannot be written once a job runs is told to the log, and the job goes on. */
+/** Keeps jobs in a folder. If a change to a running job cannot be written, the log says so and the job goes on. */
 export class StoreRecord implements JobRecord {
   readonly #store: Store;
   readonly #onLog: (line: string) => void;
   readonly #clock: Clock;
   #offset: number;
 
-  /** @throws Error saying what is wrong with the folder and what to do. */
+  /** @throws Error that says what is wrong with the folder and what to do. */
   constructor(folder: string, clock: Clock, onLog: (line: string) => void) {
     this.#store = Store.open(folder);
     this.#onLog = onLog;
@@ -18,9 +18,9 @@ export class StoreRecord implements JobRecord {
   }
 
   /**
-   * From the endpoint's clock, which begins anew with each process, to the calendar. Found anew only where they have
-   * come apart, as when a computer slept, which stops the clock and not the calendar: the calendar counts in whole
-   * milliseconds, and jobs that came in one of them would change places.
+   * The difference between the endpoint's clock, which starts with the process, and the calendar. It is measured again
+   * only when they have drifted apart, for example after the computer slept, which stops the clock. Measuring each time
+   * could reorder jobs, because the calendar counts in whole milliseconds.
    */
   #toCalendar(): number {
     const offset = Date.now() - this.#clock.now();
@@ -68,7 +68,9 @@ export class StoreRecord implements JobRecord {
     try {
       write();
     } catch (error) {
-      this.#onLog(`job ${job.id}: not kept for a restart: ${error instanceof Error ? error.message : String(error)}`);
+      this.#onLog(
+        `job ${job.id}: this change would not survive a restart: ${error instanceof Error ? error.message : String(error)}`,
+      );
     }
   }
 }

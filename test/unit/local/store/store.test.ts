@@ -309,7 +309,7 @@ describe("opening a store", () => {
     const folder = temporaryFolder();
     exec(folder, "CREATE TABLE notes (text TEXT)");
     const bytes = readFileSync(join(folder, "jobs.sqlite"));
-    expect(() => open(folder)).toThrow("(it is a database of another program)");
+    expect(() => open(folder)).toThrow("(it is another program's database)");
     expect(readFileSync(join(folder, "jobs.sqlite"))).toEqual(bytes);
   });
 

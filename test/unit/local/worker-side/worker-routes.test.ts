@@ -350,7 +350,7 @@ describe("job-done", () => {
     });
     expect(response.status).toBe(200);
     expect(await status(id)).toEqual({ id, status: "IN_PROGRESS", workerId: "w1", delayTime: 0 });
-    expect(lines.at(-1)).toMatch(/reported progress of \d{8} bytes; it is ignored/);
+    expect(lines.at(-1)).toMatch(/reported progress of \d{8} bytes, which is ignored/);
     await done(id, { output: 1 });
     expect(await status(id)).toMatchObject({ status: "COMPLETED", output: 1 });
   });
