@@ -35,7 +35,7 @@ describe("a worker that hangs", () => {
     expect(processes.get(worker)?.isStopping).toBe(false);
     clock.advance(1);
     expect(processes.get(worker)?.isStopping).toBe(true);
-    expect(log).toContain(`worker ${worker} is not heard of any more and is stopped`);
+    expect(log).toContain(`worker ${worker} is silent and is stopped`);
     expect(local.pool.running).toBe(0);
     end(worker);
     const next = only(processes.keys());
@@ -91,7 +91,7 @@ describe("a worker that does not come up in time", () => {
     }
     expect(local.starts()).toBe(3);
     expect(states(local)).toEqual(["unhealthy"]);
-    expect(local.log.at(-1)).toContain("3 starts came to nothing");
+    expect(local.log.at(-1)).toContain("3 starts failed");
   });
 
   test("may fail twice again once it had a job", () => {

@@ -1,4 +1,4 @@
-import { nearest } from "../../schema/did-you-mean.ts";
+import { nearest } from "../../../schema/did-you-mean.ts";
 
 /*
  * How the worker's messages show a value that was received, and what it was probably meant to be.

@@ -1,8 +1,6 @@
-import { endOfString, stringValue } from "./json-string.ts";
-
 /**
- * The fields of a JSON object as the texts they stand in, nothing parsed: integers above 2⁵³ and the
- * bare `NaN` and `Infinity` that Python writes stay what they are. Undefined where the text is no object.
+ * The fields of a JSON object, each as the text that was sent. Nothing is parsed, so integers above 2⁵³ and the bare
+ * `NaN` and `Infinity` that Python writes stay as they are. Undefined where the text is not an object.
  */
 export function rawFields(text: string): Map<string, string> | undefined {
   const fields = new Map<string, string>();
@@ -12,13 +10,13 @@ export function rawFields(text: string): Map<string, string> | undefined {
   return end >= 0 && skipSpace(text, end) === text.length ? fields : undefined;
 }
 
-/** Deeper nesting than a worker can make: Python gives up near a thousand levels. */
+/** Python gives up near a thousand levels, so that no worker sends deeper nesting. */
 const deepest = 1_000;
 
 const scalar = /-?(?:Infinity|(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)|NaN|true|false|null/y;
 const space = /[ \t\r\n]*/y;
 
-// Each of these begins at a value's first character and answers the place behind it, or -1.
+// Each of these starts at a value's first character and returns the index after its last one, or -1.
 
 function scanValue(text: string, start: number, depth: number): number {
   switch (text[start]) {
@@ -80,4 +78,28 @@ function skipSpace(text: string, start: number): number {
   space.lastIndex = start;
   space.test(text);
   return space.lastIndex;
+}
+
+/**
+ * The index of the quote that closes the string whose opening quote is at `start`, or -1. It steps from quote to quote,
+ * so that a long string costs little.
+ */
+export function endOfString(json: string, start: number): number {
+  for (let end = json.indexOf('"', start + 1); end >= 0; end = json.indexOf('"', end + 1)) {
+    let slashes = 0;
+    while (json[end - 1 - slashes] === "\\") slashes++;
+    if (slashes % 2 === 0) return end;
+  }
+  return -1;
+}
+
+/** The value of a JSON string, given with its quotes. Undefined where an escape is wrong. */
+export function stringValue(json: string): string | undefined {
+  if (!json.includes("\\")) return json.slice(1, -1);
+  try {
+    return String(JSON.parse(json));
+  } catch {
+    // A worker may send text that is not JSON.
+    return undefined;
+  }
 }

@@ -1,4 +1,4 @@
-/** A place in a {@link LinkedList}. */
+/** An entry of a {@link LinkedList}. */
 export interface Link<Value> {
   readonly value: Value;
   previous: Link<Value> | undefined;
@@ -6,8 +6,8 @@ export interface Link<Value> {
 }
 
 /**
- * A queue from whose middle a value can leave at no cost, as a cancelled job does. (A `Set` keeps
- * order too, but finding its first entry walks over all that were removed before it.)
+ * A queue from which a value can be removed in the middle at no cost, as a cancelled job is. (A `Set` keeps the order
+ * too, but finding its first entry walks over all entries that were removed before it.)
  */
 export class LinkedList<Value> {
   #first: Link<Value> | undefined;
@@ -40,7 +40,7 @@ export class LinkedList<Value> {
     return link;
   }
 
-  /** Takes a link out. It must be in this list; removing it twice is an error of the caller. */
+  /** Removes a link, which must be in this list. The caller must not remove it twice. */
   remove(link: Link<Value>): void {
     if (link.previous === undefined) this.#first = link.next;
     else link.previous.next = link.next;

@@ -1,15 +1,15 @@
-import type { Submission } from "../../../../src/local/client-side/submission.ts";
-import { Holds } from "../../../../src/local/http/held-requests.ts";
+import { Timers } from "../../../../src/local/collections/timers.ts";
+import { HeldRequests } from "../../../../src/local/http/held-requests.ts";
+import { isWorkerOperation } from "../../../../src/local/http/routes.ts";
 import type { LocalEndpointOptions } from "../../../../src/local/index.ts";
+import type { Submission } from "../../../../src/local/jobs/job-record.ts";
+import { noRecord } from "../../../../src/local/jobs/job-record.ts";
 import { Jobs } from "../../../../src/local/jobs/job-states.ts";
 import type { Attempt, Job } from "../../../../src/local/jobs/local-job.ts";
-import { Agenda } from "../../../../src/local/jobs/timers.ts";
 import { resolveOptions } from "../../../../src/local/options.ts";
-import { noRecord } from "../../../../src/local/store/job-record.ts";
-import { isWorkerOperation } from "../../../../src/local/worker-side/worker-operations.ts";
+import type { LocalWorker } from "../../../../src/local/pool/local-worker.ts";
+import { WorkerPool } from "../../../../src/local/pool/worker-pool.ts";
 import { WorkerSide } from "../../../../src/local/worker-side/worker-routes.ts";
-import type { LocalWorker } from "../../../../src/local/workers/local-worker.ts";
-import { WorkerPool } from "../../../../src/local/workers/pool.ts";
 import { ManualClock } from "../../../helpers/manual-clock.ts";
 
 /** How long a worker of this pool may go on with a job whose time was over. */
@@ -44,8 +44,8 @@ export function poolByHand(options: LocalEndpointOptions = {}): PoolByHand {
   const processes = new Map<string, { isStopping: boolean }>();
   let starts = 0;
   const settings = resolveOptions({ clock, onLog: (line) => log.push(line), ...options });
-  const agenda = new Agenda(clock);
-  const jobs = new Jobs(clock, agenda, agenda, settings, noRecord, {
+  const timers = new Timers(clock);
+  const jobs = new Jobs(clock, timers, timers, settings, noRecord, {
     queued: () => pool.wake(),
     revoked: (attempt, patience) => pool.revoke(attempt, patience),
     finished() {},
@@ -64,9 +64,9 @@ export function poolByHand(options: LocalEndpointOptions = {}): PoolByHand {
     describe: () => ({ log: ["its last words"] }),
     close: async () => {},
   });
-  const pool = new WorkerPool(clock, agenda, agenda, settings, jobs, createRunner, true);
+  const pool = new WorkerPool(clock, timers, timers, settings, jobs, createRunner, true);
   pool.wake();
-  const side = new WorkerSide(new Holds(agenda), pool, { mostBodyBytes: 1_000, onLog: settings.onLog });
+  const side = new WorkerSide(new HeldRequests(timers), pool, { mostBodyBytes: 1_000, onLog: settings.onLog });
   return {
     clock,
     jobs,

@@ -4,43 +4,45 @@ import type { Operation } from "../../protocol/operations.ts";
 import { service } from "../../protocol/service-rules.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { type Answer, type Call, errorAnswer, jsonAnswer } from "../http/exchange.ts";
-import type { Holds, Wake } from "../http/held-requests.ts";
+import type { HeldRequests, Wake } from "../http/held-requests.ts";
 import type { Jobs } from "../jobs/job-states.ts";
-import type { Job } from "../jobs/local-job.ts";
+import { type Job, onJobChange } from "../jobs/local-job.ts";
+import type { WorkerPool } from "../pool/worker-pool.ts";
 import type { Variants } from "../variants.ts";
-import type { WorkerPool } from "../workers/pool.ts";
 import { jobText, statusName } from "./job-body.ts";
-import { parseSubmission, RefusedSubmission } from "./submission.ts";
+import { RefusedSubmission, SubmissionReader } from "./submission.ts";
 
-/** Most entries `/requests` lists; the service's paging is unknown. */
+/** How many entries `/requests` lists at most. The service's paging is unknown. */
 const mostRequests = 1_000;
 
-/** What a caller asked of the endpoint, its path taken apart. */
-export interface OperationCall extends Call {
+/** A client's request. */
+export interface ClientCall extends Call {
   /** The rest of the path after the operation. */
   readonly jobId: string | undefined;
 }
 
-export interface OperationRules {
+export interface ClientRules {
   readonly variants: Variants;
   readonly maxWorkers: number;
 }
 
-/** The client's side of the wire: each operation, once its caller was let in. */
-export class Operations {
+/** The operations of clients. Whether the caller may call was checked before. */
+export class ClientSide {
   readonly #clock: Clock;
-  readonly #holds: Holds;
+  readonly #heldRequests: HeldRequests;
   readonly #jobs: Jobs;
   readonly #pool: WorkerPool;
-  readonly #rules: OperationRules;
-  readonly #table: { readonly [Name in Operation]: (call: OperationCall) => Answer | Promise<Answer> };
+  readonly #rules: ClientRules;
+  readonly #submissions: SubmissionReader;
+  readonly #table: { readonly [Name in Operation]: (call: ClientCall) => Answer | Promise<Answer> };
 
-  constructor(clock: Clock, holds: Holds, jobs: Jobs, pool: WorkerPool, rules: OperationRules) {
+  constructor(clock: Clock, heldRequests: HeldRequests, jobs: Jobs, pool: WorkerPool, rules: ClientRules) {
     this.#clock = clock;
-    this.#holds = holds;
+    this.#heldRequests = heldRequests;
     this.#jobs = jobs;
     this.#pool = pool;
     this.#rules = rules;
+    this.#submissions = new SubmissionReader(rules.variants);
     this.#table = {
       run: (call) => this.#run(call),
       runsync: (call) => this.#runSync(call),
@@ -55,11 +57,11 @@ export class Operations {
     };
   }
 
-  perform(operation: Operation, call: OperationCall): Answer | Promise<Answer> {
+  perform(operation: Operation, call: ClientCall): Answer | Promise<Answer> {
     return this.#table[operation](call);
   }
 
-  #run(call: OperationCall): Answer {
+  #run(call: ClientCall): Answer {
     const { variants, maxWorkers } = this.#rules;
     const waiting = this.#jobs.counts.inQueue;
     if (variants.queueLimit && waiting > 50 && waiting > maxWorkers * 500) {
@@ -69,31 +71,31 @@ export class Operations {
     return "headers" in job ? job : jsonAnswer(variants.runStatus, `{"id":"${job.id}","status":"IN_QUEUE"}`);
   }
 
-  #runSync(call: OperationCall): Answer | Promise<Answer> {
+  #runSync(call: ClientCall): Answer | Promise<Answer> {
     const job = this.#submit(call, limits.runSyncBodyBytes, true);
     return "headers" in job ? job : this.#heldStatus(call, job);
   }
 
-  #submit(call: OperationCall, mostBytes: number, sync: boolean): Job | Answer {
+  #submit(call: ClientCall, mostBytes: number, sync: boolean): Job | Answer {
     if (call.bodyBytes > mostBytes) {
       const size = `${mostBytes / 1024 / 1024}MiB`;
       return errorAnswer(400, `bad request: body: exceeded max body size of ${size}`);
     }
     try {
-      return this.#jobs.create(parseSubmission(call.body, this.#rules.variants), sync);
+      return this.#jobs.create(this.#submissions.read(call.body), sync);
     } catch (error) {
       if (error instanceof RefusedSubmission) return errorAnswer(400, error.message);
       throw error;
     }
   }
 
-  #status(call: OperationCall, job: Job): Answer {
+  #status(call: ClientCall, job: Job): Answer {
     const ttl = queryNumber(call, "ttl");
     if (ttl !== undefined && ttl >= 0) this.#jobs.setTtl(job, ttl);
     return this.#jobAnswer(job);
   }
 
-  #statusSync(call: OperationCall): Answer | Promise<Answer> {
+  #statusSync(call: ClientCall): Answer | Promise<Answer> {
     switch (this.#rules.variants.statusSync) {
       case "absent":
         return notFoundAnswer("not found", this.#rules.variants);
@@ -106,16 +108,16 @@ export class Operations {
     }
   }
 
-  async #heldStatus(call: OperationCall, job: Job): Promise<Answer> {
+  async #heldStatus(call: ClientCall, job: Job): Promise<Answer> {
     const wake = await this.#wait(call, job, service.defaultWait, false, () => isTerminal(job.status));
     return wake === "edge" ? edgeCutAnswer : this.#jobAnswer(job);
   }
 
-  async #stream(call: OperationCall, job: Job): Promise<Answer> {
+  async #stream(call: ClientCall, job: Job): Promise<Answer> {
     let chunks: string[] = [];
-    // Looking and taking are one step, or two readers woken together would both find the same chunks.
+    // Looking and taking must be one step: two readers that wake together would find the same chunks.
     const take = () => {
-      // A caller who has left takes nothing out of the buffer.
+      // A caller who has left takes nothing from the stream.
       if (!call.signal.aborted) chunks = this.#jobs.takeChunks(job);
       return chunks.length > 0 || isTerminal(job.status);
     };
@@ -127,9 +129,9 @@ export class Operations {
     return jsonAnswer(200, `{"status":"${this.#statusName(job)}","stream":${stream}}`);
   }
 
-  /** Holds the request until `ready`, at most as long as its `wait` says; answers what ended it. */
+  /** Holds the request until it is `ready`, at most as long as its `wait` says. Returns what ended the wait. */
   async #wait(
-    call: OperationCall,
+    call: ClientCall,
     job: Job,
     defaultWait: number,
     chunks: boolean,
@@ -139,12 +141,12 @@ export class Operations {
     const wait = Math.min(Math.max(asked, limits.minWait), limits.maxWait);
     const isCut = this.#rules.variants.edgeCut && wait > service.edgeCut;
     const deadline = this.#clock.now() + (isCut ? service.edgeCut : wait);
-    // Another reader of the same stream may be quicker, so that being woken is not yet being ready.
+    // Another reader of the same stream may have been quicker, and the chunks are gone.
     while (!job.gone && !ready()) {
-      const wake = await this.#holds.park({
+      const wake = await this.#heldRequests.hold({
         milliseconds: deadline - this.#clock.now(),
         signal: call.signal,
-        subscribe: (wakeUp) => this.#jobs.listen(job, wakeUp, chunks),
+        subscribe: (wakeUp) => onJobChange(job, wakeUp, chunks),
       });
       if (wake !== "woken") return wake === "time" && isCut ? "edge" : wake;
     }
@@ -180,7 +182,7 @@ export class Operations {
     return jsonAnswer(200, JSON.stringify({ requests }));
   }
 
-  #withJob(call: OperationCall, answer: (job: Job) => Answer | Promise<Answer>): Answer | Promise<Answer> {
+  #withJob(call: ClientCall, answer: (job: Job) => Answer | Promise<Answer>): Answer | Promise<Answer> {
     const job = call.jobId === undefined ? undefined : this.#jobs.get(call.jobId);
     return job === undefined ? this.#jobNotFound() : answer(job);
   }
@@ -198,7 +200,7 @@ export class Operations {
   }
 }
 
-/** A number of the query; what is none counts as not given. */
+/** A number in the query. A value that is not a number counts as absent. */
 function queryNumber({ query }: Call, name: string): number | undefined {
   const text = query.get(name)?.trim() ?? "";
   const number = Number(text);
@@ -209,7 +211,7 @@ export function notFoundAnswer(text: string, { notFoundBody }: Pick<Variants, "n
   return jsonAnswer(404, JSON.stringify({ [notFoundBody]: text }));
 }
 
-/** What the service's edge sends when it cuts a held request. */
+/** What the service's edge answers when it cuts off a held request. */
 const edgeCutAnswer: Answer = {
   status: 524,
   headers: { "content-type": "text/html; charset=UTF-8" },

@@ -1,11 +1,11 @@
-/** A value that Python's `json.dumps`, and so a worker, refuses to serialise. */
+/** A value that Python's `json.dumps`, and so a worker, cannot serialise. */
 export class UnserializableError extends Error {
   override readonly name = "UnserializableError";
 }
 
 /**
- * The JSON text a worker would post for a value. Other than `JSON.stringify` it lets `NaN`, `Infinity`
- * and `-Infinity` stand bare, as Python does, and writes a `bigint` as the integer it is.
+ * The JSON text that a worker would post for a value. Unlike `JSON.stringify`, it writes `NaN`, `Infinity` and
+ * `-Infinity` as they are, as Python does, and a `bigint` as an integer.
  *
  * @throws {@link UnserializableError} for bytes, sets, maps, functions, symbols, cycles and lone surrogates.
  */
@@ -13,7 +13,7 @@ export function wireText(value: unknown): string {
   return textOf(value, []) ?? "null";
 }
 
-/** Answers `undefined` where `JSON.stringify` leaves a key out. */
+/** Returns `undefined` where `JSON.stringify` leaves a key out. */
 function textOf(value: unknown, parents: object[]): string | undefined {
   switch (typeof value) {
     case "string":
@@ -61,10 +61,7 @@ function stringText(value: string): string {
   return JSON.stringify(value);
 }
 
-/**
- * Cuts text into pieces of at most `bytes` bytes of UTF-8, never inside a character. The empty text is
- * one empty piece.
- */
+/** Cuts text into pieces of at most `bytes` bytes of UTF-8, never inside a character. The empty text is one empty piece. */
 export function splitText(text: string, bytes: number): string[] {
   const encoded = Buffer.from(text);
   if (encoded.length <= bytes) return [text];

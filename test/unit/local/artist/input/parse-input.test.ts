@@ -1,6 +1,5 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { parseInput } from "../../../../src/local/artist/input.ts";
 import {
   encodings,
   fixedFields,
@@ -11,9 +10,10 @@ import {
   presets,
   samplers,
   schedulers,
-} from "../../../../src/local/artist/input-rules.ts";
-import { show } from "../../../../src/local/artist/wording.ts";
-import { contractFixture } from "../../../helpers/contract-fixtures.ts";
+} from "../../../../../src/local/artist/input/input-rules.ts";
+import { parseInput } from "../../../../../src/local/artist/input/parse-input.ts";
+import { show } from "../../../../../src/local/artist/input/show-value.ts";
+import { contractFixture } from "../../../../helpers/contract-fixtures.ts";
 
 interface WireInstalled {
   checkpoint: string;

@@ -1,11 +1,11 @@
 import { describe, expect, test } from "vitest";
-import { Agenda } from "../../../../src/local/jobs/timers.ts";
+import { Timers } from "../../../../src/local/collections/timers.ts";
 import { ManualClock } from "../../../helpers/manual-clock.ts";
 
-describe("Agenda", () => {
-  test("runs appointments in the order of their time, and of their making where that is the same", async () => {
+describe("Timers", () => {
+  test("runs timers in the order of their time, or of their making where the time is the same", async () => {
     const clock = new ManualClock();
-    const agenda = new Agenda(clock);
+    const timers = new Timers(clock);
     const ran: string[] = [];
     for (const [name, delay] of [
       ["c", 30],
@@ -14,48 +14,48 @@ describe("Agenda", () => {
       ["b2", 20],
       ["d", 40],
     ] as const) {
-      agenda.add(delay, () => ran.push(`${name}@${clock.now()}`));
+      timers.add(delay, () => ran.push(`${name}@${clock.now()}`));
     }
     await clock.pass(100);
     expect(ran).toEqual(["a@10", "b1@20", "b2@20", "c@30", "d@40"]);
     expect(clock.pending).toBe(0);
   });
 
-  test("uses one timer however much is to come, and none when nothing is", () => {
+  test("uses one timer of the clock however many are set, and none when none is", () => {
     const clock = new ManualClock();
-    const agenda = new Agenda(clock);
-    const appointments = Array.from({ length: 100 }, (_, index) => agenda.add((index * 37) % 101, () => {}));
+    const timers = new Timers(clock);
+    const added = Array.from({ length: 100 }, (_, index) => timers.add((index * 37) % 101, () => {}));
     expect(clock.pending).toBe(1);
-    for (const appointment of appointments) agenda.cancel(appointment);
+    for (const timer of added) timers.cancel(timer);
     expect(clock.pending).toBe(0);
   });
 
   test("keeps the order through any mix of adding and cancelling", async () => {
     const clock = new ManualClock();
-    const agenda = new Agenda(clock);
+    const timers = new Timers(clock);
     const ran: number[] = [];
     const kept: number[] = [];
-    // A fixed permutation; every third is taken back.
+    // A fixed permutation; every third is cancelled.
     for (let index = 0; index < 500; index++) {
       const delay = (index * 7919) % 1009;
-      const appointment = agenda.add(delay, () => ran.push(delay));
-      if (index % 3 === 0) agenda.cancel(appointment);
+      const timer = timers.add(delay, () => ran.push(delay));
+      if (index % 3 === 0) timers.cancel(timer);
       else kept.push(delay);
     }
     await clock.pass(2_000);
     expect(ran).toEqual(kept.toSorted((one, other) => one - other));
   });
 
-  test("ignores a second cancelling and the cancelling of what has run", async () => {
+  test("ignores cancelling twice, or after the timer ran", async () => {
     const clock = new ManualClock();
-    const agenda = new Agenda(clock);
+    const timers = new Timers(clock);
     let ran = 0;
-    const first = agenda.add(1, () => ran++);
+    const first = timers.add(1, () => ran++);
     await clock.pass(1);
-    agenda.add(5, () => ran++);
-    agenda.cancel(first);
-    agenda.cancel(first);
-    agenda.cancel(undefined);
+    timers.add(5, () => ran++);
+    timers.cancel(first);
+    timers.cancel(first);
+    timers.cancel(undefined);
     await clock.pass(10);
     expect(ran).toBe(2);
   });
@@ -63,9 +63,9 @@ describe("Agenda", () => {
   test("in the background lets the process end, where the clock's timers can", () => {
     let unrefs = 0;
     const clock = { now: () => 0, setTimeout: () => ({ unref: () => unrefs++ }), clearTimeout: () => {} };
-    new Agenda(clock).add(1, () => {});
+    new Timers(clock).add(1, () => {});
     expect(unrefs).toBe(0);
-    new Agenda(clock, true).add(1, () => {});
+    new Timers(clock, true).add(1, () => {});
     expect(unrefs).toBe(1);
   });
 
@@ -77,7 +77,7 @@ describe("Agenda", () => {
       setTimeout: (run: () => void, delay: number) => clock.setTimeout(run, Math.min(delay, 10)),
       clearTimeout: (timer: unknown) => clock.clearTimeout(timer),
     };
-    new Agenda(cut).add(25, () => {
+    new Timers(cut).add(25, () => {
       ran = true;
     });
     await clock.pass(24);
@@ -88,28 +88,28 @@ describe("Agenda", () => {
 
   test("runs what is added while it runs, and nothing once closed", async () => {
     const clock = new ManualClock();
-    const agenda = new Agenda(clock);
+    const timers = new Timers(clock);
     let ran = 0;
-    agenda.add(1, () => agenda.add(0, () => ran++));
+    timers.add(1, () => timers.add(0, () => ran++));
     await clock.pass(1);
     expect(ran).toBe(1);
-    agenda.add(1, () => ran++);
-    agenda.close();
-    agenda.add(1, () => ran++);
+    timers.add(1, () => ran++);
+    timers.close();
+    timers.add(1, () => ran++);
     await clock.pass(10);
     expect(ran).toBe(1);
     expect(clock.pending).toBe(0);
   });
 
-  test("goes on after an appointment that throws", async () => {
+  test("goes on after a timer that throws", async () => {
     const clock = new ManualClock();
-    const agenda = new Agenda(clock);
+    const timers = new Timers(clock);
     const ran: string[] = [];
-    agenda.add(10, () => {
+    timers.add(10, () => {
       throw new Error("oops");
     });
-    agenda.add(10, () => ran.push("at the same time"));
-    agenda.add(20, () => ran.push("later"));
+    timers.add(10, () => ran.push("at the same time"));
+    timers.add(20, () => ran.push("later"));
     expect(() => clock.advance(10)).toThrow("oops");
     expect(clock.pending).toBe(1);
     clock.advance(20);

@@ -1,5 +1,5 @@
 import { inputLimits } from "./input-rules.ts";
-import { didYouMean, oneOf, show, showName } from "./wording.ts";
+import { didYouMean, oneOf, show, showName } from "./show-value.ts";
 
 /* Reads single fields of a job's input; `worker-image/worker/fields.py` does the same. */
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { LinkedList } from "../../../../src/local/jobs/linked-list.ts";
-import { splitText, wireText } from "../../../../src/local/worker-side/python-json.ts";
+import { LinkedList } from "../../../../src/local/collections/linked-list.ts";
+import { splitText, wireText } from "../../../../src/local/json/python-json.ts";
 
 describe("wireText", () => {
   test.each<[string, unknown, string]>([

@@ -1,4 +1,16 @@
 import {
+  encodings,
+  fixedFields,
+  type Installed,
+  inputDefaults,
+  inputFields,
+  inputLimits,
+  presets,
+  samplers,
+  schedulers,
+  standInInstalled,
+} from "./input-rules.ts";
+import {
   checkPrompt,
   type Fields,
   isObject,
@@ -12,20 +24,8 @@ import {
   toNumber,
   unknownName,
   wrongType,
-} from "./fields.ts";
-import {
-  encodings,
-  fixedFields,
-  type Installed,
-  inputDefaults,
-  inputFields,
-  inputLimits,
-  presets,
-  samplers,
-  schedulers,
-  standInInstalled,
-} from "./input-rules.ts";
-import { oneOf, show } from "./wording.ts";
+} from "./read-field.ts";
+import { oneOf, show } from "./show-value.ts";
 
 /** What the worker would do with a job's input: draw, load its model, or refuse. */
 export interface ArtistInput {

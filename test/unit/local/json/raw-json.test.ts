@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { rawFields } from "../../../../src/local/worker-side/raw-json.ts";
+import { rawFields } from "../../../../src/local/json/raw-json.ts";
 
 const fieldsOf = (text: string) => {
   const fields = rawFields(text);
