@@ -1,6 +1,6 @@
-import type { Io } from "./io.ts";
 import { signalExitCodes } from "./terminal/exit-codes.ts";
 import { Interruption } from "./terminal/failures.ts";
+import type { Io } from "./terminal/io.ts";
 
 /**
  * The first Ctrl-C or SIGTERM aborts the signal with an {@link Interruption}; the second ends the

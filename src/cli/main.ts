@@ -1,8 +1,8 @@
 import { listenForInterruption } from "./interrupt.ts";
-import { type Io, writeAll } from "./io.ts";
 import { createProgram } from "./program.ts";
-import { Session } from "./session.ts";
+import { type Io, writeAll } from "./terminal/io.ts";
 import { reportFailure } from "./terminal/report-failure.ts";
+import { Session } from "./terminal/session.ts";
 
 /**
  * The whole program: arguments in, exit code out. All it touches is in `io`.

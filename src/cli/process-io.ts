@@ -1,5 +1,5 @@
 import process from "node:process";
-import type { Io, SignalName } from "./io.ts";
+import type { Io, SignalName } from "./terminal/io.ts";
 
 /** This process as the program's world. */
 export function processIo(): Io {

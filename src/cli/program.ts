@@ -16,9 +16,9 @@ import type { GenerateFlags, WaitFlags } from "./jobs/generate-image.ts";
 import { usualHost, usualPort } from "./local/local-address.ts";
 import type { LocalFlags } from "./local/local-flags.ts";
 import type { ServeFlags } from "./serve/serve-flags.ts";
-import type { Session } from "./session.ts";
 import { exitCodeLines } from "./terminal/exit-codes.ts";
 import { UsageError } from "./terminal/failures.ts";
+import type { Session } from "./terminal/session.ts";
 
 interface MannerFlags {
   json?: boolean;
@@ -145,7 +145,7 @@ function addResult(program: Command, session: Session): void {
     .addHelpText("after", "\nThe service keeps a result for 30 minutes. Ctrl-C stops the waiting, not the job.")
     .action(async (id: string, flags: ConnectionFlags & OutputFlags & WaitFlags & MannerFlags) => {
       speakAs(session, flags);
-      const { result } = await import("./jobs/known-job.ts");
+      const { result } = await import("./jobs/fetch-result.ts");
       await result(session, id, flags);
     });
 }
@@ -156,7 +156,7 @@ function addCancel(program: Command, session: Session): void {
     .addHelpText("after", examples("layerdiffuse cancel 4f1c2d3e-e1"))
     .action(async (id: string, flags: ConnectionFlags & MannerFlags) => {
       speakAs(session, flags);
-      const { cancel } = await import("./jobs/known-job.ts");
+      const { cancel } = await import("./jobs/fetch-result.ts");
       await cancel(session, id, flags);
     });
 }

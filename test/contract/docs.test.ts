@@ -5,7 +5,7 @@ import type ts from "typescript";
 import { beforeAll, describe, expect, type TestContext, test } from "vitest";
 import { processIo } from "../../src/cli/process-io.ts";
 import { createProgram } from "../../src/cli/program.ts";
-import { Session } from "../../src/cli/session.ts";
+import { Session } from "../../src/cli/terminal/session.ts";
 import { readPng } from "../../src/image/png.ts";
 import { createLocalEndpoint, type LocalEndpoint, workerEnvironment } from "../../src/local/index.ts";
 import { variantValues } from "../../src/local/variants.ts";

@@ -1,6 +1,6 @@
-import type { Session } from "../session.ts";
 import { bar, duration } from "../terminal/format.ts";
 import { canBeLive, LiveLine } from "../terminal/live-line.ts";
+import type { Session } from "../terminal/session.ts";
 
 /** How far a batch is. */
 export class Tally {

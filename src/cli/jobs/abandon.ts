@@ -1,7 +1,7 @@
 import { isLayerDiffuseError } from "../../errors/index.ts";
-import type { Session } from "../session.ts";
 import { AdvisedError, Interruption } from "../terminal/failures.ts";
 import { count } from "../terminal/format.ts";
+import type { Session } from "../terminal/session.ts";
 import type { Connected } from "./connect.ts";
 import type { CancelOutcome, OpenJobs } from "./open-jobs.ts";
 

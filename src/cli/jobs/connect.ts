@@ -1,6 +1,6 @@
 import { LayerDiffuse } from "../../client/layer-diffuse.ts";
 import { ConfigurationError } from "../../errors/index.ts";
-import type { Session } from "../session.ts";
+import type { Session } from "../terminal/session.ts";
 import { OpenJobs } from "./open-jobs.ts";
 
 export interface ConnectionFlags {

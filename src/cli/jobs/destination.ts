@@ -1,8 +1,8 @@
 import type { GeneratedImage } from "../../image/generated-image.ts";
-import { writeAll } from "../io.ts";
-import type { Session } from "../session.ts";
 import { AdvisedError, messageOf, OutputError, UsageError } from "../terminal/failures.ts";
 import { duration } from "../terminal/format.ts";
+import { writeAll } from "../terminal/io.ts";
+import type { Session } from "../terminal/session.ts";
 import { isKept } from "./abandon.ts";
 import { imageRecord, imageSummary } from "./image-record.ts";
 import { OutputFile } from "./output-file.ts";

@@ -1,5 +1,5 @@
-import type { Session } from "../session.ts";
 import { JobProgress } from "../terminal/progress-view.ts";
+import type { Session } from "../terminal/session.ts";
 import { abandon } from "./abandon.ts";
 import { type ConnectionFlags, connect } from "./connect.ts";
 import { deliver, type OutputFlags, prepareDestination } from "./destination.ts";

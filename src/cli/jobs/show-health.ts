@@ -1,4 +1,4 @@
-import type { Session } from "../session.ts";
+import type { Session } from "../terminal/session.ts";
 import { type ConnectionFlags, connect } from "./connect.ts";
 
 /** `layerdiffuse health`: how many workers and jobs the endpoint has, in which state. */

@@ -1,4 +1,4 @@
-import type { Session } from "../session.ts";
+import type { Session } from "../terminal/session.ts";
 import { agreeingCommand, isLoopback } from "./local-address.ts";
 import { type LocalFlags, mostWorkers } from "./local-flags.ts";
 import { assignment, sourcing } from "./shell.ts";

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
-import type { Session } from "../session.ts";
 import { UsageError } from "../terminal/failures.ts";
+import type { Session } from "../terminal/session.ts";
 import { agreeingCommand, localUrl } from "./local-address.ts";
 import type { LocalFlags } from "./local-flags.ts";
 import { assignment, lines, quoted, sourcing } from "./shell.ts";

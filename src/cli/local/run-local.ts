@@ -1,10 +1,10 @@
 import type { LocalWorker } from "../../local/index.ts";
-import { cannotListen, interruption } from "../listening.ts";
-import type { Session } from "../session.ts";
 import { messageOf, UsageError } from "../terminal/failures.ts";
 import { count } from "../terminal/format.ts";
+import type { Session } from "../terminal/session.ts";
 import { announce } from "./announcement.ts";
 import { readFaults } from "./faults-file.ts";
+import { cannotListen, interruption } from "./listening.ts";
 import { endpointOptions, type LocalFlags } from "./local-flags.ts";
 import { printEnvironment } from "./print-environment.ts";
 

@@ -1,11 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { ConfigurationError } from "../../errors/index.ts";
-import type { Io } from "../io.ts";
 import type { ConnectionFlags } from "../jobs/connect.ts";
 import { reasonOf } from "../jobs/output-file.ts";
 import { isLoopback } from "../local/local-address.ts";
 import { UsageError } from "../terminal/failures.ts";
+import type { Io } from "../terminal/io.ts";
 import { Tokens, tokenLines, tokenWords } from "./bearer-tokens.ts";
 
 /** As commander gives them: what was not said is absent. Times are milliseconds. */

@@ -1,4 +1,4 @@
-import type { SignalName } from "../io.ts";
+import type { SignalName } from "./io.ts";
 
 /** The command line asks for something that cannot be. */
 export class UsageError extends Error {

@@ -1,6 +1,6 @@
 import yoctoSpinner, { type Spinner } from "yocto-spinner";
-import type { Io } from "../io.ts";
 import { clip } from "./format.ts";
+import type { Io } from "./io.ts";
 
 /** How often the words are asked for anew, so that the seconds move. Milliseconds. */
 const refresh = 200;

@@ -1,7 +1,7 @@
 import type { Phase, Progress } from "../../runpod/progress.ts";
-import type { Session } from "../session.ts";
 import { bar, duration } from "./format.ts";
 import { canBeLive, LiveLine } from "./live-line.ts";
+import type { Session } from "./session.ts";
 
 const phaseWords: Record<Phase, string> = {
   submitting: "submitting",

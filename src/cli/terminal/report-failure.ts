@@ -1,9 +1,9 @@
 import { inspect } from "node:util";
 import { CommanderError } from "commander";
 import { isLayerDiffuseError } from "../../errors/index.ts";
-import type { Session } from "../session.ts";
 import { exitCodeOf, exitCodes, failureCode } from "./exit-codes.ts";
 import { AdvisedError, Interruption, messageOf } from "./failures.ts";
+import type { Session } from "./session.ts";
 
 /** Says what went wrong, in the session's manner, and gives the exit code. */
 export async function reportFailure(error: unknown, session: Session): Promise<number> {

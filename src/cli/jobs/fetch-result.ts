@@ -1,7 +1,7 @@
 import { isLayerDiffuseError } from "../../errors/index.ts";
-import type { Session } from "../session.ts";
 import { AdvisedError, Interruption } from "../terminal/failures.ts";
 import { JobProgress } from "../terminal/progress-view.ts";
+import type { Session } from "../terminal/session.ts";
 import { adviseAbout, goesOn } from "./abandon.ts";
 import { type ConnectionFlags, connect } from "./connect.ts";
 import { deliver, type OutputFlags, prepareDestination } from "./destination.ts";

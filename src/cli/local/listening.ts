@@ -1,4 +1,4 @@
-import { UsageError } from "./terminal/failures.ts";
+import { UsageError } from "../terminal/failures.ts";
 
 /** Resolves when the signal aborts: a server runs until then. */
 export function interruption(signal: AbortSignal): Promise<void> {
