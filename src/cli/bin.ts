@@ -7,7 +7,7 @@ if (problem) {
   process.stderr.write(`${problem}\n`);
   process.exitCode = 1;
 } else {
-  const [{ main }, { processIo }] = await Promise.all([import("./main.ts"), import("./process-io.ts")]);
+  const [{ main }, { processIo }] = await Promise.all([import("./main.ts"), import("./terminal/io.ts")]);
   // By name, not by waiting for what is open: a prompt list on stdin may never end.
   process.exit(await main(process.argv.slice(2), processIo()));
 }

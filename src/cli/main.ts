@@ -1,5 +1,6 @@
-import { listenForInterruption } from "./interrupt.ts";
 import { createProgram } from "./program.ts";
+import { signalExitCodes } from "./terminal/exit-codes.ts";
+import { Interruption } from "./terminal/failures.ts";
 import { type Io, writeAll } from "./terminal/io.ts";
 import { reportFailure } from "./terminal/report-failure.ts";
 import { Session } from "./terminal/session.ts";
@@ -22,4 +23,17 @@ export async function main(argv: readonly string[], io: Io): Promise<number> {
     // The caller may end the process next: what was written must be out by then.
     await Promise.allSettled([writeAll(io.stdout, ""), writeAll(io.stderr, "")]);
   }
+}
+
+/**
+ * The first Ctrl-C or SIGTERM aborts the signal with an {@link Interruption}; the second ends the
+ * process at once, whatever still goes on.
+ */
+function listenForInterruption(io: Io): { signal: AbortSignal; release: () => void } {
+  const stop = new AbortController();
+  const release = io.onSignal((name) => {
+    if (stop.signal.aborted) io.exit(signalExitCodes[name]);
+    else stop.abort(new Interruption(name));
+  });
+  return { signal: stop.signal, release };
 }

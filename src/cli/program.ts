@@ -13,7 +13,7 @@ import {
 import type { ConnectionFlags } from "./jobs/connect.ts";
 import type { OutputFlags } from "./jobs/destination.ts";
 import type { GenerateFlags, WaitFlags } from "./jobs/generate-image.ts";
-import { usualHost, usualPort } from "./local/local-address.ts";
+import { usualHost, usualPort } from "./local/listening.ts";
 import type { LocalFlags } from "./local/local-flags.ts";
 import type { ServeFlags } from "./serve/serve-flags.ts";
 import { exitCodeLines } from "./terminal/exit-codes.ts";

@@ -5,7 +5,6 @@ import type { Readable } from "node:stream";
 import type { GenerateInput } from "../../protocol/generate-input.ts";
 import { reasonOf } from "../jobs/output-file.ts";
 import { messageOf, UsageError } from "../terminal/failures.ts";
-import { linesOf } from "./lines.ts";
 
 /** One entry of a prompt list: what to draw, or what is wrong with its line. */
 export interface Entry {
@@ -78,4 +77,22 @@ function entryOf(line: string, position: number, defaults: Omit<GenerateInput, "
     const problem = `The line begins with { but is no JSON: ${messageOf(error)}`;
     return { position, input: { ...defaults, prompt: line }, problem };
   }
+}
+
+/** The lines of a text as it comes in, whole, without their ends; never more of it in memory than it takes. */
+export async function* linesOf(chunks: AsyncIterable<Uint8Array | string>): AsyncGenerator<string, void, undefined> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const chunk of chunks) {
+    rest += typeof chunk === "string" ? chunk : decoder.decode(chunk, { stream: true });
+    const lines = rest.split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) yield withoutReturn(line);
+  }
+  rest += decoder.decode();
+  if (rest !== "") yield withoutReturn(rest);
+}
+
+function withoutReturn(line: string): string {
+  return line.endsWith("\r") ? line.slice(0, -1) : line;
 }

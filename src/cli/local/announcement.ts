@@ -1,7 +1,7 @@
 import type { Session } from "../terminal/session.ts";
-import { agreeingCommand, isLoopback } from "./local-address.ts";
+import { isLoopback } from "./listening.ts";
 import { type LocalFlags, mostWorkers } from "./local-flags.ts";
-import { assignment, sourcing } from "./shell.ts";
+import { agreeingCommand, assignment, sourcing } from "./shell.ts";
 
 /** Says that the endpoint is there, and how to reach it: on stdout only what a shell takes as it is. */
 export async function announce(session: Session, url: string, flags: LocalFlags): Promise<void> {

@@ -1,5 +1,20 @@
 import { UsageError } from "../terminal/failures.ts";
 
+/** Where an endpoint listens if it is not told. */
+export const usualHost = "127.0.0.1";
+export const usualPort = 8765;
+
+/** Whether only this computer reaches what listens there. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
+}
+
+/** The base URL of an endpoint that listens there, for programs on the same computer. */
+export function localUrl(host: string, port: number): string {
+  const name = { "0.0.0.0": "127.0.0.1", "::": "[::1]" }[host] ?? (host.includes(":") ? `[${host}]` : host);
+  return `http://${name}:${port}/v2`;
+}
+
 /** Resolves when the signal aborts: a server runs until then. */
 export function interruption(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

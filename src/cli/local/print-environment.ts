@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { UsageError } from "../terminal/failures.ts";
 import type { Session } from "../terminal/session.ts";
-import { agreeingCommand, localUrl } from "./local-address.ts";
+import { localUrl } from "./listening.ts";
 import type { LocalFlags } from "./local-flags.ts";
-import { assignment, lines, quoted, sourcing } from "./shell.ts";
+import { agreeingCommand, assignment, lines, quoted, sourcing } from "./shell.ts";
 
 /** The image that `docker buildx bake` in worker-image/ makes. */
 const image = "layerdiffuse-worker";

@@ -1,3 +1,6 @@
+import { usualHost, usualPort } from "./listening.ts";
+import type { LocalFlags } from "./local-flags.ts";
+
 /** Words for the shell that a user of this platform most likely has: a POSIX one, or PowerShell. */
 
 /** A line that puts a variable into the environment. The value arrives as it is, `$` included. */
@@ -20,4 +23,20 @@ export function lines(platform: string, parts: readonly string[]): string {
 /** A command that takes what another one prints into the environment. */
 export function sourcing(platform: string, command: string): string {
   return platform === "win32" ? `${command} | Out-String | Invoke-Expression` : `eval "$(${command})"`;
+}
+
+/**
+ * A `layerdiffuse local` command with the flags on which an endpoint and workers started by hand must agree: where it
+ * listens, and the lease, by which they know how often to ping. What is the default is left out.
+ */
+export function agreeingCommand(
+  flags: string,
+  { host, port, lease }: Pick<LocalFlags, "host" | "port" | "lease">,
+): string {
+  return [
+    `npx layerdiffuse local ${flags}`,
+    ...(host === usualHost ? [] : [`--host ${host}`]),
+    ...(port === usualPort ? [] : [`--port ${port}`]),
+    ...(lease === undefined ? [] : [`--lease ${lease / 1000}`]),
+  ].join(" ");
 }

@@ -6,8 +6,8 @@ import { openApiDocument } from "../../proxy/openapi/document.ts";
 import { defaultLimits } from "../../proxy/options.ts";
 import { realClock } from "../../runtime/clock.ts";
 import { VERSION } from "../../runtime/environment.ts";
-import { cannotListen, interruption } from "../local/listening.ts";
-import { isLoopback, localUrl } from "../local/local-address.ts";
+
+import { cannotListen, interruption, isLoopback, localUrl } from "../local/listening.ts";
 import { UsageError } from "../terminal/failures.ts";
 import { count, duration } from "../terminal/format.ts";
 import type { Session } from "../terminal/session.ts";

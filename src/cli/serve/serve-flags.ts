@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import { ConfigurationError } from "../../errors/index.ts";
 import type { ConnectionFlags } from "../jobs/connect.ts";
 import { reasonOf } from "../jobs/output-file.ts";
-import { isLoopback } from "../local/local-address.ts";
+import { isLoopback } from "../local/listening.ts";
 import { UsageError } from "../terminal/failures.ts";
 import type { Io } from "../terminal/io.ts";
 import { Tokens, tokenLines, tokenWords } from "./bearer-tokens.ts";

@@ -1,3 +1,4 @@
+import process from "node:process";
 import type { Readable, Writable } from "node:stream";
 
 export type SignalName = "SIGINT" | "SIGTERM";
@@ -18,6 +19,31 @@ export interface Io {
   onSignal(listener: (signal: SignalName) => void): () => void;
   /** Ends the process at once. */
   exit(code: number): void;
+}
+
+/** This process as the program's world. */
+export function processIo(): Io {
+  const { stdin, stdout, stderr, env, platform } = process;
+  // Each write hears of its own error; an unheard event would end the process.
+  for (const stream of [stdout, stderr]) stream.on("error", () => {});
+  return {
+    stdin,
+    stdout,
+    stderr,
+    env,
+    platform,
+    cwd: process.cwd(),
+    fetch: globalThis.fetch,
+    onSignal: (listener) => {
+      const names: SignalName[] = ["SIGINT", "SIGTERM"];
+      const heard = names.map((name) => [name, () => listener(name)] as const);
+      for (const [name, hear] of heard) process.on(name, hear);
+      return () => {
+        for (const [name, hear] of heard) process.off(name, hear);
+      };
+    },
+    exit: (code) => process.exit(code),
+  };
 }
 
 /** Resolves when the stream has taken the data. */

@@ -4,9 +4,8 @@ import { Readable } from "node:stream";
 import { describe, expect, test } from "vitest";
 import { Tally } from "../../../../src/cli/batch/batch-progress.ts";
 import { fileName } from "../../../../src/cli/batch/file-name.ts";
-import { linesOf } from "../../../../src/cli/batch/lines.ts";
 import { Manifest } from "../../../../src/cli/batch/manifest.ts";
-import { PromptList } from "../../../../src/cli/batch/prompt-list.ts";
+import { linesOf, PromptList } from "../../../../src/cli/batch/prompt-list.ts";
 import { temporaryFolder } from "../fake-terminal.ts";
 
 async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
