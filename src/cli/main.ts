@@ -13,6 +13,8 @@ import { Session } from "./terminal/session.ts";
 export async function main(argv: readonly string[], io: Io): Promise<number> {
   const { signal, release } = listenForInterruption(io);
   const session = new Session(io, signal);
+  // For what is wrong with the arguments themselves: the command reads its own flags only when all is right.
+  session.isJson = asksForJson(argv);
   try {
     await createProgram(session).parseAsync(argv, { from: "user" });
     return 0;
@@ -23,6 +25,11 @@ export async function main(argv: readonly string[], io: Io): Promise<number> {
     // The caller may end the process next: what was written must be out by then.
     await Promise.allSettled([writeAll(io.stdout, ""), writeAll(io.stderr, "")]);
   }
+}
+
+function asksForJson(argv: readonly string[]): boolean {
+  const end = argv.indexOf("--");
+  return argv.slice(0, end < 0 ? argv.length : end).includes("--json");
 }
 
 /**

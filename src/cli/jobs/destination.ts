@@ -12,7 +12,7 @@ export interface OutputFlags {
   force?: boolean;
 }
 
-/** Where one image goes. */
+/** Where an image is written. */
 export interface Destination {
   /** Absent for standard output. */
   path?: string;
@@ -21,7 +21,7 @@ export interface Destination {
 }
 
 /**
- * Makes sure that the image can be put where it shall go, before anything is submitted.
+ * Makes sure that the image can be written, before anything is submitted.
  *
  * @throws UsageError and OutputError
  */
@@ -31,7 +31,7 @@ export async function prepareDestination(
 ): Promise<Destination> {
   const { io, isJson } = session;
   if (output !== "-") return await OutputFile.prepare(output, { cwd: io.cwd, force });
-  if (isJson) throw new UsageError("--json and -o - both want standard output. Name a file: -o output.png");
+  if (isJson) throw new UsageError("--json and -o - both write to standard output. Name a file: -o output.png");
   if (io.stdout.isTTY && !force) {
     throw new OutputError("-o - would write a PNG to the terminal. Redirect it (-o - > output.png), or pass --force");
   }

@@ -19,7 +19,7 @@ export function imageRecord({ job, seed, width, height, bytes }: GeneratedImage)
   return { jobId: id, seed, width, height, bytes: bytes.length, delayTime, executionTime, workerId, cost };
 }
 
-/** The same in a line for people. */
+/** The same in one line for people. */
 export function imageSummary({ job, seed, width, height }: GeneratedImage): string {
   const parts = [`${width}×${height}`];
   if (seed !== undefined) parts.push(`seed ${seed}`);

@@ -1,10 +1,10 @@
-import { UsageError } from "../terminal/failures.ts";
+import { systemCodeOf, UsageError } from "../terminal/failures.ts";
 
-/** Where an endpoint listens if it is not told. */
+/** Where a local endpoint listens by default. */
 export const usualHost = "127.0.0.1";
 export const usualPort = 8765;
 
-/** Whether only this computer reaches what listens there. */
+/** Whether only this computer can reach a server that listens there. */
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
 }
@@ -23,14 +23,14 @@ export function interruption(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Why a server did not come to listen, in words that say what to do; what has no such words is answered as it is. */
+/** Why a server could not listen, in words that say what to do. An error without such words comes back as it is. */
 export function cannotListen({ host, port }: { host: string; port: number }, cause: unknown): unknown {
-  const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
+  const code = systemCodeOf(cause);
   const why = { EADDRINUSE: "is taken by another program", EACCES: "needs more rights" }[code];
-  if (why) return new UsageError(`Port ${port} ${why}. Pass another, or --port 0 for any free one.`, { cause });
+  if (why) return new UsageError(`Port ${port} ${why}. Pass another port, or --port 0 for any free one.`, { cause });
   if (!["EADDRNOTAVAIL", "ENOTFOUND", "EAI_AGAIN", "EINVAL"].includes(code)) return cause;
   return new UsageError(
-    `--host ${host} is no address of this computer. 127.0.0.1 is for this computer alone, 0.0.0.0 for every network it is in.`,
+    `--host ${host} is not an address of this computer. Pass 127.0.0.1 for this computer alone, or 0.0.0.0 for every network it is in.`,
     { cause },
   );
 }

@@ -2,8 +2,7 @@ import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
 import { lstat, mkdir, open, opendir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { reasonOf } from "../jobs/output-file.ts";
-import { UsageError } from "../terminal/failures.ts";
+import { reasonOf, systemCodeOf, UsageError } from "../terminal/failures.ts";
 
 /** Names as the proxy makes them: no separator, no dot in front, nothing that a file system reads otherwise. */
 const nameForm = /^[\w-]{1,80}\.png$/;
@@ -31,7 +30,7 @@ export class FolderStorage {
   static async open(folder: string): Promise<FolderStorage> {
     try {
       // What mkdir says of a file in the way is no help.
-      if (await isOther(folder)) throw new Error("it is no folder");
+      if (await isOther(folder)) throw new Error("it is not a folder");
       await mkdir(folder, { recursive: true, mode: modes.folder });
       const trial = join(folder, draftOf("trial.png"));
       await writeFile(trial, "", { flag: "wx", mode: modes.file });
@@ -97,7 +96,7 @@ function draftOf(name: string): string {
   return `.${name}.${randomBytes(6).toString("hex")}.part`;
 }
 
-/** Whether something lies at the path that is no folder. */
+/** Whether there is something else than a folder at the path. */
 async function isOther(path: string): Promise<boolean> {
   try {
     return !(await stat(path)).isDirectory();
@@ -119,6 +118,5 @@ async function sweep(folder: string): Promise<void> {
 }
 
 function isAbsent(error: unknown): boolean {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  return ["ENOENT", "ELOOP", "EISDIR"].includes(code);
+  return ["ENOENT", "ELOOP", "EISDIR"].includes(systemCodeOf(error));
 }

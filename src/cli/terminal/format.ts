@@ -1,4 +1,4 @@
-/** How numbers and messages are said. */
+/** How numbers and messages are written for people. */
 
 /** Milliseconds as `0.4 s`, `12.3 s`, `2 min 05 s`, `1 h 02 min`. */
 export function duration(milliseconds: number): string {

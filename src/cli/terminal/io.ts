@@ -1,17 +1,18 @@
 import process from "node:process";
 import type { Readable, Writable } from "node:stream";
+import { systemCodeOf } from "./failures.ts";
 
 export type SignalName = "SIGINT" | "SIGTERM";
 
 export type OutputStream = Writable & { readonly isTTY?: boolean; readonly columns?: number };
 
-/** All that the program touches outside itself, so that a test can be its terminal. */
+/** All that the program touches outside itself, so that a test can stand in for the terminal. */
 export interface Io {
   readonly stdin: Readable;
   readonly stdout: OutputStream;
   readonly stderr: OutputStream;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** What relative paths start from. */
+  /** The folder that relative paths start from. */
   readonly cwd: string;
   readonly platform: string;
   readonly fetch: typeof fetch;
@@ -21,10 +22,10 @@ export interface Io {
   exit(code: number): void;
 }
 
-/** This process as the program's world. */
+/** This process as the program's surroundings. */
 export function processIo(): Io {
   const { stdin, stdout, stderr, env, platform } = process;
-  // Each write hears of its own error; an unheard event would end the process.
+  // Each write reports its own error; an event without a listener would end the process.
   for (const stream of [stdout, stderr]) stream.on("error", () => {});
   return {
     stdin,
@@ -53,7 +54,7 @@ export function writeAll(stream: OutputStream, data: string | Uint8Array): Promi
   });
 }
 
-/** One line; a reader that has gone, as `head` does, is no failure: what was asked for is done. */
+/** Writes one line. A reader that has gone, as `head` does, is no failure: the work is done. */
 export async function writeLine(stream: OutputStream, line: string): Promise<void> {
   try {
     await writeAll(stream, `${line}\n`);
@@ -63,5 +64,5 @@ export async function writeLine(stream: OutputStream, line: string): Promise<voi
 }
 
 function isClosedPipe(error: unknown): boolean {
-  return error instanceof Error && "code" in error && (error.code === "EPIPE" || error.code === "ERR_STREAM_DESTROYED");
+  return ["EPIPE", "ERR_STREAM_DESTROYED"].includes(systemCodeOf(error));
 }

@@ -47,7 +47,7 @@ export class JobProgress {
 
   constructor(session: Session) {
     this.#session = session;
-    if (!session.isQuiet && canBeLive(session.io)) {
+    if (canBeLive(session)) {
       const words = () => progressWords(this.#last, performance.now() - this.#startedAt, { withBar: true });
       this.#live = new LiveLine(session.io, words);
     }

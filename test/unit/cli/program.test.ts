@@ -18,7 +18,7 @@ describe("help", () => {
   test("of local says that --quiet keeps the log back too", async () => {
     const { stdout } = await ends("local", "--help");
     expect(stdout.replace(/\s+/g, " ")).toContain(
-      "-q, --quiet nothing but errors on stderr: neither lines to paste nor the log",
+      "-q, --quiet Print nothing but errors to stderr: no lines to paste, no log",
     );
   });
 

@@ -97,9 +97,9 @@ describe("layerdiffuse generate --batch", () => {
     const { code, stderr } = await here.finish(["generate", "--batch", "-", "-o", "pictures"], { stdin });
     expect(code).toBe(20);
     expect(stderr).toMatch(/failed: prompt 1: Job .* no/);
-    expect(stderr).toMatch(/failed: prompt 2: .*begins with \{ but is no JSON/);
+    expect(stderr).toMatch(/failed: prompt 2: .*starts with \{ but is not valid JSON/);
     expect(stderr).toMatch(/failed: prompt 3: .*did you mean steps\?/);
-    expect(stderr).toContain("error: 3 prompts of 4 failed. The same command tries those again.");
+    expect(stderr).toContain("error: 3 prompts of 4 failed. Run the same command again to retry them.");
     expect(await images(here)).toHaveLength(1);
     const lines = await manifestOf(here);
     expect(lines.find(({ position }) => position === 1)).toEqual({
@@ -163,7 +163,7 @@ describe("layerdiffuse generate --batch", () => {
     expect(states.filter((status) => status !== "CANCELLED")).toEqual(["COMPLETED"]);
     expect(stderr.text).toMatch(/Ctrl-C: cancelling on the endpoint/);
     expect(stderr.text).toMatch(
-      /Cancelled (\d jobs|job \S+)\.\n1 · .*The same command goes on|1\. The same command goes on/,
+      /Cancelled (\d jobs|job \S+)\.\n1 · .*Run the same command again|1\. Run the same command again/,
     );
     expect(await manifestOf(here)).toHaveLength(1);
   });

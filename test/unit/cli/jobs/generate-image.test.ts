@@ -129,7 +129,7 @@ describe("an existing file", () => {
     const { code, stderr, stdout } = await finish(["generate", "an apple", "-o", "apple.png"]);
     expect({ code, stdout }).toEqual({ code: 3, stdout: "" });
     expect(stderr).toBe(
-      "error: apple.png exists already. Pass --force to overwrite it, or another name: -o apple-2.png\n",
+      "error: apple.png already exists. Pass --force to overwrite it, or another name: -o apple-2.png\n",
     );
     expect(await readFile(join(folder, "apple.png"), "utf8")).toBe("mine");
     expect(endpoint.requests).toEqual([]);
@@ -155,7 +155,7 @@ describe("an existing file", () => {
     expect(await readFile(join(folder, "output.png"), "utf8")).toBe("mine");
     expect(await readdir(folder)).toEqual(["output.png"]);
     const [job] = endpoint.jobs();
-    expect(stderr.text).toContain("output.png has appeared meanwhile");
+    expect(stderr.text).toContain("output.png has appeared in the meantime");
     expect(stderr.text).toContain(`layerdiffuse result ${job?.id} -o FILE`);
     expect((await finish(["result", String(job?.id), "-o", "apple.png"])).code).toBe(0);
     expect(await readFile(join(folder, "apple.png"))).toEqual(png);

@@ -79,8 +79,8 @@ describe("a failure", () => {
   });
 
   test.each([
-    ["endpoint", { RUNPOD_API_KEY: "key" }, /No endpoint\. Set RUNPOD_ENDPOINT_ID or pass --endpoint/],
-    ["key", { RUNPOD_ENDPOINT_ID: "id" }, /No API key\. Set RUNPOD_API_KEY in the environment/],
+    ["endpoint", { RUNPOD_API_KEY: "key" }, /The endpoint is missing\. Set RUNPOD_ENDPOINT_ID or pass --endpoint/],
+    ["key", { RUNPOD_ENDPOINT_ID: "id" }, /The API key is missing\. Set RUNPOD_API_KEY in the environment/],
   ])("for want of an %s says what to set", async (_, env, message) => {
     const { code, stderr } = run(["generate", "an apple"], { cwd: await temporaryFolder(), env });
     expect(await code).toBe(2);
@@ -91,7 +91,9 @@ describe("a failure", () => {
     const { finish, endpoint } = await stage();
     const { code, stderr } = await finish(["generate", "an apple", "--width", "1000"]);
     expect(code).toBe(2);
-    expect(stderr).toContain("width: must be a multiple of 64 (nearest: 960, 1024)");
+    expect(stderr).toContain(
+      "option '--width <px>' argument '1000' is invalid. It must be a multiple of 64 (nearest: 960, 1024).",
+    );
     expect(endpoint.requests).toEqual([]);
   });
 });
