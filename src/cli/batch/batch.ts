@@ -6,7 +6,7 @@ import type { GenerateInput } from "../../protocol/generate-input.ts";
 import { isKept, isLate, noteInterruption, outcomeWords, patience } from "../jobs/abandon.ts";
 import { type Connected, connect } from "../jobs/connect.ts";
 import { type GenerateFlags, inputOf } from "../jobs/generate-image.ts";
-import { imageRecord } from "../jobs/image-record.ts";
+import { imageRecord, warningLines } from "../jobs/image-record.ts";
 import { exists, OutputFile } from "../jobs/output-file.ts";
 import { AdvisedError, BatchError, Interruption, OutputError, reasonOf, systemCodeOf } from "../terminal/failures.ts";
 import { count, duration } from "../terminal/format.ts";
@@ -140,6 +140,7 @@ class Batch {
     await this.#manifest.add(line);
     await this.#session.answer(isJson ? JSON.stringify(line) : path);
     await this.#progress.made(taken.file);
+    for (const warning of warningLines(image, `${taken.file}: `)) await this.#session.note(warning);
   }
 
   async #fail({ position, prompt }: Prompt, error: unknown): Promise<void> {

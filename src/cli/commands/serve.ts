@@ -53,11 +53,11 @@ export function addServe(program: HintingCommand, session: Session): void {
   withConnection(withOutputStyle(command))
     .addHelpText(
       "after",
-      examples(
+      `${examples(
         "layerdiffuse serve --local",
         'LAYERDIFFUSE_TOKENS="shop:$(openssl rand -hex 24)" layerdiffuse serve --storage images',
         "layerdiffuse serve --tokens-file tokens.txt --host 0.0.0.0 --public-url https://images.example.com",
-      ) + `\n${serverVariables}`,
+      )}\n${serverVariables}`,
     )
     .action(async (flags: ServeFlags & OutputStyle) => {
       session.setOutputStyle(flags);

@@ -4,7 +4,7 @@ import { duration } from "../terminal/format.ts";
 import { writeAll } from "../terminal/io.ts";
 import type { Session } from "../terminal/session.ts";
 import { isKept } from "./abandon.ts";
-import { imageRecord, imageSummary } from "./image-record.ts";
+import { imageRecord, imageSummary, warningLines } from "./image-record.ts";
 import { OutputFile } from "./output-file.ts";
 
 export interface OutputFlags {
@@ -38,7 +38,7 @@ export async function prepareDestination(
   return { write: (bytes) => writeToStdout(session, bytes) };
 }
 
-/** Writes the image and tells what it took; nothing paid is lost when it cannot be written. */
+/** Writes the image and prints what it took. When it cannot be written, the error says how to fetch it again. */
 export async function deliver(
   session: Session,
   image: GeneratedImage,
@@ -52,6 +52,7 @@ export async function deliver(
   }
   if (session.isJson) await session.answer(JSON.stringify({ path: to.path, ...imageRecord(image) }));
   else if (to.path !== undefined) await session.answer(to.path);
+  for (const line of warningLines(image)) await session.note(line);
   await session.note(`done in ${duration(elapsed)}: ${imageSummary(image)}`);
 }
 

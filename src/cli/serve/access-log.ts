@@ -1,6 +1,7 @@
 import { type ErrorCode, isLayerDiffuseError } from "../../errors/index.ts";
 import type { ProxyErrorContext } from "../../proxy/index.ts";
 import { messageOf } from "../terminal/failures.ts";
+import { oneLine } from "../terminal/format.ts";
 
 /** Characters of a reason that fit on a line. */
 const longestReason = 300;
@@ -57,10 +58,7 @@ function troubleOf(error: unknown, context: ProxyErrorContext, apiKey: string): 
   const known = isLayerDiffuseError(error) ? error.code : undefined;
   const trouble = { time: new Date().toISOString(), route, status, subject, code: known ?? "unexpected" };
   if (known !== undefined && mayRepeatPrompt.has(known)) return trouble;
-  const reason = messageOf(error)
-    .replaceAll(apiKey, "…")
-    .replace(/[\s\p{Cc}]+/gu, " ")
-    .slice(0, longestReason);
+  const reason = oneLine(messageOf(error).replaceAll(apiKey, "…")).slice(0, longestReason);
   return { ...trouble, reason };
 }
 

@@ -30,6 +30,11 @@ export function sentence(message: string): string {
   return /[.?!]$/.test(message) ? message : `${message}.`;
 }
 
+/** A text of others on one line, without control characters. */
+export function oneLine(text: string): string {
+  return text.replace(/[\s\p{Cc}]+/gu, " ").trim();
+}
+
 /** At most `width` characters. */
 export function clip(text: string, width: number): string {
   const characters = [...text];

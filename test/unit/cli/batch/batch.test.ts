@@ -56,6 +56,19 @@ describe("layerdiffuse generate --batch", () => {
     ]);
   });
 
+  test("passes on what the worker warns of, the shares of alpha and the cost", async () => {
+    const warnings = [{ code: "no_transparency", message: "The image has no transparency." }];
+    const alpha = { transparent: 0.5, partial: 0.125, opaque: 0.375, below_250: 0.6 };
+    const here = await stage({ worker: () => ({ ...picture, warnings, alpha }) });
+    const argv = ["generate", "--batch", "-", "-o", "pictures", "--price-per-second", "1000"];
+    const { stderr } = await here.finish(argv, { stdin: "a red apple\n" });
+    const [file] = await images(here);
+    expect(stderr).toContain(`\nwarning: ${file}: The image has no transparency.\n`);
+    expect(await manifestOf(here)).toEqual([expect.objectContaining({ warnings, alpha, cost: expect.any(Number) })]);
+    const quiet = await here.finish([...argv, "--force", "--quiet"], { stdin: "a red apple\n" });
+    expect(quiet.stderr).toBe("");
+  });
+
   test("takes JSON lines with the input's fields, over what the options say", async () => {
     const here = await stage();
     const stdin = '{"prompt":"a red apple","seed":7,"negativePrompt":"leaf"}\n{"prompt":"a mug"}';

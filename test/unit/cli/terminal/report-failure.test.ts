@@ -68,6 +68,13 @@ describe("a failure", () => {
     expect(stderr).toContain("error: ");
   });
 
+  test("of a job that ran tells with --json what it cost", async () => {
+    const worker = () => ({ status: "error", message: "no VRAM" });
+    const { finish } = await stage({ worker });
+    const { stdout } = await finish(["generate", "an apple", "--json", "--price-per-second", "1000"]);
+    expect(JSON.parse(stdout)).toEqual({ error: expect.objectContaining({ cost: expect.any(Number) }) });
+  });
+
   test("has a stack trace with DEBUG only, and the key in neither", async () => {
     const { finish, env } = await stage({ apiKey: "another" });
     const secret = { ...env, RUNPOD_API_KEY: "very-secret-key" };
