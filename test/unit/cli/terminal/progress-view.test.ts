@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { bar, clip, dollars, duration } from "../../../../src/cli/terminal/format.ts";
 import { progressWords } from "../../../../src/cli/terminal/progress-view.ts";
 import { deferred, picture, stage } from "../fake-terminal.ts";
 
@@ -78,32 +77,5 @@ describe("on a terminal", () => {
     const { stderr } = await finish(["generate", "an apple"], { isTerminal: true, env: { ...env, ...more } });
     expect(stderr).toMatch(/^submitting · 0\.0 s\n/);
     expect(stderr).not.toContain("\u001B");
-  });
-});
-
-describe("words", () => {
-  test.each([
-    [0, "0.0 s"],
-    [12_345, "12.3 s"],
-    [59_960, "1 min 00 s"],
-    [125_000, "2 min 05 s"],
-    [3_725_000, "1 h 02 min"],
-  ])("%d ms are %s", (milliseconds, words) => {
-    expect(duration(milliseconds)).toBe(words);
-  });
-
-  test.each([
-    [0, "$0"],
-    [0.000_123_4, "$0.00012"],
-    [0.0456, "$0.046"],
-    [12.345, "$12.35"],
-  ])("%d USD are %s", (amount, words) => {
-    expect(dollars(amount)).toBe(words);
-  });
-
-  test("a bar fills with its share, and a text that is too long is cut", () => {
-    expect(bar(0.5, 4)).toBe("██░░");
-    expect(bar(7, 4)).toBe("████");
-    expect(clip("🍎🍎🍎🍎", 3)).toBe("🍎🍎…");
   });
 });

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { endless, png, stage } from "./fake-terminal.ts";
+import { endless, png, stage } from "../fake-terminal.ts";
 
 describe("layerdiffuse result", () => {
   test("fetches the image of a job that another process made", async () => {
@@ -36,46 +36,5 @@ describe("layerdiffuse result", () => {
   test("of a job that is gone exits with 14", async () => {
     const { finish } = await stage();
     expect((await finish(["result", "no-such-job"])).code).toBe(14);
-  });
-});
-
-describe("layerdiffuse cancel", () => {
-  test("stops a job and prints its state", async () => {
-    const { start, finish, endpoint } = await stage({ worker: endless });
-    const { stderr, code } = start(["generate", "an apple"]);
-    await stderr.until(/ · job /);
-    const id = String(endpoint.jobs()[0]?.id);
-    expect(await finish(["cancel", id])).toEqual({ code: 0, stdout: "CANCELLED\n", stderr: "" });
-    expect(await code).toBe(12);
-  });
-
-  test("of a job that completed tells how to fetch its image", async () => {
-    const { finish, endpoint } = await stage();
-    await finish(["generate", "an apple"]);
-    const id = endpoint.jobs()[0]?.id;
-    const { stdout, stderr } = await finish(["cancel", String(id), "--json"]);
-    expect(JSON.parse(stdout)).toEqual({ jobId: id, status: "COMPLETED" });
-    expect(stderr).toContain(`layerdiffuse result ${id}`);
-  });
-
-  test("of what is no job id is refused before anything is sent", async () => {
-    const { finish, endpoint } = await stage();
-    expect((await finish(["cancel", "../run"])).code).toBe(2);
-    expect(endpoint.requests).toEqual([]);
-  });
-});
-
-describe("layerdiffuse health", () => {
-  test("prints workers and jobs for people", async () => {
-    const { finish } = await stage();
-    const { code, stdout } = await finish(["health"]);
-    expect(code).toBe(0);
-    expect(stdout).toMatch(/^workers {2}\d+ idle, .*\njobs {5}0 in the queue, .*\n$/);
-  });
-
-  test("prints JSON for programs", async () => {
-    const { finish } = await stage();
-    const { stdout } = await finish(["health", "--json"]);
-    expect(JSON.parse(stdout)).toMatchObject({ workers: { running: 0 }, jobs: { inQueue: 0 } });
   });
 });
