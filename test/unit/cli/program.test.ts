@@ -70,6 +70,38 @@ describe("wrong arguments", () => {
     expect(stderr).not.toContain("Quote");
   });
 
+  test("words after a command in quotes get no hint about quotes", async () => {
+    const { stderr } = await ends("local", "--worker", "python x.py", "y");
+    expect(stderr).toContain("too many arguments");
+    expect(stderr).not.toContain("Quote");
+  });
+
+  test("one unknown word gets no hint about prompts", async () => {
+    expect((await ends("apple")).stderr).not.toContain("layerdiffuse generate");
+  });
+
+  test.each([
+    [
+      "a wrong value",
+      ["generate", "x", "--steps", "500", "--json"],
+      "invalid_input",
+      "option '--steps <n>' argument '500'",
+    ],
+    ["an unknown option", ["generate", "x", "--json", "--stpes", "5"], "usage", "unknown option '--stpes'"],
+    ["a contradiction", ["generate", "x", "--json", "--concurrency", "5"], "usage", "--concurrency goes with --batch."],
+  ])("with --json %s is an object on stdout as well", async (_, argv, code, message) => {
+    const ended = await ends(...argv);
+    expect(ended.code).toBe(2);
+    expect(JSON.parse(ended.stdout)).toEqual({ error: { code, message: expect.stringContaining(message) } });
+    expect(JSON.parse(ended.stdout).error.message).not.toMatch(/^error/);
+    expect(ended.stderr).toContain(message);
+  });
+
+  test("--json that is part of a prompt asks for no JSON", async () => {
+    const { stdout } = await ends("generate", "--stpes", "--", "--json");
+    expect(stdout).toBe("");
+  });
+
   test("a key as an argument is refused, and not repeated", async () => {
     const { code, stderr } = await ends("generate", "x", "--api-key", "rpa_SECRET");
     expect(code).toBe(2);

@@ -38,4 +38,17 @@ describe("a prompt list", () => {
       { position: 2, input: { prompt: "b", steps: 5 } },
     ]);
   });
+
+  test("says what is wrong with a line, and goes on", async () => {
+    const lines = ['{"prompt":', '{"prompt":" "}', '{"prompt":"a","stps":3}', '{"seed":1}', "fine"];
+    const list = await PromptList.open("-", { cwd: "", stdin: Readable.from([lines.join("\n")]) });
+    const message = (text: string) => expect.stringContaining(text);
+    expect(await all(list.entries({}))).toEqual([
+      { position: 1, prompt: lines[0], issues: [{ path: [], message: message("is not valid JSON") }] },
+      { position: 2, prompt: " ", issues: [{ path: ["prompt"], message: "must not be blank" }] },
+      { position: 3, prompt: "a", issues: [{ path: ["stps"], message: "is unknown; did you mean steps?" }] },
+      { position: 4, prompt: "", issues: [{ path: ["prompt"], message: "is required" }] },
+      { position: 5, input: { prompt: "fine" } },
+    ]);
+  });
 });
