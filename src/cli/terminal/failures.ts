@@ -1,5 +1,3 @@
-import type { SignalName } from "./io.ts";
-
 /** The command line asks for something impossible. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
@@ -21,6 +19,8 @@ export class OutputError extends Error {
 export class BatchError extends Error {
   override readonly name = "BatchError";
 }
+
+export type SignalName = "SIGINT" | "SIGTERM";
 
 /** Ctrl-C or SIGTERM. */
 export class Interruption extends Error {

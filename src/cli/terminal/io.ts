@@ -1,8 +1,6 @@
 import process from "node:process";
 import type { Readable, Writable } from "node:stream";
-import { systemCodeOf } from "./failures.ts";
-
-export type SignalName = "SIGINT" | "SIGTERM";
+import { type SignalName, systemCodeOf } from "./failures.ts";
 
 export type OutputStream = Writable & { readonly isTTY?: boolean; readonly columns?: number };
 

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { Readable, Writable } from "node:stream";
 import { onTestFinished } from "vitest";
 import { main } from "../../../src/cli/main.ts";
-import type { Io, SignalName } from "../../../src/cli/terminal/io.ts";
+import type { SignalName } from "../../../src/cli/terminal/failures.ts";
+import type { Io } from "../../../src/cli/terminal/io.ts";
 import {
   createLocalEndpoint,
   type LocalEndpoint,
