@@ -6,7 +6,7 @@ import { reportFailure } from "./terminal/report-failure.ts";
 import { Session } from "./terminal/session.ts";
 
 /**
- * The whole program: arguments in, exit code out. All it touches is in `io`.
+ * The whole program: arguments in, exit code out. It touches nothing outside `io`.
  *
  * @param argv the arguments after the program's name
  */
@@ -22,7 +22,7 @@ export async function main(argv: readonly string[], io: Io): Promise<number> {
     return await reportFailure(error, session);
   } finally {
     release();
-    // The caller may end the process next: what was written must be out by then.
+    // The caller may end the process next, so everything must be written by then.
     await Promise.allSettled([writeAll(io.stdout, ""), writeAll(io.stderr, "")]);
   }
 }
@@ -33,8 +33,7 @@ function asksForJson(argv: readonly string[]): boolean {
 }
 
 /**
- * The first Ctrl-C or SIGTERM aborts the signal with an {@link Interruption}; the second ends the
- * process at once, whatever still goes on.
+ * The first Ctrl-C or SIGTERM aborts the signal with an {@link Interruption}; the second ends the process at once.
  */
 function listenForInterruption(io: Io): { signal: AbortSignal; release: () => void } {
   const stop = new AbortController();
