@@ -1,3 +1,4 @@
+import { loadSchemas } from "./commands/flag-values.ts";
 import { createProgram } from "./program.ts";
 import { signalExitCodes } from "./terminal/exit-codes.ts";
 import { Interruption } from "./terminal/failures.ts";
@@ -16,6 +17,7 @@ export async function main(argv: readonly string[], io: Io): Promise<number> {
   // For what is wrong with the arguments themselves: the command reads its own flags only when all is right.
   session.isJson = asksForJson(argv);
   try {
+    if (hasFlags(argv)) await loadSchemas();
     await createProgram(session).parseAsync(argv, { from: "user" });
     return 0;
   } catch (error) {
@@ -25,6 +27,13 @@ export async function main(argv: readonly string[], io: Io): Promise<number> {
     // The caller may end the process next, so everything must be written by then.
     await Promise.allSettled([writeAll(io.stdout, ""), writeAll(io.stderr, "")]);
   }
+}
+
+const flagsWithoutValue = new Set(["-h", "--help", "-V", "--version"]);
+
+/** Whether there may be values of flags to check. */
+function hasFlags(argv: readonly string[]): boolean {
+  return argv.some((argument) => argument.startsWith("-") && !flagsWithoutValue.has(argument));
 }
 
 function asksForJson(argv: readonly string[]): boolean {

@@ -4,7 +4,7 @@ import type { GenerateFlags } from "../jobs/generate-image.ts";
 import { connectionVariables } from "../terminal/environment-variables.ts";
 import { UsageError } from "../terminal/failures.ts";
 import type { OutputStyle, Session } from "../terminal/session.ts";
-import { by, input, wholeNumber } from "./flag-values.ts";
+import { by } from "./flag-values.ts";
 import type { HintingCommand } from "./hinting-command.ts";
 import { examples, withConnection, withOutputStyle, withTimeLimits } from "./shared-options.ts";
 
@@ -22,22 +22,58 @@ export function addGenerate(program: HintingCommand, session: Session): void {
     .argument("[prompt...]", "What to draw, in quotes")
     .option("-o, --output <path>", "File to write, or - for stdout; with --batch, a folder (default: output.png)")
     .option("-f, --force", "Overwrite existing files")
-    .option("--negative <text>", "What to keep out of the image", by(input.negativePrompt))
+    .option(
+      "--negative <text>",
+      "What to keep out of the image",
+      by((is) => is.input.negativePrompt),
+    )
     .option(
       "--seed <n>",
       "Seed; the same seed makes the same image (default: a random seed, reported in the result)",
-      by(input.seed),
+      by((is) => is.input.seed),
     )
-    .option("--steps <n>", "Number of steps, 1 to 100", by(input.steps))
-    .option("--cfg-scale <n>", "How closely to follow the prompt, 1 to 30", by(input.cfgScale))
-    .option("--width <px>", "Width, a multiple of 64", by(input.width))
-    .option("--height <px>", "Height, a multiple of 64", by(input.height))
-    .option("--sampler <name>", 'Sampler, such as "DPM++ 2M SDE" or "Euler a"', by(input.sampler))
-    .option("--scheduler <name>", "Scheduler, such as Karras or Exponential", by(input.scheduler))
-    .option("--preset <name>", "Style preset, such as general, aesthetic, logo or icon_3d", by(input.preset))
+    .option(
+      "--steps <n>",
+      "Number of steps, 1 to 100",
+      by((is) => is.input.steps),
+    )
+    .option(
+      "--cfg-scale <n>",
+      "How closely to follow the prompt, 1 to 30",
+      by((is) => is.input.cfgScale),
+    )
+    .option(
+      "--width <px>",
+      "Width, a multiple of 64",
+      by((is) => is.input.width),
+    )
+    .option(
+      "--height <px>",
+      "Height, a multiple of 64",
+      by((is) => is.input.height),
+    )
+    .option(
+      "--sampler <name>",
+      'Sampler, such as "DPM++ 2M SDE" or "Euler a"',
+      by((is) => is.input.sampler),
+    )
+    .option(
+      "--scheduler <name>",
+      "Scheduler, such as Karras or Exponential",
+      by((is) => is.input.scheduler),
+    )
+    .option(
+      "--preset <name>",
+      "Style preset, such as general, aesthetic, logo or icon_3d",
+      by((is) => is.input.preset),
+    )
     .addOption(new Option("--mode <mode>", "async, or sync to try one held request first").choices(["async", "sync"]))
     .option("--batch <list>", "File with one prompt per line, or JSON lines; - for stdin")
-    .option("--concurrency <n>", `Jobs to run at once with --batch (default: ${usualConcurrency})`, by(wholeNumber(1)));
+    .option(
+      "--concurrency <n>",
+      `Jobs to run at once with --batch (default: ${usualConcurrency})`,
+      by((is) => is.wholeNumber(1)),
+    );
   withConnection(withOutputStyle(withTimeLimits(command)))
     .addHelpText(
       "after",

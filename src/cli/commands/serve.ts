@@ -1,8 +1,7 @@
-import * as z from "zod/mini";
 import type { ServeFlags } from "../serve/serve-flags.ts";
 import { serverVariables } from "../terminal/environment-variables.ts";
 import type { OutputStyle, Session } from "../terminal/session.ts";
-import { address, by, eachBy, notBlank, origin, port, seconds, secondsOrNone, wholeNumber } from "./flag-values.ts";
+import { by, eachBy } from "./flag-values.ts";
 import type { HintingCommand } from "./hinting-command.ts";
 import { examples, withConnection, withOutputStyle } from "./shared-options.ts";
 
@@ -22,34 +21,51 @@ export function addServe(program: HintingCommand, session: Session): void {
       "--token <name:token>",
       "Token of a caller, to try things out: others on this machine can read it; repeatable",
       // Checked where it is read: commander would print a wrong one, and with it a secret.
-      eachBy(z.string()),
+      eachBy((is) => is.text),
     )
     .option(
       "--storage <dir>",
       "Folder to keep images in (default: in memory, for an hour)",
       // A variable that is not set would put the images wherever this was started.
-      by(notBlank("the path of a folder")),
+      by((is) => is.notBlank("the path of a folder")),
     )
     .option(
       "--public-url <url>",
       "Address at which others reach the server: makes URLs absolute and lets RunPod call back",
-      by(address),
+      by((is) => is.address),
     )
     .option(
       "--origin <origin>",
       "Origin of a page that may call, such as https://app.example.com; repeatable",
-      eachBy(origin),
+      eachBy((is) => is.origin),
     )
-    .option("--concurrency <n>", "Most jobs at once for each name (default: 4)", by(wholeNumber(1)))
-    .option("--rate-per-minute <n>", "Most jobs a minute for each name (default: 30)", by(wholeNumber(1)))
-    .option("--sync-wait <seconds>", "Longest time to hold a request (default: 55)", by(seconds))
+    .option(
+      "--concurrency <n>",
+      "Most jobs at once for each name (default: 4)",
+      by((is) => is.wholeNumber(1)),
+    )
+    .option(
+      "--rate-per-minute <n>",
+      "Most jobs a minute for each name (default: 30)",
+      by((is) => is.wholeNumber(1)),
+    )
+    .option(
+      "--sync-wait <seconds>",
+      "Longest time to hold a request (default: 55)",
+      by((is) => is.seconds),
+    )
     .option(
       "--stop-timeout <seconds>",
       "Time that open requests have to finish when the server stops (default: 7)",
-      by(secondsOrNone),
+      by((is) => is.secondsOrNone),
     )
     .option("--host <address>", "Address to listen on; 0.0.0.0 lets other computers in", "127.0.0.1")
-    .option("-p, --port <n>", "Port to listen on; 0 for any free port", by(port), 8787);
+    .option(
+      "-p, --port <n>",
+      "Port to listen on; 0 for any free port",
+      by((is) => is.port),
+      8787,
+    );
   withConnection(withOutputStyle(command))
     .addHelpText(
       "after",

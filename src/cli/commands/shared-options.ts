@@ -1,7 +1,7 @@
 /** Options that several commands have in common, and the parts of their help. */
 import { type Command, Option } from "commander";
 import { UsageError } from "../terminal/failures.ts";
-import { by, price, seconds } from "./flag-values.ts";
+import { by } from "./flag-values.ts";
 
 export function withConnection<Kind extends Command>(command: Kind): Kind {
   return command
@@ -21,9 +21,21 @@ export function withOutputStyle<Kind extends Command>(
 
 export function withTimeLimits<Kind extends Command>(command: Kind): Kind {
   return command
-    .option("--timeout <seconds>", "Longest run once a worker has the job (default: 300)", by(seconds))
-    .option("--queue-timeout <seconds>", "Longest wait for a worker, cold start included (default: 600)", by(seconds))
-    .option("--price-per-second <usd>", "What a second on the worker costs, to report the cost", by(price));
+    .option(
+      "--timeout <seconds>",
+      "Longest run once a worker has the job (default: 300)",
+      by((is) => is.seconds),
+    )
+    .option(
+      "--queue-timeout <seconds>",
+      "Longest wait for a worker, cold start included (default: 600)",
+      by((is) => is.seconds),
+    )
+    .option(
+      "--price-per-second <usd>",
+      "What a second on the worker costs, to report the cost",
+      by((is) => is.price),
+    );
 }
 
 /** An argument is seen by everybody on the machine, in `ps` and in the shell's history. */
