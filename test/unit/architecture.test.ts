@@ -174,3 +174,60 @@ describe("the rooms of src/local", () => {
     expect(allowed.filter((one) => !used.has(one))).toEqual([]);
   });
 });
+
+describe("the rooms of src/cli", () => {
+  /** From the ground up, with what each may import beside itself. The files above the rooms may import any of them. */
+  const cliRooms: Readonly<Record<string, readonly string[]>> = {
+    terminal: [],
+    jobs: ["terminal"],
+    batch: ["jobs", "terminal"],
+    local: ["terminal"],
+    serve: ["jobs", "local", "terminal"],
+    commands: ["batch", "jobs", "local", "serve", "terminal"],
+  };
+  const cliRoomOf = (path: string) => /^cli\/(\w+)\//.exec(path)?.[1];
+
+  it("import each other as the table says", () => {
+    const found = new Set([...imports.keys()].flatMap((file) => cliRoomOf(file) ?? []));
+    expect([...found].sort()).toEqual(Object.keys(cliRooms).sort());
+    const isWrong = (file: string, name: string) => {
+      const from = cliRoomOf(file);
+      if (from === undefined || !name.startsWith("cli/")) return false;
+      const to = cliRoomOf(name);
+      return to === undefined || (to !== from && !cliRooms[from]?.includes(to));
+    };
+    expect(broken(isWrong)).toEqual([]);
+  });
+
+  it("run in no circle", () => {
+    const names = Object.keys(cliRooms);
+    const upward = names.flatMap((name, place) =>
+      (cliRooms[name] ?? []).filter((below) => names.indexOf(below) >= place).map((below) => `${name} -> ${below}`),
+    );
+    expect(upward).toEqual([]);
+  });
+
+  it("hold a dozen files each at most", () => {
+    const folders = [...imports.keys()].filter((file) => file.startsWith("cli/")).map((file) => dirname(file));
+    const tooMany = [...new Set(folders)].filter((folder) => folders.filter((each) => each === folder).length > 12);
+    expect(tooMany).toEqual([]);
+  });
+
+  it("are loaded by a command when it runs, and zod when a flag has a value, so that help is quick", () => {
+    const reached = new Set<string>();
+    const visit = (file: string) => {
+      if (reached.has(file)) return;
+      reached.add(file);
+      if (!imports.has(file)) return;
+      const text = readFileSync(join(root, file), "utf8");
+      for (const [, name = ""] of text.matchAll(/^(?:import|export) (?!type\b)[^"';]*?from\s*"([^"]+)"/gm)) {
+        visit(name.startsWith(".") ? relative(root, join(root, dirname(file), name)).replaceAll("\\", "/") : name);
+      }
+    };
+    visit("cli/main.ts");
+    expect([...reached]).toEqual(expect.arrayContaining(["cli/commands/generate.ts", "commander"]));
+    const heavy =
+      /^(zod\/mini|ky|p-retry|p-timeout|(client|runpod|proxy|local|image)\/.*|cli\/(jobs|batch|serve)\/.*)$/;
+    expect([...reached].filter((name) => heavy.test(name))).toEqual([]);
+  });
+});

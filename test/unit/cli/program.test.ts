@@ -1,5 +1,4 @@
 import { describe, expect, test } from "vitest";
-import { oldNodeProblem } from "../../../src/cli/node-version.ts";
 import { VERSION } from "../../../src/runtime/environment.ts";
 import { run, temporaryFolder } from "./fake-terminal.ts";
 
@@ -18,7 +17,7 @@ describe("help", () => {
   test("of local says that --quiet keeps the log back too", async () => {
     const { stdout } = await ends("local", "--help");
     expect(stdout.replace(/\s+/g, " ")).toContain(
-      "-q, --quiet nothing but errors on stderr: neither lines to paste nor the log",
+      "-q, --quiet Print nothing but errors to stderr: no lines to paste, no log",
     );
   });
 
@@ -71,16 +70,42 @@ describe("wrong arguments", () => {
     expect(stderr).not.toContain("Quote");
   });
 
+  test("words after a command in quotes get no hint about quotes", async () => {
+    const { stderr } = await ends("local", "--worker", "python x.py", "y");
+    expect(stderr).toContain("too many arguments");
+    expect(stderr).not.toContain("Quote");
+  });
+
+  test("one unknown word gets no hint about prompts", async () => {
+    expect((await ends("apple")).stderr).not.toContain("layerdiffuse generate");
+  });
+
+  test.each([
+    [
+      "a wrong value",
+      ["generate", "x", "--steps", "500", "--json"],
+      "invalid_input",
+      "option '--steps <n>' argument '500'",
+    ],
+    ["an unknown option", ["generate", "x", "--json", "--stpes", "5"], "usage", "unknown option '--stpes'"],
+    ["a contradiction", ["generate", "x", "--json", "--concurrency", "5"], "usage", "--concurrency goes with --batch."],
+  ])("with --json %s is an object on stdout as well", async (_, argv, code, message) => {
+    const ended = await ends(...argv);
+    expect(ended.code).toBe(2);
+    expect(JSON.parse(ended.stdout)).toEqual({ error: { code, message: expect.stringContaining(message) } });
+    expect(JSON.parse(ended.stdout).error.message).not.toMatch(/^error/);
+    expect(ended.stderr).toContain(message);
+  });
+
+  test("--json that is part of a prompt asks for no JSON", async () => {
+    const { stdout } = await ends("generate", "--stpes", "--", "--json");
+    expect(stdout).toBe("");
+  });
+
   test("a key as an argument is refused, and not repeated", async () => {
     const { code, stderr } = await ends("generate", "x", "--api-key", "rpa_SECRET");
     expect(code).toBe(2);
     expect(stderr).toContain("RUNPOD_API_KEY only");
     expect(stderr).not.toContain("SECRET");
   });
-});
-
-test("an old Node is told which one is needed", () => {
-  expect(oldNodeProblem("20.19.0")).toContain("layerdiffuse needs Node 22 or newer; this is 20.19.0");
-  expect(oldNodeProblem("22.0.0")).toBeUndefined();
-  expect(oldNodeProblem("100.0.0")).toBeUndefined();
 });

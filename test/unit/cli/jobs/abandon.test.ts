@@ -1,6 +1,6 @@
 import { readdir } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
-import { deferred, endless, stage } from "./fake-terminal.ts";
+import { deferred, endless, stage } from "../fake-terminal.ts";
 
 describe("Ctrl-C", () => {
   test("cancels the job on the endpoint, says so, and exits with 130", async () => {
@@ -12,7 +12,7 @@ describe("Ctrl-C", () => {
     const [job] = endpoint.jobs();
     expect(job?.status).toBe("CANCELLED");
     expect(stderr.text).toMatch(
-      /Ctrl-C: cancelling on the endpoint\. Once more leaves at once\.\nCancelled job \S+\.\n$/,
+      /Ctrl-C: cancelling on the endpoint\. Press Ctrl-C again to leave at once\.\nCancelled job \S+\.\n$/,
     );
     expect(stderr.text).toContain(`Cancelled job ${job?.id}.`);
     expect(stdout.text).toBe("");
@@ -81,7 +81,7 @@ describe("Ctrl-C", () => {
     endpoint.faults.add({ operation: "cancel", respond: { status: 401 } });
     interrupt();
     expect(await code).toBe(130);
-    expect(stderr.text).toMatch(/Job \S+ may still run: .*layerdiffuse cancel \S+/);
+    expect(stderr.text).toMatch(/Job \S+ may still be running: .*layerdiffuse cancel \S+/);
   });
 
   test("after the job completed tells how to fetch the image", async () => {
