@@ -16,7 +16,7 @@ import type { SharedLimiter, SharedLimiters } from "./access/shared-limits.ts";
 import { keysOfApiKey, keysOfSecrets, Signer } from "./access/signer.ts";
 import { textCleaner } from "./clean-text.ts";
 import { type ImageStorage, MemoryStorage } from "./images/memory-storage.ts";
-import { type Allow, type InputRules, wireInputSchema } from "./jobs/check-input.ts";
+import { type Allow, type InputRules, requestSchemas } from "./jobs/check-input.ts";
 
 /** Who asks: a name of 1 to 256 characters that is the same each time, or null for nobody the proxy knows. Leave the body alone. */
 export type Authorize = (request: Request) => string | null | Promise<string | null>;
@@ -205,7 +205,7 @@ export function resolveOptions(given: ProxyOptions, internals: ProxyInternals): 
     ),
     limits,
     limiter,
-    input: { schema: wireInputSchema(limits.promptLength), allow: options.allow ?? (() => true) },
+    input: { schemas: requestSchemas(limits.promptLength), allow: options.allow ?? (() => true) },
     storage: storage ?? new MemoryStorage(internals.clock),
     syncWait: options.syncWait ?? defaults.syncWait,
     publicUrl: publicUrl === undefined ? undefined : addressOf(publicUrl),

@@ -1,14 +1,25 @@
-import type { ErrorCode, InputIssue, Submitted } from "../errors/index.ts";
+import * as z from "zod/mini";
+import { errorCodes } from "../errors/index.ts";
+import { number } from "../schema/fields.ts";
 
-export interface ProblemDetails {
-  status: number;
-  code: ErrorCode;
-  /** What happened and what to do, for whoever reads the answer: nothing of the key, the endpoint or its host. */
-  detail: string;
-  /** Whether the request left a job behind; absent where it could not have. */
-  submitted?: Submitted;
+/**
+ * The body of every refusal and failure. `detail` says what happened and what to do, and names neither the key nor the
+ * endpoint nor its host. `submitted` is absent where the request could not have submitted a job.
+ */
+export const problemBody = z.object({
+  // First, because the client shows the first of `error`, `detail`, `message` and `title`.
+  detail: z.string(),
+  code: z.enum(errorCodes),
+  title: z.string(),
+  status: number(400, 599, 1),
+  submitted: z.optional(z.enum(["no", "unknown", "yes"])),
+  issues: z.optional(z.array(z.object({ path: z.array(z.union([z.string(), z.number()])), message: z.string() }))),
+});
+
+type ProblemBody = z.output<typeof problemBody>;
+
+export interface ProblemDetails extends Omit<ProblemBody, "title"> {
   headers?: Record<string, string>;
-  issues?: readonly InputIssue[];
   /** What the server's owner should know, and the caller should not. */
   cause?: unknown;
 }
@@ -44,8 +55,7 @@ export class Problem extends Error {
 
   toResponse(): Response {
     const { status, code, detail, submitted, headers = {}, issues } = this.details;
-    // `detail` first: the client shows the first of `error`, `detail`, `message` and `title`.
-    const body = {
+    const body: ProblemBody = {
       detail,
       code,
       title: titles[status] ?? "Problem",

@@ -4,7 +4,7 @@ import type { Signer } from "../access/signer.ts";
 import type { ImageStorage } from "./memory-storage.ts";
 
 /** `alpha_{unix seconds}_{16 bytes}.png`; the last character of 16 bytes has four empty bits. */
-const fileName = /^alpha_\d{1,12}_[\w-]{21}[AQgw]\.png$/;
+export const fileName = /^alpha_\d{1,12}_[\w-]{21}[AQgw]\.png$/;
 
 /** Where finished pictures lie, and what they are called. */
 export class Images {

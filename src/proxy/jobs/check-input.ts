@@ -4,13 +4,14 @@ import {
   type GenerateInput,
   inputFields,
   loraFields,
+  mostSeed,
   pixelLimit,
   randomSeed,
   wireInput,
   wireNames,
 } from "../../protocol/generate-input.ts";
-import { check } from "../../schema/check.ts";
-import { list } from "../../schema/fields.ts";
+import { check, read } from "../../schema/check.ts";
+import { list, number, record } from "../../schema/fields.ts";
 import { badRequest, Problem } from "../problem.ts";
 import { inputProblem } from "../upstream-problem.ts";
 
@@ -25,6 +26,9 @@ const nameLength = 200;
 /** More than any worker of ours takes. */
 const mostLoras = 10;
 
+/** The most characters of a text, for the OpenAPI document: it is made of the schemas and cannot read checks of ours. */
+export const longestTexts = new WeakMap<z.core.$ZodType, number>();
+
 /** A text of so many characters, counted as the worker and JSON Schema count: an emoji is one. */
 function atMost(most: number, field: z.ZodMiniString<string>): z.ZodMiniString<string> {
   const characters = z.check<string>(({ value, issues }) => {
@@ -33,13 +37,12 @@ function atMost(most: number, field: z.ZodMiniString<string>): z.ZodMiniString<s
     if (length > most) issues.push({ code: "custom", path: [], message, input: value });
   });
   const bounded = field.check(characters);
-  // For the HTTP API's document, which is made of the schema and cannot read checks of ours.
-  z.globalRegistry.add(bounded, { maxLength: most });
+  longestTexts.set(bounded, most);
   return bounded;
 }
 
 /** What a caller may ask for, by the names on the wire. Fields of other names are dropped. */
-export function wireInputSchema(promptLength: number) {
+function imageInputSchema(promptLength: number) {
   const { prompt, negativePrompt, seed, steps, cfgScale, width, height, sampler, scheduler, preset } = inputFields;
   const lora = z.object(
     { name: atMost(nameLength, loraFields.name), weight: z.optional(loraFields.weight) },
@@ -65,8 +68,29 @@ export function wireInputSchema(promptLength: number) {
     .check(pixelLimit);
 }
 
+/** The input of a job that only starts a worker. With a prompt it would be that of an image. */
+export const warmUpInput = z.object({ warm_up: z.literal(true), prompt: z.optional(z.never()) });
+
+/** The bodies of the requests that submit a job. */
+export function requestSchemas(promptLength: number) {
+  const image = imageInputSchema(promptLength);
+  const { prompt, ...others } = image.shape;
+  const orNull = Object.entries(others).map(([name, field]) => [name, z.nullable(field)] as const);
+  return {
+    image,
+    /** Of `POST run` and `POST runsync`. */
+    run: z.object({ input: z.union([image, warmUpInput]) }),
+    /** Of `POST alpha/v1/txt2img`, where a null stands for nothing, and a seed of -1 for any. */
+    txt2img: z.object({
+      prompt,
+      ...Object.fromEntries(orNull),
+      [wireNames.seed]: z.nullable(z.optional(number(-1, mostSeed, 1))),
+    }),
+  };
+}
+
 export interface InputRules {
-  schema: ReturnType<typeof wireInputSchema>;
+  schemas: ReturnType<typeof requestSchemas>;
   allow: Allow;
 }
 
@@ -77,38 +101,44 @@ export interface CheckedInput {
   seed?: number;
 }
 
-/** The `input` of the client's `POST run`: a picture's, or the warm-up that draws nothing. */
+const anyRunBody = z.object({ input: record() });
+
+/** Checks the body of the client's `POST run`: its `input` describes an image, or is a warm-up. */
 export async function checkRunInput(body: object, rules: InputRules, subject: string): Promise<CheckedInput> {
-  const input: unknown = Object.hasOwn(body, "input") && "input" in body ? body.input : undefined;
-  if (typeof input !== "object" || input === null || Array.isArray(input)) {
-    throw badRequest("`input` is missing, or no object.", 422);
+  const request = read(rules.schemas.run, body);
+  if (!request) {
+    const { input } = read(anyRunBody, body) ?? {};
+    if (!input) throw badRequest("`input` is missing or is not an object.", 422);
+    // What is wrong with it as an image's: nobody needs to hear that it is no warm-up either.
+    return await checkImageInput(input, rules, subject);
   }
-  if (
-    Object.hasOwn(input, "warm_up") &&
-    "warm_up" in input &&
-    input.warm_up === true &&
-    !Object.hasOwn(input, "prompt")
-  ) {
-    return { fields: { warm_up: true } };
-  }
-  return await checkPicture(input, rules, subject);
+  if ("warm_up" in request.input) return { fields: { warm_up: true } };
+  return await checkImageInput(request.input, rules, subject);
 }
 
-/** The body of `POST alpha/v1/txt2img`, where a null stands for nothing, and a seed of -1 for any. */
+/** Checks the body of `POST alpha/v1/txt2img`. */
 export async function checkTxt2ImgInput(body: object, rules: InputRules, subject: string): Promise<CheckedInput> {
-  const given = Object.entries(body).filter(([name, value]) => value !== null && !(name === "seed" && value === -1));
-  return await checkPicture(Object.fromEntries(given), rules, subject);
+  const request = checked(rules.schemas.txt2img, body);
+  const given = Object.entries(request).filter(
+    ([name, value]) => value !== null && !(name === wireNames.seed && value === -1),
+  );
+  return await checkImageInput(Object.fromEntries(given), rules, subject);
 }
 
-async function checkPicture(wire: object, { schema, allow }: InputRules, subject: string): Promise<CheckedInput> {
-  const { issues, value } = check(schema, wire);
-  if (issues) throw inputProblem(new InvalidInputError(issues));
-  const answer = await allowed(inputOf(value), allow, subject);
+async function checkImageInput(wire: object, { schemas, allow }: InputRules, subject: string): Promise<CheckedInput> {
+  const answer = await allowed(inputOf(checked(schemas.image, wire)), allow, subject);
   // What the owner changes is checked like the rest, and `extra` is the owner's to add.
   return refusing(() => wireInput(answer, randomSeed));
 }
 
-function inputOf(wire: z.output<InputRules["schema"]>): GenerateInput {
+/** @throws Problem that names all that is wrong with the input */
+function checked<Output>(schema: z.ZodMiniType<Output>, value: unknown): Output {
+  const { issues, value: output } = check(schema, value);
+  if (issues) throw inputProblem(new InvalidInputError(issues));
+  return output;
+}
+
+function inputOf(wire: z.output<InputRules["schemas"]["image"]>): GenerateInput {
   const {
     negative_prompt: negativePrompt,
     cfg_scale: cfgScale,

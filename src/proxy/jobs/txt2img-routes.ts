@@ -1,12 +1,13 @@
+import * as z from "zod/mini";
 import { type ErrorCode, isLayerDiffuseError } from "../../errors/index.ts";
 import { decodeImage } from "../../image/decode-image.ts";
 import { queueReason } from "../../protocol/health.ts";
-import { isTerminal, type JobState } from "../../protocol/job.ts";
+import { isTerminal, type JobState, jobFields } from "../../protocol/job.ts";
 import { jobError } from "../../protocol/job-error.ts";
-import { parseOutput } from "../../protocol/worker-output.ts";
+import { alphaShares, imageWarning, parseOutput } from "../../protocol/worker-output.ts";
 import { Call } from "../../runpod/progress.ts";
 import { withTimeLimit } from "../../runtime/time-limit.ts";
-import type { Images } from "../images/stored-images.ts";
+import { fileName, type Images } from "../images/stored-images.ts";
 import type { ProxyInternals, Settings } from "../options.ts";
 import { jobNotFound, Problem } from "../problem.ts";
 import { readJsonBody } from "../request-body.ts";
@@ -17,6 +18,28 @@ import { preferenceOf } from "./preference.ts";
 
 /** Seconds before a job's address is asked again. */
 const pollPause = "2";
+
+/** Where an image is, and what its worker said of it. */
+export const imageBody = z.object({
+  url: z.string(),
+  filename: z.string().check(z.regex(fileName)),
+  /** Text, as the published image answers it. */
+  info: z.nullable(z.string()),
+  warnings: z.optional(z.array(imageWarning)),
+  alpha: z.optional(alphaShares),
+});
+
+/** The answer for a job whose caller waits no longer. */
+export const acceptedBody = z.object({ status: jobFields.status, job: z.string() });
+
+const phases = ["queued", "starting", "throttled", "running"] as const;
+
+/** The answer for a job that has not ended. */
+export const underWayBody = z.object({
+  status: jobFields.status,
+  phase: z.enum(phases),
+  progress: z.optional(z.unknown()),
+});
 
 /** The HTTP API of the published image, over the queue: waits while it can, then hands out an address to ask. */
 export class Txt2Img {
@@ -76,13 +99,12 @@ export class Txt2Img {
     await this.#images.store(name, bytes);
   }
 
-  /** Where an image is, and what its worker said of it: nothing, where the service has forgotten the job. */
-  #answer(call: ProxyCall, name: string, end?: JobState): Record<string, unknown> {
+  /** @param end absent where the service has forgotten the job, and what the worker said with it */
+  #answer(call: ProxyCall, name: string, end?: JobState): z.output<typeof imageBody> {
     const { info, warnings, alpha } = parseOutput(end?.output);
     return {
       url: this.#address(call, `file/${name}`),
       filename: name,
-      // Text, as the published image answers it.
       info: info === undefined || typeof info === "string" ? (info ?? null) : JSON.stringify(info),
       ...(warnings && { warnings }),
       ...(alpha && { alpha }),
@@ -151,21 +173,19 @@ export class Txt2Img {
 
   #accepted(call: ProxyCall, { token, state }: SubmittedJob, headers: Record<string, string> = {}): Response {
     const location = this.#address(call, `job/${token}`);
-    return Response.json(
-      { status: state.status, job: token },
-      { status: 202, headers: { ...headers, location, "retry-after": pollPause } },
-    );
+    const body: z.output<typeof acceptedBody> = { status: state.status, job: token };
+    return Response.json(body, { status: 202, headers: { ...headers, location, "retry-after": pollPause } });
   }
 
   async #underWay({ status, progress }: JobState): Promise<Response> {
     const isQueued = status === "IN_QUEUE";
     const phase = isQueued ? await this.#queuePhase() : "running";
-    const body = { status, phase, ...(progress !== undefined && { progress }) };
+    const body: z.output<typeof underWayBody> = { status, phase, ...(progress !== undefined && { progress }) };
     return Response.json(body, { status: 202, headers: { "retry-after": pollPause } });
   }
 
   /** Why it waits, as the client tells its caller; health only explains, so it may fail. */
-  async #queuePhase(): Promise<string> {
+  async #queuePhase(): Promise<(typeof phases)[number]> {
     try {
       const reason = queueReason(await this.#settings.direct.health({}));
       return reason === "starting" || reason === "throttled" ? reason : "queued";

@@ -1,8 +1,10 @@
+import * as z from "zod/mini";
 import { isLayerDiffuseError } from "../../errors/index.ts";
 import { decodeImage } from "../../image/decode-image.ts";
-import { isTerminal, parseJob } from "../../protocol/job.ts";
+import { isTerminal, jobFields, terminalStatuses } from "../../protocol/job.ts";
 import { limits } from "../../protocol/limits.ts";
 import { service } from "../../protocol/service-rules.ts";
+import { read } from "../../schema/check.ts";
 import type { Images } from "../images/stored-images.ts";
 import type { ProxyInternals, Settings } from "../options.ts";
 import { badRequest, Problem } from "../problem.ts";
@@ -12,6 +14,11 @@ import type { ProxyJobs } from "./caller-jobs.ts";
 
 /** The largest result the service has, and what stands around it. */
 const mostBytes = limits.runSyncBodyBytes + 1024 * 1024;
+
+/** What the service sends: the whole job, of which these fields are read. */
+export const endedJobBody = z.object({ id: jobFields.id, status: z.enum(terminalStatuses) });
+
+export const receivedBody = z.object({ received: z.literal(true) });
 
 /** The service's call when a job has ended: the picture is stored, whether or not anybody asks for it. */
 export class Webhook {
@@ -32,8 +39,8 @@ export class Webhook {
     const [at = "", who = "", mac = ""] = ["at", "for", "key"].map((name) => searchParams.get(name) ?? "");
     const key = await this.#keyOf(at, who, mac);
     const text = await readTextBody(request, { clock, mostBytes });
-    const told = parseJob(parse(text), text);
-    if (!told || !isTerminal(told.status)) throw badRequest("The body is no job that has ended.");
+    const told = read(endedJobBody, parse(text));
+    if (!told) throw badRequest("The body is no job that has ended.");
     // The service signs nothing: what it tells is only why to look.
     const state = await this.#settings.patient.status(told.id, {}).catch((error: unknown) => {
       if (isLayerDiffuseError(error, "job_expired")) return undefined;
@@ -57,7 +64,8 @@ export class Webhook {
         }
       }
     }
-    return Response.json({ received: true });
+    const answer: z.output<typeof receivedBody> = { received: true };
+    return Response.json(answer);
   };
 
   /** Which secret signed the address. @throws Problem 401 */
