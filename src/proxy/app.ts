@@ -1,7 +1,9 @@
 import type { Clock } from "../runtime/clock.ts";
 import { Cors } from "./access/cors.ts";
 import { Tokens } from "./access/job-tokens.ts";
-import { Limits } from "./access/limits.ts";
+import { jobPause, Limits } from "./access/limits.ts";
+import { MemoryJobs, MemoryRate } from "./access/memory-limits.ts";
+import { SharedJobs, SharedRate } from "./access/shared-limits.ts";
 import { fileAnswer } from "./images/file-answer.ts";
 import { Images } from "./images/stored-images.ts";
 import { ProxyJobs } from "./jobs/caller-jobs.ts";
@@ -38,13 +40,13 @@ class ProxyServer {
   readonly #handlers: { readonly [Name in RouteName]: Handler };
 
   constructor(settings: Settings, internals: ProxyInternals) {
-    const { signer, limits, limiter, origins, publicUrl, storage } = settings;
+    const { signer, origins, publicUrl, storage } = settings;
     this.#settings = settings;
     this.#clock = internals.clock;
     this.#cors = new Cors(origins, publicUrl);
     this.#images = new Images(storage, signer);
     const tokens = new Tokens(signer, () => Math.floor(internals.wallTime() / 1000));
-    const jobs = new ProxyJobs(settings, internals, tokens, new Limits(limits, limiter, internals.clock));
+    const jobs = new ProxyJobs(settings, internals, tokens, limitsOf(settings, internals.clock));
     const operations = new Operations(settings, internals, jobs);
     const txt2img = new Txt2Img(settings, internals, jobs, this.#images);
     this.#handlers = {
@@ -133,6 +135,14 @@ class ProxyServer {
     if (cause !== undefined && status !== 499) this.#settings.onError(cause, { ...context, status });
     return new Problem({ ...(route?.submits && outcome), ...problem.details }).toResponse();
   }
+}
+
+/** Counts in the stores that instances share, and in this process where there are none. */
+function limitsOf({ limits: { concurrency, ratePerMinute }, limiter }: Settings, clock: Clock): Limits {
+  return new Limits(
+    limiter.rate ? new SharedRate(limiter.rate) : new MemoryRate(ratePerMinute, clock),
+    limiter.jobs ? new SharedJobs(limiter.jobs, concurrency) : new MemoryJobs(concurrency, jobPause, clock),
+  );
 }
 
 /** What is known of a request, filled in on the way: all of it has its place in the answer to a failure. */

@@ -1,24 +1,35 @@
-import type { Clock } from "../../runtime/clock.ts";
 import { Problem } from "../problem.ts";
-import { type JobLimit, jobPause, type RateLimit } from "./limit.ts";
-import { MemoryJobs, MemoryRate } from "./memory-limits.ts";
-import { SharedJobs, type SharedLimiters, SharedRate } from "./shared-limits.ts";
 
-export interface LimitNumbers {
-  concurrency: number;
-  ratePerMinute: number;
+/** Milliseconds until the next try may succeed; `undefined` when there is room. */
+export type Pause = number | undefined;
+
+export interface RateLimit {
+  take(subject: string): Promise<Pause>;
 }
+
+/** Jobs at once, by subject. */
+export interface JobLimit {
+  /** Takes a place for a job that is about to be submitted. */
+  reserve(subject: string): Promise<Pause>;
+  /** The place is now that of a job, until the clock's moment `expires` at the latest. */
+  keep(subject: string, jobId: string, expires: number): void;
+  /** No job came of it. */
+  release(subject: string): Promise<void>;
+  /** The job has ended; safe to repeat. */
+  ended(subject: string, jobId: string): Promise<void>;
+}
+
+/** Before a caller with too many jobs looks again, where nobody knows when one will end. */
+export const jobPause = 5_000;
 
 /** What one subject may submit. */
 export class Limits {
   readonly #rate: RateLimit;
   readonly #jobs: JobLimit;
 
-  constructor(numbers: LimitNumbers, shared: SharedLimiters, clock: Clock) {
-    this.#rate = shared.rate ? new SharedRate(shared.rate) : new MemoryRate(numbers.ratePerMinute, clock);
-    this.#jobs = shared.jobs
-      ? new SharedJobs(shared.jobs, numbers.concurrency)
-      : new MemoryJobs(numbers.concurrency, jobPause, clock);
+  constructor(rate: RateLimit, jobs: JobLimit) {
+    this.#rate = rate;
+    this.#jobs = jobs;
   }
 
   /**

@@ -1,5 +1,5 @@
 import type { Clock } from "../../runtime/clock.ts";
-import type { JobLimit, Pause, RateLimit } from "./limit.ts";
+import type { JobLimit, Pause, RateLimit } from "./limits.ts";
 
 const minute = 60_000;
 /** Of more subjects than this, those that have nothing counted any more are forgotten. */

@@ -1,5 +1,5 @@
 import { Problem } from "../problem.ts";
-import { type JobLimit, jobPause, type Pause, type RateLimit } from "./limit.ts";
+import { type JobLimit, jobPause, type Pause, type RateLimit } from "./limits.ts";
 
 /**
  * A counter that several instances share, as those of `rate-limiter-flexible` are. Give its instances the

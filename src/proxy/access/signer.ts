@@ -1,4 +1,4 @@
-import { decodeBase64Url, encodeBase64Url } from "./base64url.ts";
+import { decodeBase64, encodeBase64 } from "../../image/base64.ts";
 
 /** Signs and checks lists of texts with HMAC-SHA-256. The first secret signs, all of them check. */
 export class Signer {
@@ -60,4 +60,22 @@ export async function keysOfApiKey(apiKey: string): Promise<CryptoKey[]> {
   const derivation = { name: "HKDF", hash: "SHA-256", salt: text("layerdiffuse/proxy"), info: text("tokens v1") };
   const algorithm = { name: "HMAC", hash: "SHA-256", length: 256 };
   return [await crypto.subtle.deriveKey(derivation, source, algorithm, false, ["sign", "verify"])];
+}
+
+/** Base64 for URLs, without padding. RFC 4648, 5. */
+export function encodeBase64Url(bytes: Uint8Array): string {
+  return encodeBase64(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
+/** The bytes, or `undefined` for what no encoder writes: several texts would otherwise stand for the same bytes. */
+export function decodeBase64Url(text: string): Uint8Array<ArrayBuffer> | undefined {
+  if (!/^[\w-]*$/.test(text)) return undefined;
+  const padded = text.replaceAll("-", "+").replaceAll("_", "/") + "=".repeat((4 - (text.length % 4)) % 4);
+  try {
+    const bytes = decodeBase64(padded);
+    return encodeBase64Url(bytes) === text ? bytes : undefined;
+  } catch {
+    // Not base64: no bytes.
+    return undefined;
+  }
 }

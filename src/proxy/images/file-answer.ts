@@ -1,4 +1,4 @@
-import { encodeBase64Url } from "../access/base64url.ts";
+import { encodeBase64Url } from "../access/signer.ts";
 
 /** A picture's name never comes to stand for another, so it may be kept for good; privately, since the name is what guards it. */
 const cacheControl = "private, max-age=31536000, immutable";

@@ -1,6 +1,5 @@
 import { readPng } from "../../image/png.ts";
-import { encodeBase64Url } from "../access/base64url.ts";
-import type { Signer } from "../access/signer.ts";
+import { encodeBase64Url, type Signer } from "../access/signer.ts";
 import type { ImageStorage } from "./memory-storage.ts";
 
 /** `alpha_{unix seconds}_{16 bytes}.png`; the last character of 16 bytes has four empty bits. */

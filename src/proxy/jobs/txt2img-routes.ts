@@ -14,7 +14,6 @@ import { readJsonBody } from "../request-body.ts";
 import type { Handler, ProxyCall } from "../routes.ts";
 import type { ProxyJobs, SubmittedJob } from "./caller-jobs.ts";
 import { checkTxt2ImgInput } from "./check-input.ts";
-import { preferenceOf } from "./preference.ts";
 
 /** Seconds before a job's address is asked again. */
 const pollPause = "2";
@@ -211,4 +210,24 @@ function isFinal(error: unknown): boolean {
 function endpointBusy(): Problem {
   const detail = "The endpoint has trouble. Try again later.";
   return new Problem({ status: 502, code: "server", detail, headers: { "retry-after": pollPause } });
+}
+
+/** What the caller would rather have. */
+interface Preference {
+  /** An answer at once. */
+  isAsync: boolean;
+  /** Milliseconds the caller would wait. */
+  wait: number;
+}
+
+/** Reads `Prefer`; what is not understood is left out of account. RFC 7240. */
+function preferenceOf({ headers }: Request): Preference {
+  const parts = (headers.get("prefer") ?? "").split(",").map((part) => part.split(";")[0]?.trim().toLowerCase() ?? "");
+  const seconds = parts
+    .map((part) => /^wait\s*=\s*"?(\d{1,6})"?$/.exec(part)?.[1])
+    .find((value) => value !== undefined);
+  return {
+    isAsync: parts.includes("respond-async"),
+    wait: seconds === undefined ? Number.POSITIVE_INFINITY : Number(seconds) * 1000,
+  };
 }
