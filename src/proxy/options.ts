@@ -10,7 +10,7 @@ import {
 } from "../runpod/connection.ts";
 import { Queue } from "../runpod/queue.ts";
 import type { Internals } from "../runtime/clock.ts";
-import { checkOptions, defined } from "../schema/check.ts";
+import { check, checkOptions, defined, read } from "../schema/check.ts";
 import { callback, milliseconds, number, shown, strict, withMethods } from "../schema/fields.ts";
 import type { SharedLimiter, SharedLimiters } from "./access/shared-limits.ts";
 import { keysOfApiKey, keysOfSecrets, Signer } from "./access/signer.ts";
@@ -137,6 +137,9 @@ const limiter = z.optional(
   ),
 );
 
+/** The limiters of rate-limiter-flexible tell how many points they give out. */
+const counterWithPoints = z.object({ points: z.number() });
+
 const proxyOptions = strict({
   endpointId: connectionFields.endpointId,
   apiKey: connectionFields.apiKey,
@@ -171,7 +174,21 @@ const proxyOptions = strict({
   queueTimeout: z.optional(milliseconds()),
   executionTimeout: z.optional(milliseconds()),
   onError: z.optional(callback<NonNullable<ProxyOptions["onError"]>>()),
-} satisfies Record<keyof ProxyOptions, z.ZodMiniType>);
+} satisfies Record<keyof ProxyOptions, z.ZodMiniType>).check(
+  z.check<Pick<ProxyOptions, "apiKey" | "secret">>(({ value, issues }) => {
+    if (value.secret !== undefined || typeof value.apiKey !== "function") return;
+    const message = `is missing: with an apiKey function there is nothing to derive it from. Pass ${shortestSecret} random characters or more, the same to each instance`;
+    issues.push({ code: "custom", path: ["secret"], message, input: value });
+  }),
+  // An end is counted once by taking all points of a key: with fewer it would never count, with more several times.
+  z.check<Pick<ProxyOptions, "limits" | "limiter">>(({ value, issues }) => {
+    const { points } = read(counterWithPoints, value.limiter?.jobs) ?? {};
+    const concurrency = value.limits?.concurrency ?? defaultLimits.concurrency;
+    if (points === undefined || points === concurrency) return;
+    const message = `has ${points} points, and limits.concurrency is ${concurrency}: give both the same number`;
+    issues.push({ code: "custom", path: ["limiter", "jobs"], message, input: value });
+  }),
+);
 
 /**
  * Checks the options and fills in the defaults. The environment is read when the first request comes.
@@ -181,13 +198,7 @@ const proxyOptions = strict({
 export function resolveOptions(given: ProxyOptions, internals: ProxyInternals): Settings {
   const options = checkOptions(proxyOptions, given ?? {});
   const { endpointId, apiKey, baseUrl, fetch, publicUrl, limiter = {}, storage, onError, secret } = options;
-  if (secret === undefined && typeof apiKey === "function") {
-    throw new ConfigurationError(
-      `secret is missing: with an apiKey function there is nothing to derive it from. Pass ${shortestSecret} random characters or more, the same to each instance.`,
-    );
-  }
   const limits = { ...defaultLimits, ...defined(options.limits ?? {}) };
-  refuseOtherPoints(limiter.jobs, limits.concurrency);
   const queueOf = (retries: number, concurrency: number) =>
     new Queue(resolveConnection({ endpointId, apiKey, baseUrl, fetch, retries, concurrency }), internals);
   const direct = queueOf(0, mostRequests.direct);
@@ -225,13 +236,14 @@ function secretWords(apiKey: ProxyOptions["apiKey"], target: () => Target): stri
   return [...(typeof key === "string" ? [key] : []), base.slice(base.lastIndexOf("/") + 1), new URL(base).host];
 }
 
+const subjectName = z.nullish(z.string().check(z.minLength(1), z.maxLength(256)));
+
 function authorizeOf(authorize: ProxyOptions["authorize"]): Authorize {
   if (authorize === "public") return () => "public";
   return async (request) => {
-    const subject: unknown = await authorize(request);
-    if (subject === null || subject === undefined) return null;
-    if (typeof subject === "string" && subject !== "" && subject.length <= 256) return subject;
-    throw new ConfigurationError("authorize answers a name of 1 to 256 characters, or null.");
+    const subject = check(subjectName, await authorize(request));
+    if (subject.issues) throw new ConfigurationError("authorize must return a name of 1 to 256 characters, or null.");
+    return subject.value ?? null;
   };
 }
 
@@ -240,13 +252,4 @@ function quietly(onError: Settings["onError"]): Settings["onError"] {
   return (error, context) => {
     new Promise((resolve) => resolve(onError(error, context))).catch(() => {});
   };
-}
-
-/** An end is counted once by taking all points of a key: with fewer it would never count, with more several times. */
-function refuseOtherPoints(jobs: object | undefined, concurrency: number): void {
-  const points = jobs && "points" in jobs ? jobs.points : undefined;
-  if (typeof points !== "number" || points === concurrency) return;
-  throw new ConfigurationError(
-    `limiter.jobs has ${points} points, and limits.concurrency is ${concurrency}: give both the same number.`,
-  );
 }

@@ -1,5 +1,7 @@
 import type { Clock } from "../runtime/clock.ts";
 import { withTimeLimit } from "../runtime/time-limit.ts";
+import { read } from "../schema/check.ts";
+import { record } from "../schema/fields.ts";
 import { badRequest, notBegun, Problem } from "./problem.ts";
 
 /** No input of ours is deeper than 4. */
@@ -24,10 +26,8 @@ export async function readJsonBody(request: Request, limits: BodyLimits): Promis
   if (!/^application\/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?$/i.test(headers.get("content-type") ?? "")) {
     throw badRequest("The body must be JSON: send `content-type: application/json`.", 415);
   }
-  const body = parse(await readTextBody(request, limits));
-  if (typeof body !== "object" || body === null || Array.isArray(body)) {
-    throw badRequest("The body must be a JSON object.");
-  }
+  const body = read(record(), parse(await readTextBody(request, limits)));
+  if (!body) throw badRequest("The body must be a JSON object.");
   return body;
 }
 
@@ -41,7 +41,7 @@ export async function readTextBody(request: Request, { clock, mostBytes }: BodyL
   if (Number(headers.get("content-length")) > mostBytes) throw tooLarge();
   if (body === null) throw badRequest("The body is empty.");
   const reader = body.getReader();
-  const read = async () => {
+  const readAll = async () => {
     const chunks: Uint8Array[] = [];
     let size = 0;
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
@@ -55,7 +55,7 @@ export async function readTextBody(request: Request, { clock, mostBytes }: BodyL
     throw badRequest("The body took too long to come. Nothing was submitted.", 408);
   };
   try {
-    return await withTimeLimit(read, { clock, milliseconds: slowest, signal, onLate });
+    return await withTimeLimit(readAll, { clock, milliseconds: slowest, signal, onLate });
   } catch (error) {
     // Nobody waits for the rest.
     reader.cancel().catch(() => {});

@@ -1,3 +1,5 @@
+import * as z from "zod/mini";
+import { read } from "../../schema/check.ts";
 import type { Signer } from "./signer.ts";
 
 /** The job behind a token. */
@@ -13,7 +15,9 @@ export interface TokenJob {
 }
 
 /** `v1.{issued}.{expiry}.{job id}.{HMAC}`; times are seconds in base 36. An id may hold dots, so it is what is left between. */
-const form = /^v1\.([0-9a-z]{1,9})\.([0-9a-z]{1,9})\.([\w.~:-]{1,256})\.([\w-]{43})$/;
+const form = /^v1\.(?<from>[0-9a-z]{1,9})\.(?<until>[0-9a-z]{1,9})\.(?<id>[\w.~:-]{1,256})\.(?<mac>[\w-]{43})$/;
+
+const tokenParts = z.object({ from: z.string(), until: z.string(), id: z.string(), mac: z.string() });
 
 /**
  * The job ids that callers get: signed for one subject, one endpoint and a time, so that no state is
@@ -38,8 +42,9 @@ export class Tokens {
 
   /** The job of a token that was issued to `subject` and holds still; else `undefined`, whatever is wrong with it. */
   async read(token: string, subject: string): Promise<TokenJob | undefined> {
-    const [, from = "", until = "", id = "", mac = ""] = form.exec(token) ?? [];
-    if (mac === "") return undefined;
+    const parts = read(tokenParts, form.exec(token)?.groups);
+    if (!parts) return undefined;
+    const { from, until, id, mac } = parts;
     const key = await this.#signer.check(["job", "v1", subject, id, from, until], mac);
     const [issued, expires] = [Number.parseInt(from, 36), Number.parseInt(until, 36)];
     if (key === undefined || this.#now() >= expires) return undefined;

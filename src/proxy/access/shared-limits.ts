@@ -1,3 +1,6 @@
+import * as z from "zod/mini";
+import { read } from "../../schema/check.ts";
+import { orElse } from "../../schema/fields.ts";
 import { Problem } from "../problem.ts";
 import { type JobLimit, jobPause, type Pause, type RateLimit } from "./limits.ts";
 
@@ -60,9 +63,9 @@ export class SharedJobs implements JobLimit {
 
   async release(subject: string): Promise<void> {
     const key = `jobs:${subject}`;
-    const { consumedPoints } = countOf(await this.#limiter.reward?.(key, 1));
+    const count = read(countBody, await this.#limiter.reward?.(key, 1));
     // The counter had forgotten the job: what it gave back would be one place too many.
-    if (consumedPoints < 0) await this.#limiter.consume(key, 1);
+    if (count && count.consumedPoints < 0) await this.#limiter.consume(key, 1);
   }
 
   async ended(subject: string, jobId: string): Promise<void> {
@@ -71,6 +74,12 @@ export class SharedJobs implements JobLimit {
     if (!isSeen) await this.release(subject);
   }
 }
+
+/** What a store says of its count; zero where it says nothing. */
+const countBody = z.object({ consumedPoints: orElse(z.number(), 0) });
+
+/** What a store throws when there are not as many points. Anything else that it throws is a failure of its own. */
+const refusalBody = z.object({ msBeforeNext: z.unknown(), ...countBody.shape });
 
 interface Refusal {
   pause: number;
@@ -83,17 +92,12 @@ async function consume(limiter: SharedLimiter, key: string, points: number): Pro
     await limiter.consume(key, points);
     return undefined;
   } catch (cause) {
-    if (typeof cause === "object" && cause !== null && "msBeforeNext" in cause) {
-      const pause = typeof cause.msBeforeNext === "number" ? cause.msBeforeNext : jobPause;
-      return { pause, ...countOf(cause) };
+    const refusal = read(refusalBody, cause);
+    if (refusal) {
+      const { msBeforeNext, consumedPoints } = refusal;
+      return { pause: typeof msBeforeNext === "number" ? msBeforeNext : jobPause, consumedPoints };
     }
     const detail = "The server cannot count requests just now. Nothing was submitted. Try again later.";
     throw new Problem({ status: 503, code: "server", detail, cause });
   }
-}
-
-/** What a store says of its count; zero where it says nothing. */
-function countOf(answer: unknown): { consumedPoints: number } {
-  const isTold = typeof answer === "object" && answer !== null && "consumedPoints" in answer;
-  return { consumedPoints: isTold && typeof answer.consumedPoints === "number" ? answer.consumedPoints : 0 };
 }

@@ -15,6 +15,9 @@ import type { ProxyJobs } from "./caller-jobs.ts";
 /** The largest result the service has, and what stands around it. */
 const mostBytes = limits.runSyncBodyBytes + 1024 * 1024;
 
+/** The query of the address that the service was given: when, for whom, and the signature. Seconds since 1970. */
+const addressQuery = z.object({ at: z.string().check(z.regex(/^\d{1,12}$/)), for: z.string(), key: z.string() });
+
 /** What the service sends: the whole job, of which these fields are read. */
 export const endedJobBody = z.object({ id: jobFields.id, status: z.enum(terminalStatuses) });
 
@@ -36,8 +39,7 @@ export class Webhook {
 
   readonly receive: Handler = async ({ request, url: { searchParams } }) => {
     const { clock } = this.#internals;
-    const [at = "", who = "", mac = ""] = ["at", "for", "key"].map((name) => searchParams.get(name) ?? "");
-    const key = await this.#keyOf(at, who, mac);
+    const { at, who, key } = await this.#check(searchParams);
     const text = await readTextBody(request, { clock, mostBytes });
     const told = read(endedJobBody, parse(text));
     if (!told) throw badRequest("The body is no job that has ended.");
@@ -68,13 +70,21 @@ export class Webhook {
     return Response.json(answer);
   };
 
-  /** Which secret signed the address. @throws Problem 401 */
-  async #keyOf(at: string, who: string, mac: string): Promise<number> {
+  /**
+   * Checks the address's signature. `key` is the secret that signed it.
+   *
+   * @throws Problem 401
+   */
+  async #check(query: URLSearchParams): Promise<{ at: string; who: string; key: number }> {
     const { signer, policy } = this.#settings;
-    const key = /^\d{1,12}$/.test(at) ? await signer.check(["webhook", at, who], mac) : undefined;
-    const lifetime = policy.ttl + service.runRetention;
-    const isOver = Number(at) * 1000 + lifetime <= this.#internals.wallTime();
-    if (key !== undefined && !isOver) return key;
+    const address = read(addressQuery, { at: query.get("at"), for: query.get("for"), key: query.get("key") });
+    if (address) {
+      const { at, for: who } = address;
+      const key = await signer.check(["webhook", at, who], address.key);
+      const lifetime = policy.ttl + service.runRetention;
+      const isOver = Number(at) * 1000 + lifetime <= this.#internals.wallTime();
+      if (key !== undefined && !isOver) return { at, who, key };
+    }
     throw new Problem({ status: 401, code: "authentication", detail: "This address was not given out for a webhook." });
   }
 }
