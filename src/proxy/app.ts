@@ -22,16 +22,16 @@ import type { Handler, ProxyCall } from "./routes.ts";
 import { callersPaths, type FoundRoute, findRoute, type Route, type RouteName } from "./routes.ts";
 import { problemOf } from "./upstream-problem.ts";
 
-/** Answers a request; never rejects. Mount it under any path: it finds its routes at the path's end. */
+/** Answers a request and never rejects. Mount it under any path: it looks for its routes at the end of the path. */
 export type ProxyHandler = (request: Request) => Promise<Response>;
 
-/** As `createProxy`, on a clock of the caller's. */
+/** Does what `createProxy` does, on a clock of the caller's. */
 export function proxyOn(options: ProxyOptions, internals: ProxyInternals): ProxyHandler {
   const server = new ProxyServer(resolveOptions(options, internals), internals);
   return (request) => server.answer(request);
 }
 
-/** Lets requests in, hands them to their routes, and sees to it that whatever happens becomes an answer. */
+/** Checks who may call, hands requests to their routes, and turns every failure into an answer. */
 class ProxyServer {
   readonly #settings: Settings;
   readonly #cors: Cors;
@@ -105,7 +105,7 @@ class ProxyServer {
       status: 401,
       code: "authentication",
       detail:
-        "The server does not know who asks. Sign in, or send the headers it asks for, such as `Authorization: Bearer …`.",
+        "The server does not know who you are. Sign in, or send the headers it asks for, such as `Authorization: Bearer …`.",
       headers: { "www-authenticate": "Bearer" },
     });
   }
@@ -114,13 +114,13 @@ class ProxyServer {
     try {
       return await this.#settings.authorize(request);
     } catch (cause) {
-      throw notBegun("The server cannot tell just now who asks.", cause);
+      throw notBegun("The server cannot find out who you are right now.", cause);
     }
   }
 
   readonly #file: Handler = async ({ request, parameter }) => {
     if (!Images.isName(parameter)) {
-      // Nothing that could lead elsewhere is so much as looked up.
+      // A name that could lead out of the storage is never looked up.
       if (!/^[\w.-]{1,100}$/.test(parameter) || parameter.includes("..")) throw badRequest("Invalid filename.");
       throw fileNotFound();
     }
@@ -137,7 +137,7 @@ class ProxyServer {
   }
 }
 
-/** Counts in the stores that instances share, and in this process where there are none. */
+/** Counts in the stores that instances share, or in this process if there are none. */
 function limitsOf({ limits: { concurrency, ratePerMinute }, limiter }: Settings, clock: Clock): Limits {
   return new Limits(
     limiter.rate ? new SharedRate(limiter.rate) : new MemoryRate(ratePerMinute, clock),
@@ -145,7 +145,7 @@ function limitsOf({ limits: { concurrency, ratePerMinute }, limiter }: Settings,
   );
 }
 
-/** What is known of a request, filled in on the way: all of it has its place in the answer to a failure. */
+/** What is known about a request, filled in along the way for the answer to a failure. */
 interface Found {
   route?: Route;
   readonly context: Partial<ProxyErrorContext>;
@@ -156,11 +156,11 @@ function fileNotFound(): Problem {
   return new Problem({
     status: 404,
     code: "bad_request",
-    detail: "File not found: it is kept no longer, or never was.",
+    detail: "File not found. It is no longer stored, or never was.",
   });
 }
 
-/** Nobody reads it. */
+/** Nobody reads this answer. */
 function left(cause: unknown): Problem {
   return new Problem({ status: 499, code: "connection", detail: "The caller has left.", cause });
 }
@@ -170,7 +170,7 @@ function wrongMethod({ route }: FoundRoute): Problem {
   return new Problem({
     status: 405,
     code: "bad_request",
-    detail: `This address takes ${allow}.`,
+    detail: `This address only takes ${allow}.`,
     headers: { allow },
   });
 }

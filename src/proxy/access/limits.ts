@@ -1,28 +1,29 @@
 import { Problem } from "../problem.ts";
 
-/** Milliseconds until the next try may succeed; `undefined` when there is room. */
+/** Milliseconds until the next try may succeed, or `undefined` if there is room. */
 export type Pause = number | undefined;
 
+/** Submissions of each subject in a minute. */
 export interface RateLimit {
   take(subject: string): Promise<Pause>;
 }
 
-/** Jobs at once, by subject. */
+/** Jobs of each subject at once. */
 export interface JobLimit {
   /** Takes a place for a job that is about to be submitted. */
   reserve(subject: string): Promise<Pause>;
-  /** The place is now that of a job, until the clock's moment `expires` at the latest. */
+  /** Gives the place to a job, until the clock's time `expires` at the latest. */
   keep(subject: string, jobId: string, expires: number): void;
-  /** No job came of it. */
+  /** Gives the place back, because nothing was submitted. */
   release(subject: string): Promise<void>;
-  /** The job has ended; safe to repeat. */
+  /** The job has ended. Safe to repeat. */
   ended(subject: string, jobId: string): Promise<void>;
 }
 
-/** Before a caller with too many jobs looks again, where nobody knows when one will end. */
+/** How long a caller with too many jobs should wait, since nobody knows when one will end. Milliseconds. */
 export const jobPause = 5_000;
 
-/** What one subject may submit. */
+/** The limits of each subject. */
 export class Limits {
   readonly #rate: RateLimit;
   readonly #jobs: JobLimit;
@@ -33,23 +34,23 @@ export class Limits {
   }
 
   /**
-   * Runs `submit` when the subject has room for one more job, and counts the job it answers.
+   * Runs `submit` if the subject has room for one more job, and counts the job that it returns.
    *
-   * @param expires of the clock
+   * @param expires when the job counts no longer, by the clock
    * @throws Problem 429
    */
   async submit<Job extends { id: string }>(subject: string, expires: number, submit: () => Promise<Job>): Promise<Job> {
     const jobs = await this.#jobs.reserve(subject);
-    if (jobs !== undefined) throw tooMany("You have as many jobs as you may have at once; wait for one to end.", jobs);
+    if (jobs !== undefined) throw tooMany("You have too many jobs at once. Wait for one to end.", jobs);
     try {
       const rate = await this.#rate.take(subject);
       if (rate !== undefined)
-        throw tooMany("You have submitted as many jobs as you may in a minute; wait, and submit then.", rate);
+        throw tooMany("You have submitted too many jobs in a minute. Wait before you submit another.", rate);
       const job = await submit();
       this.#jobs.keep(subject, job.id, expires);
       return job;
     } catch (error) {
-      // A store that fails here must not hide why nothing was submitted.
+      // If the store fails too, the caller still learns why nothing was submitted.
       await this.#jobs.release(subject).catch(() => {});
       throw error;
     }

@@ -15,21 +15,21 @@ import { list, number, record } from "../../schema/fields.ts";
 import { badRequest, Problem } from "../problem.ts";
 import { inputProblem } from "../upstream-problem.ts";
 
-/** Looks at an input before it is submitted; see `ProxyOptions.allow`. */
+/** Checks an input before it is submitted. See `ProxyOptions.allow`. */
 export type Allow = (
   input: GenerateInput,
   subject: string,
 ) => GenerateInput | boolean | undefined | Promise<GenerateInput | boolean | undefined>;
 
-/** Of a sampler, scheduler, preset or LoRA, in characters: far more than any is called. */
+/** The longest name of a sampler, scheduler, preset or LoRA, in characters. Real ones are far shorter. */
 const nameLength = 200;
-/** More than any worker of ours takes. */
+/** More than our worker takes. */
 const mostLoras = 10;
 
-/** The most characters of a text, for the OpenAPI document: it is made of the schemas and cannot read checks of ours. */
+/** The longest length of texts, for the OpenAPI document. It is made of the schemas and cannot read our own checks. */
 export const longestTexts = new WeakMap<z.core.$ZodType, number>();
 
-/** A text of so many characters, counted as the worker and JSON Schema count: an emoji is one. */
+/** Limits the characters of a text. They are counted as the worker and JSON Schema do: an emoji is one. */
 function atMost(most: number, field: z.ZodMiniString<string>): z.ZodMiniString<string> {
   const characters = z.check<string>(({ value, issues }) => {
     const { length } = [...value];
@@ -41,7 +41,7 @@ function atMost(most: number, field: z.ZodMiniString<string>): z.ZodMiniString<s
   return bounded;
 }
 
-/** What a caller may ask for, by the names on the wire. Fields of other names are dropped. */
+/** What a caller may ask for, by the names on the wire. Unknown fields are dropped. */
 function imageInputSchema(promptLength: number) {
   const { prompt, negativePrompt, seed, steps, cfgScale, width, height, sampler, scheduler, preset } = inputFields;
   const lora = z.object(
@@ -68,7 +68,7 @@ function imageInputSchema(promptLength: number) {
     .check(pixelLimit);
 }
 
-/** The input of a job that only starts a worker. With a prompt it would be that of an image. */
+/** The input of a job that only starts a worker. An input with a prompt asks for an image. */
 export const warmUpInput = z.object({ warm_up: z.literal(true), prompt: z.optional(z.never()) });
 
 /** The bodies of the requests that submit a job. */
@@ -80,7 +80,7 @@ export function requestSchemas(promptLength: number) {
     image,
     /** Of `POST run` and `POST runsync`. */
     run: z.object({ input: z.union([image, warmUpInput]) }),
-    /** Of `POST alpha/v1/txt2img`, where a null stands for nothing, and a seed of -1 for any. */
+    /** Of `POST alpha/v1/txt2img`. A null counts as absent, and a seed of -1 asks for a random one. */
     txt2img: z.object({
       prompt,
       ...Object.fromEntries(orNull),
@@ -94,22 +94,22 @@ export interface InputRules {
   allow: Allow;
 }
 
-/** What goes upstream: nothing of the browser's own objects, each field checked and named. */
+/** What is sent to the endpoint: only fields that were checked, never an object of the caller's. */
 export interface CheckedInput {
   fields: Record<string, unknown>;
-  /** Absent for a job that draws nothing. */
+  /** Absent for a warm-up. */
   seed?: number;
 }
 
 const anyRunBody = z.object({ input: record() });
 
-/** Checks the body of the client's `POST run`: its `input` describes an image, or is a warm-up. */
+/** Checks the body of `POST run`. Its `input` is that of an image or a warm-up. */
 export async function checkRunInput(body: object, rules: InputRules, subject: string): Promise<CheckedInput> {
   const request = read(rules.schemas.run, body);
   if (!request) {
     const { input } = read(anyRunBody, body) ?? {};
     if (!input) throw badRequest("`input` is missing or is not an object.", 422);
-    // What is wrong with it as an image's: nobody needs to hear that it is no warm-up either.
+    // Says what is wrong with it as the input of an image. Nobody needs to hear that it is no warm-up either.
     return await checkImageInput(input, rules, subject);
   }
   if ("warm_up" in request.input) return { fields: { warm_up: true } };
@@ -127,11 +127,11 @@ export async function checkTxt2ImgInput(body: object, rules: InputRules, subject
 
 async function checkImageInput(wire: object, { schemas, allow }: InputRules, subject: string): Promise<CheckedInput> {
   const answer = await allowed(inputOf(checked(schemas.image, wire)), allow, subject);
-  // What the owner changes is checked like the rest, and `extra` is the owner's to add.
+  // What `allow` changed is checked too. Only `allow` may add `extra`.
   return refusing(() => wireInput(answer, randomSeed));
 }
 
-/** @throws Problem that names all that is wrong with the input */
+/** @throws Problem that names everything that is wrong with the input */
 function checked<Output>(schema: z.ZodMiniType<Output>, value: unknown): Output {
   const { issues, value: output } = check(schema, value);
   if (issues) throw inputProblem(new InvalidInputError(issues));
@@ -154,7 +154,7 @@ async function allowed(input: GenerateInput, allow: Allow, subject: string): Pro
   try {
     answer = await allow(input, subject);
   } catch (cause) {
-    // Of whichever copy of this package.
+    // The error may come from another copy of this package.
     if (isLayerDiffuseError(cause, "invalid_input")) throw inputProblem(cause);
     throw refused(cause);
   }
@@ -163,11 +163,11 @@ async function allowed(input: GenerateInput, allow: Allow, subject: string): Pro
 }
 
 function refused(cause?: unknown): Problem {
-  const detail = "The input is not allowed here. Nothing was submitted.";
+  const detail = "The server does not allow this input. Nothing was submitted.";
   return new Problem({ status: 422, code: "bad_request", detail, cause });
 }
 
-/** What `read` gives; its complaints about the input are the caller's to read. */
+/** Returns what `read` returns, and tells the caller what it finds wrong with the input. */
 function refusing<Value>(read: () => Value): Value {
   try {
     return read();

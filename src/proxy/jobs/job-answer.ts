@@ -3,7 +3,7 @@ import { type JobState, jobFields } from "../../protocol/job.ts";
 import { parseFailure } from "../../protocol/job-error.ts";
 import { defined } from "../../schema/check.ts";
 
-/** What is told of a worker's error. */
+/** What a browser is told about a worker's error. */
 const failureBody = z.object({
   message: z.string(),
   type: z.optional(z.string()),
@@ -11,7 +11,7 @@ const failureBody = z.object({
   field: z.optional(z.string()),
 });
 
-/** What a browser is told of a job, whose `id` is a token of ours. */
+/** What a browser is told about a job. Its `id` is a token of ours. */
 export const jobAnswerBody = z.object({
   id: z.string(),
   status: jobFields.status,
@@ -22,7 +22,7 @@ export const jobAnswerBody = z.object({
   retries: jobFields.retries,
 });
 
-/** The answer is built anew, so that no field passes that is not named here. */
+/** Builds the answer field by field, so that nothing else passes. */
 export function jobAnswer(
   token: string,
   state: JobState,
@@ -42,7 +42,7 @@ export function jobAnswer(
   };
 }
 
-/** Keeps of a worker's error what is about the input: no traceback, no host, no worker's id. */
+/** Keeps the part of a worker's error that is about the input, without traceback, host or worker id. */
 function failureOf(error: unknown, beside: unknown, clean: (text: string) => string): z.output<typeof failureBody> {
   const { message, type, code, field } = parseFailure(error, beside);
   const cleaned = (text: string | undefined) => (text === undefined ? undefined : clean(text));

@@ -15,20 +15,20 @@ import type { Handler, ProxyCall } from "../routes.ts";
 import type { ProxyJobs, SubmittedJob } from "./caller-jobs.ts";
 import { checkTxt2ImgInput } from "./check-input.ts";
 
-/** Seconds before a job's address is asked again. */
+/** Seconds before a caller should ask for a job again. */
 const pollPause = "2";
 
-/** Where an image is, and what its worker said of it. */
+/** An image's address, and what the worker said about the image. */
 export const imageBody = z.object({
   url: z.string(),
   filename: z.string().check(z.regex(fileName)),
-  /** Text, as the published image answers it. */
+  /** Text, as the published image returns it. */
   info: z.nullable(z.string()),
   warnings: z.optional(z.array(imageWarning)),
   alpha: z.optional(alphaShares),
 });
 
-/** The answer for a job whose caller waits no longer. */
+/** The answer for a job that is not waited for any longer. */
 export const acceptedBody = z.object({ status: jobFields.status, job: z.string() });
 
 const phases = ["queued", "starting", "throttled", "running"] as const;
@@ -40,7 +40,7 @@ export const underWayBody = z.object({
   progress: z.optional(z.unknown()),
 });
 
-/** The HTTP API of the published image, over the queue: waits while it can, then hands out an address to ask. */
+/** The HTTP API of the published image, over the queue. It waits as long as it may, then returns an address to ask. */
 export class Txt2Img {
   readonly #settings: Settings;
   readonly #internals: ProxyInternals;
@@ -69,14 +69,14 @@ export class Txt2Img {
       await this.#store(name, end);
     } catch (error) {
       if (isFinal(error)) throw error;
-      // It is made and paid for: who asks at the job's address has it stored again.
+      // The image is made and paid for. It is stored again when the caller asks at the job's address.
       this.#settings.onError(error, { route: "txt2img", subject: call.subject, status: 202 });
       return this.#accepted(call, { ...submitted, state: end });
     }
     return Response.json(this.#answer(call, name, end));
   };
 
-  /** Where a job stands that was answered with 202, and at its end where the image is. */
+  /** Tells the progress of a job that was answered with 202, and at its end the image's address. */
   readonly job: Handler = async (call) => {
     const job = await this.#jobs.find(call);
     const name = await this.#images.nameOf(job);
@@ -98,7 +98,7 @@ export class Txt2Img {
     await this.#images.store(name, bytes);
   }
 
-  /** @param end absent where the service has forgotten the job, and what the worker said with it */
+  /** @param end absent if the service has forgotten the job, and with it what the worker said */
   #answer(call: ProxyCall, name: string, end?: JobState): z.output<typeof imageBody> {
     const { info, warnings, alpha } = parseOutput(end?.output);
     return {
@@ -110,7 +110,7 @@ export class Txt2Img {
     };
   }
 
-  /** Asks again where that helps, but not for longer than a request may be held: the service may ask for a minute's pause. */
+  /** Retries, but not for longer than a request may be held: the service may ask for a pause of a minute. */
   async #status({ request, arrivedAt }: ProxyCall, id: string): Promise<JobState> {
     const { patient, syncWait } = this.#settings;
     const { clock } = this.#internals;
@@ -126,13 +126,13 @@ export class Txt2Img {
     });
   }
 
-  /** The service keeps results for half an hour, the storage perhaps for longer. */
+  /** The service keeps results for half an hour. The storage may keep images for longer. */
   async #unlessStored(name: string, error: unknown): Promise<undefined> {
     if (!isLayerDiffuseError(error, "job_expired")) throw error;
     if (!(await this.#images.has(name))) throw jobNotFound(error);
   }
 
-  /** The state at the end, or `undefined` when the wait was over first, or the endpoint could not be asked. */
+  /** Returns the state at the end, or `undefined` if the wait was over first or the endpoint could not be asked. */
   async #wait(
     { request, arrivedAt, subject }: ProxyCall,
     submitted: SubmittedJob,
@@ -141,7 +141,7 @@ export class Txt2Img {
     const { syncWait, patient } = this.#settings;
     const { clock } = this.#internals;
     const { job, state, queuedAt } = submitted;
-    // The service's own clocks end the job; here only the wait has a limit.
+    // The service's own clocks end the job. Here only the wait has a limit.
     const never = Number.POSITIVE_INFINITY;
     const clocks = { queueTimeout: never, executionTimeout: never, cancelOnAbort: false };
     const waitForEnd = async (signal: AbortSignal) => {
@@ -159,12 +159,12 @@ export class Txt2Img {
         await this.#jobs.abandon(subject, job);
         throw error;
       }
-      // The job's own end is one that makes room.
+      // The job itself has ended, so it makes room.
       if (isLayerDiffuseError(error) && jobEnds.has(error.code)) {
         await this.#jobs.note(subject, job, "FAILED");
         throw error;
       }
-      // The job is there: who was told of a failure would submit, and pay for, another.
+      // The job exists. A caller who was told about a failure would submit and pay for another.
       this.#settings.onError(error, { route: "txt2img", subject, status: 202 });
       return undefined;
     }
@@ -183,7 +183,7 @@ export class Txt2Img {
     return Response.json(body, { status: 202, headers: { "retry-after": pollPause } });
   }
 
-  /** Why it waits, as the client tells its caller; health only explains, so it may fail. */
+  /** Tells why a job waits, as the client does. If health cannot be read, it says `queued`. */
   async #queuePhase(): Promise<(typeof phases)[number]> {
     try {
       const reason = queueReason(await this.#settings.direct.health({}));
@@ -193,16 +193,16 @@ export class Txt2Img {
     }
   }
 
-  /** Absolute with `publicUrl`, else a path of the same host: never built from the `Host` that a caller sends. */
+  /** Absolute with `publicUrl`, else a path on the same host. Never built from the `Host` that a caller sends. */
   #address({ prefix }: ProxyCall, path: string): string {
     return `${this.#settings.publicUrl ?? ""}${prefix}/alpha/v1/${path}`;
   }
 }
 
-/** With these a job has ended, and so makes room for another. */
+/** Errors that mean that the job has ended, and so makes room for another. */
 const jobEnds: ReadonlySet<ErrorCode> = new Set(["job_failed", "job_cancelled", "job_timed_out", "job_expired"]);
 
-/** Whether an image cannot be had, however often it is tried; a storage, a network or a link's server may come back. */
+/** Whether trying again is useless. A storage, a network or a link's server may recover. */
 function isFinal(error: unknown): boolean {
   return isLayerDiffuseError(error) && !error.retryable;
 }
@@ -212,15 +212,15 @@ function endpointBusy(): Problem {
   return new Problem({ status: 502, code: "server", detail, headers: { "retry-after": pollPause } });
 }
 
-/** What the caller would rather have. */
+/** What the caller asks for in `Prefer`. */
 interface Preference {
-  /** An answer at once. */
+  /** Whether to answer at once. */
   isAsync: boolean;
-  /** Milliseconds the caller would wait. */
+  /** How long the caller would wait, in milliseconds. */
   wait: number;
 }
 
-/** Reads `Prefer`; what is not understood is left out of account. RFC 7240. */
+/** Reads `Prefer`, and ignores what it does not understand. RFC 7240. */
 function preferenceOf({ headers }: Request): Preference {
   const parts = (headers.get("prefer") ?? "").split(",").map((part) => part.split(";")[0]?.trim().toLowerCase() ?? "");
   const seconds = parts

@@ -12,18 +12,18 @@ import { readTextBody } from "../request-body.ts";
 import type { Handler } from "../routes.ts";
 import type { ProxyJobs } from "./caller-jobs.ts";
 
-/** The largest result the service has, and what stands around it. */
+/** The service's largest result, with room for the job around it. */
 const mostBytes = limits.runSyncBodyBytes + 1024 * 1024;
 
-/** The query of the address that the service was given: when, for whom, and the signature. Seconds since 1970. */
+/** The query of a webhook's address: when it was made (seconds since 1970), for whom, and the signature. */
 const addressQuery = z.object({ at: z.string().check(z.regex(/^\d{1,12}$/)), for: z.string(), key: z.string() });
 
-/** What the service sends: the whole job, of which these fields are read. */
+/** The service sends the whole job. Only these fields are read. */
 export const endedJobBody = z.object({ id: jobFields.id, status: z.enum(terminalStatuses) });
 
 export const receivedBody = z.object({ received: z.literal(true) });
 
-/** The service's call when a job has ended: the picture is stored, whether or not anybody asks for it. */
+/** Receives the service's call at the end of a job, and stores the image even if nobody asks for it. */
 export class Webhook {
   readonly #settings: Settings;
   readonly #internals: ProxyInternals;
@@ -42,13 +42,13 @@ export class Webhook {
     const { at, who, key } = await this.#check(searchParams);
     const text = await readTextBody(request, { clock, mostBytes });
     const told = read(endedJobBody, parse(text));
-    if (!told) throw badRequest("The body is no job that has ended.");
-    // The service signs nothing: what it tells is only why to look.
+    if (!told) throw badRequest("The body is not a job that has ended.");
+    // The service does not sign its calls, so the call is only a reason to ask.
     const state = await this.#settings.patient.status(told.id, {}).catch((error: unknown) => {
       if (isLayerDiffuseError(error, "job_expired")) return undefined;
       throw error;
     });
-    // It may know of the end a moment later: then it calls again.
+    // The endpoint may learn about the end a moment later. Then the service calls again.
     if (state && !isTerminal(state.status)) throw notEnded();
     if (state) {
       const job = { id: state.id, issued: Number(at), key };
@@ -60,7 +60,7 @@ export class Webhook {
           const { bytes } = await decodeImage(state, {}, (url) => patient.download(url, state.id));
           await this.#images.store(name, bytes);
         } catch (error) {
-          // A job without an image stays one, however often the service calls; a storage or a link may come back.
+          // A job without an image will never have one. A storage or a link may recover, so the service should call again.
           if (!isLayerDiffuseError(error) || error.retryable) throw error;
           this.#settings.onError(error, { route: "webhook", status: 200 });
         }
@@ -85,12 +85,12 @@ export class Webhook {
       const isOver = Number(at) * 1000 + lifetime <= this.#internals.wallTime();
       if (key !== undefined && !isOver) return { at, who, key };
     }
-    throw new Problem({ status: 401, code: "authentication", detail: "This address was not given out for a webhook." });
+    throw new Problem({ status: 401, code: "authentication", detail: "This address was not made for a webhook." });
   }
 }
 
 function notEnded(): Problem {
-  const detail = "The endpoint does not say yet that this job has ended. Call again later.";
+  const detail = "The endpoint does not know yet that this job has ended. Call again later.";
   return new Problem({ status: 503, code: "server", detail });
 }
 
@@ -98,7 +98,7 @@ function parse(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    // No job then.
+    // Then it is no job.
     return undefined;
   }
 }
