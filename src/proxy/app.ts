@@ -1,15 +1,15 @@
 import type { Clock } from "../runtime/clock.ts";
 import { Cors } from "./access/cors.ts";
-import { Tokens } from "./access/job-tokens.ts";
+import { JobTokens } from "./access/job-tokens.ts";
 import { jobPause, Limits } from "./access/limits.ts";
 import { MemoryJobs, MemoryRate } from "./access/memory-limits.ts";
 import { SharedJobs, SharedRate } from "./access/shared-limits.ts";
 import { fileAnswer } from "./images/file-answer.ts";
-import { Images } from "./images/stored-images.ts";
-import { ProxyJobs } from "./jobs/caller-jobs.ts";
-import { Operations } from "./jobs/queue-routes.ts";
-import { Txt2Img } from "./jobs/txt2img-routes.ts";
-import { Webhook } from "./jobs/webhook-route.ts";
+import { StoredImages } from "./images/stored-images.ts";
+import { CallerJobs } from "./jobs/caller-jobs.ts";
+import { QueueRoutes } from "./jobs/queue-routes.ts";
+import { Txt2ImgRoutes } from "./jobs/txt2img-routes.ts";
+import { WebhookRoute } from "./jobs/webhook-route.ts";
 import {
   type ProxyErrorContext,
   type ProxyInternals,
@@ -35,7 +35,7 @@ export function proxyOn(options: ProxyOptions, internals: ProxyInternals): Proxy
 class ProxyServer {
   readonly #settings: Settings;
   readonly #cors: Cors;
-  readonly #images: Images;
+  readonly #images: StoredImages;
   readonly #clock: Clock;
   readonly #handlers: { readonly [Name in RouteName]: Handler };
 
@@ -44,22 +44,22 @@ class ProxyServer {
     this.#settings = settings;
     this.#clock = internals.clock;
     this.#cors = new Cors(origins, publicUrl);
-    this.#images = new Images(storage, signer);
-    const tokens = new Tokens(signer, () => Math.floor(internals.wallTime() / 1000));
-    const jobs = new ProxyJobs(settings, internals, tokens, limitsOf(settings, internals.clock));
-    const operations = new Operations(settings, internals, jobs);
-    const txt2img = new Txt2Img(settings, internals, jobs, this.#images);
+    this.#images = new StoredImages(storage, signer);
+    const tokens = new JobTokens(signer, () => Math.floor(internals.wallTime() / 1000));
+    const jobs = new CallerJobs(settings, internals, tokens, limitsOf(settings, internals.clock));
+    const queue = new QueueRoutes(settings, internals, jobs);
+    const txt2img = new Txt2ImgRoutes(settings, internals, jobs, this.#images);
     this.#handlers = {
-      run: operations.run,
-      runsync: operations.runsync,
-      status: operations.status,
-      "status-sync": operations.statusSync,
-      cancel: operations.cancel,
-      health: operations.health,
+      run: queue.run,
+      runsync: queue.runsync,
+      status: queue.status,
+      "status-sync": queue.statusSync,
+      cancel: queue.cancel,
+      health: queue.health,
       txt2img: txt2img.submit,
       job: txt2img.job,
       file: this.#file,
-      webhook: new Webhook(settings, internals, jobs, this.#images).receive,
+      webhook: new WebhookRoute(settings, internals, jobs, this.#images).receive,
     };
   }
 
@@ -119,7 +119,7 @@ class ProxyServer {
   }
 
   readonly #file: Handler = async ({ request, parameter }) => {
-    if (!Images.isName(parameter)) {
+    if (!StoredImages.isName(parameter)) {
       // A name that could lead out of the storage is never looked up.
       if (!/^[\w.-]{1,100}$/.test(parameter) || parameter.includes("..")) throw badRequest("Invalid filename.");
       throw fileNotFound();

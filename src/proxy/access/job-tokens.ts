@@ -23,7 +23,7 @@ const tokenParts = z.object({ from: z.string(), until: z.string(), id: z.string(
  * Makes and reads the job ids that callers get. They are signed for one caller, one endpoint and a time, so that any
  * instance can tell whose job it is without storing anything.
  */
-export class Tokens {
+export class JobTokens {
   readonly #signer: Signer;
   /** Seconds since 1970. */
   readonly #now: () => number;

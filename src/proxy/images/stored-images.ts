@@ -6,7 +6,7 @@ import type { ImageStorage } from "./memory-storage.ts";
 export const fileName = /^alpha_\d{1,12}_[\w-]{21}[AQgw]\.png$/;
 
 /** Names, stores and loads finished images. */
-export class Images {
+export class StoredImages {
   readonly #storage: ImageStorage;
   readonly #signer: Signer;
 

@@ -1,7 +1,7 @@
 import { isLayerDiffuseError } from "../../errors/index.ts";
 import { isTerminal, type JobState } from "../../protocol/job.ts";
 import { service } from "../../protocol/service-rules.ts";
-import type { TokenJob, Tokens } from "../access/job-tokens.ts";
+import type { JobTokens, TokenJob } from "../access/job-tokens.ts";
 import type { Limits } from "../access/limits.ts";
 import type { ProxyInternals, Settings } from "../options.ts";
 import { jobNotFound, Problem } from "../problem.ts";
@@ -20,13 +20,13 @@ export interface SubmittedJob {
 }
 
 /** Submits the callers' jobs within their limits, and finds them again by their tokens. */
-export class ProxyJobs {
+export class CallerJobs {
   readonly #settings: Settings;
   readonly #internals: ProxyInternals;
-  readonly #tokens: Tokens;
+  readonly #tokens: JobTokens;
   readonly #limits: Limits;
 
-  constructor(settings: Settings, internals: ProxyInternals, tokens: Tokens, limits: Limits) {
+  constructor(settings: Settings, internals: ProxyInternals, tokens: JobTokens, limits: Limits) {
     this.#settings = settings;
     this.#internals = internals;
     this.#tokens = tokens;
@@ -85,7 +85,11 @@ export class ProxyJobs {
     if (isTerminal(status)) await this.ended(await this.#nameOf(subject), job);
   }
 
-  /** @param who the subject's name for counters, see {@link ProxyJobs.submit} */
+  /**
+   * Makes room for another job.
+   *
+   * @param who the hash of the subject by which counters know it
+   */
   async ended(who: string, { id, issued }: Pick<TokenJob, "id" | "issued">): Promise<void> {
     const { wallTime } = this.#internals;
     // The job counts no longer. A shared counter has forgotten that it saw the end, so each look would make room again.

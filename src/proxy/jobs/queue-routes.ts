@@ -4,7 +4,7 @@ import { limits } from "../../protocol/limits.ts";
 import type { ProxyInternals, Settings } from "../options.ts";
 import { readJsonBody } from "../request-body.ts";
 import type { Handler, ProxyCall } from "../routes.ts";
-import type { ProxyJobs } from "./caller-jobs.ts";
+import type { CallerJobs } from "./caller-jobs.ts";
 import { checkRunInput } from "./check-input.ts";
 
 /** This many requests in flight may wait for a job. The others stay free for submissions. */
@@ -13,13 +13,13 @@ const mostHeld = 225;
 const defaultWait = 60_000;
 
 /** The endpoint's operations that the client in a browser needs. */
-export class Operations {
+export class QueueRoutes {
   readonly #settings: Settings;
   readonly #internals: ProxyInternals;
-  readonly #jobs: ProxyJobs;
+  readonly #jobs: CallerJobs;
   #held = 0;
 
-  constructor(settings: Settings, internals: ProxyInternals, jobs: ProxyJobs) {
+  constructor(settings: Settings, internals: ProxyInternals, jobs: CallerJobs) {
     this.#settings = settings;
     this.#internals = internals;
     this.#jobs = jobs;

@@ -7,12 +7,12 @@ import { jobError } from "../../protocol/job-error.ts";
 import { alphaShares, imageWarning, parseOutput } from "../../protocol/worker-output.ts";
 import { Call } from "../../runpod/progress.ts";
 import { withTimeLimit } from "../../runtime/time-limit.ts";
-import { fileName, type Images } from "../images/stored-images.ts";
+import { fileName, type StoredImages } from "../images/stored-images.ts";
 import type { ProxyInternals, Settings } from "../options.ts";
 import { jobNotFound, Problem } from "../problem.ts";
 import { readJsonBody } from "../request-body.ts";
 import type { Handler, ProxyCall } from "../routes.ts";
-import type { ProxyJobs, SubmittedJob } from "./caller-jobs.ts";
+import type { CallerJobs, SubmittedJob } from "./caller-jobs.ts";
 import { checkTxt2ImgInput } from "./check-input.ts";
 
 /** Seconds before a caller should ask for a job again. */
@@ -41,13 +41,13 @@ export const underWayBody = z.object({
 });
 
 /** The HTTP API of the published image, over the queue. It waits as long as it may, then returns an address to ask. */
-export class Txt2Img {
+export class Txt2ImgRoutes {
   readonly #settings: Settings;
   readonly #internals: ProxyInternals;
-  readonly #jobs: ProxyJobs;
-  readonly #images: Images;
+  readonly #jobs: CallerJobs;
+  readonly #images: StoredImages;
 
-  constructor(settings: Settings, internals: ProxyInternals, jobs: ProxyJobs, images: Images) {
+  constructor(settings: Settings, internals: ProxyInternals, jobs: CallerJobs, images: StoredImages) {
     this.#settings = settings;
     this.#internals = internals;
     this.#jobs = jobs;

@@ -5,12 +5,12 @@ import { isTerminal, jobFields, terminalStatuses } from "../../protocol/job.ts";
 import { limits } from "../../protocol/limits.ts";
 import { service } from "../../protocol/service-rules.ts";
 import { read } from "../../schema/check.ts";
-import type { Images } from "../images/stored-images.ts";
+import type { StoredImages } from "../images/stored-images.ts";
 import type { ProxyInternals, Settings } from "../options.ts";
 import { badRequest, Problem } from "../problem.ts";
 import { readTextBody } from "../request-body.ts";
 import type { Handler } from "../routes.ts";
-import type { ProxyJobs } from "./caller-jobs.ts";
+import type { CallerJobs } from "./caller-jobs.ts";
 
 /** The service's largest result, with room for the job around it. */
 const mostBytes = limits.runSyncBodyBytes + 1024 * 1024;
@@ -24,13 +24,13 @@ export const endedJobBody = z.object({ id: jobFields.id, status: z.enum(terminal
 export const receivedBody = z.object({ received: z.literal(true) });
 
 /** Receives the service's call at the end of a job, and stores the image even if nobody asks for it. */
-export class Webhook {
+export class WebhookRoute {
   readonly #settings: Settings;
   readonly #internals: ProxyInternals;
-  readonly #jobs: ProxyJobs;
-  readonly #images: Images;
+  readonly #jobs: CallerJobs;
+  readonly #images: StoredImages;
 
-  constructor(settings: Settings, internals: ProxyInternals, jobs: ProxyJobs, images: Images) {
+  constructor(settings: Settings, internals: ProxyInternals, jobs: CallerJobs, images: StoredImages) {
     this.#settings = settings;
     this.#internals = internals;
     this.#jobs = jobs;
