@@ -1,7 +1,7 @@
 import * as z from "zod/mini";
 import type { QueueReason } from "../errors/index.ts";
 import { read } from "../schema/check.ts";
-import { orElse } from "../schema/fields.ts";
+import { number, orElse } from "../schema/fields.ts";
 
 /** What `GET /health` tells; zero where the service says nothing. */
 export interface Health {
@@ -17,10 +17,11 @@ export interface Health {
   };
 }
 
-const count = orElse(z.number(), 0);
+const count = orElse(number(0, Number.MAX_SAFE_INTEGER, 1), 0);
 const noJobs: Health["jobs"] = { completed: 0, failed: 0, inProgress: 0, inQueue: 0, retried: 0 };
 
-const healthBody = z.object({
+/** The body of `GET /health`, whose gaps are filled with zeros. */
+export const healthBody = z.object({
   jobs: orElse(
     z.object({ completed: count, failed: count, inProgress: count, inQueue: count, retried: count }),
     noJobs,

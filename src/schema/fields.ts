@@ -40,7 +40,7 @@ export function textLike(form: RegExp, what: string): z.ZodMiniString<string> {
  * Of which numbers a schema takes multiples only, for whatever makes a document of it. zod's own whole numbers and
  * multiples are 0.6 kB gzipped, in every page that draws.
  */
-export const steps = new WeakMap<z.ZodMiniType, number>();
+export const steps = new WeakMap<z.core.$ZodType, number>();
 
 /** A number from `least` to `most`; with `step` a multiple of it. */
 export function number(least: number, most: number, step?: number): z.ZodMiniType<number, number> {

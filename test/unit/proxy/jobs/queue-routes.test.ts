@@ -57,7 +57,7 @@ describe("the routes", () => {
   it("are told to who asks for something else", async () => {
     const { get } = await proxyStage();
     expect(await textOf(await get("alpha/v1/txt2image"), "detail")).toBe(
-      "There is nothing at this address. Under the proxy's own there are alpha/v1/job/…, alpha/v1/file/…, alpha/v1/txt2img, " +
+      "There is nothing at this address. The proxy serves alpha/v1/job/…, alpha/v1/file/…, alpha/v1/txt2img, " +
         "status/…, status-sync/…, cancel/…, run, runsync, health.",
     );
   });
