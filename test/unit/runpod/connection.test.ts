@@ -195,6 +195,10 @@ describe("resolveConnection", () => {
       return Promise.resolve(this === globalThis);
     });
     expect(await resolve(given).fetch("http://x.test")).toBe(true);
+    // Such as by msw, whose server listens only once the app that is tested has made its client.
+    const made = resolve(given);
+    vi.stubGlobal("fetch", async () => "replaced later");
+    expect(await made.fetch("http://x.test")).toBe("replaced later");
     vi.stubGlobal("fetch", undefined);
     expect(refusal(given)).toContain("no fetch");
     expect(refusal({ ...given, fetch: "fetch" })).toContain("fetch must be a function");
