@@ -53,7 +53,7 @@ export class RunpodEndpoint<Output = unknown> {
 
   static {
     endpointOver = (queue, output) => {
-      const endpoint = new RunpodEndpoint({ output });
+      const endpoint = new RunpodEndpoint({ output, fetch: queue.connection.fetch });
       endpoint.#queue = queue;
       return endpoint;
     };

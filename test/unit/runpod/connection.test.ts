@@ -284,6 +284,14 @@ describe("the constructors", () => {
     expect(() => new LayerDiffuse({ ...given, pricePerSecond: 0 })).not.toThrow();
   });
 
+  it("need no global fetch where they are given one", async () => {
+    const fetch = async () => Response.json({ workers: {}, jobs: {} });
+    vi.stubGlobal("fetch", undefined);
+    for (const client of [new LayerDiffuse({ ...given, fetch }), new RunpodEndpoint({ ...given, fetch })]) {
+      expect(await client.health()).toMatchObject({ workers: { idle: 0 } });
+    }
+  });
+
   it("need no environment, and no page: a server-side build has neither", async () => {
     const make = [() => new LayerDiffuse(), () => new RunpodEndpoint(), () => new LayerDiffuse({ proxyUrl: "/api" })];
     for (const client of make.map((each) => each())) {
