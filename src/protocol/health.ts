@@ -1,7 +1,7 @@
 import * as z from "zod/mini";
 import type { QueueReason } from "../errors/index.ts";
 import { read } from "../schema/check.ts";
-import { orElse } from "../schema/fields.ts";
+import { lenient, orElse } from "../schema/fields.ts";
 
 /** What `GET /health` tells; zero where the service says nothing. */
 export interface Health {
@@ -21,10 +21,7 @@ const count = orElse(z.number(), 0);
 const noJobs: Health["jobs"] = { completed: 0, failed: 0, inProgress: 0, inQueue: 0, retried: 0 };
 
 const healthBody = z.object({
-  jobs: orElse(
-    z.object({ completed: count, failed: count, inProgress: count, inQueue: count, retried: count }),
-    noJobs,
-  ),
+  jobs: lenient(z.object({ completed: count, failed: count, inProgress: count, inQueue: count, retried: count })),
   workers: z.object({
     idle: count,
     initializing: count,
@@ -37,7 +34,9 @@ const healthBody = z.object({
 
 /** Any object with `workers`; what is missing in it counts as zero. */
 export function parseHealth(body: unknown): Health | undefined {
-  return read(healthBody, body);
+  const health = read(healthBody, body);
+  // A copy: what is handed out is its reader's to change.
+  return health && { ...health, jobs: health.jobs ?? { ...noJobs } };
 }
 
 /**
