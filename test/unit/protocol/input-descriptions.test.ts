@@ -35,10 +35,12 @@ describe("generateInputSchema", () => {
     );
   });
 
-  it("finds an unknown field, by its name", async () => {
-    const { issues } = await validate({ prompt: "a", negative_prompt: "b" });
-    expect(issues).toHaveLength(1);
-    expect(JSON.stringify(issues)).toContain("negative_prompt");
+  it("finds an unknown field, and says which was meant", async () => {
+    const { issues } = await validate({ prompt: "a", negative_prompt: "b", loras: [{ name: "a", weigth: 1, x: 2 }] });
+    expect(issues?.map(({ path, message }) => [path, message])).toEqual([
+      [["loras", 0], "weigth is unknown; did you mean weight?; x is unknown; known: name, weight"],
+      [[], "negative_prompt is unknown; did you mean negativePrompt?"],
+    ]);
   });
 });
 
