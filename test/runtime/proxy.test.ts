@@ -64,7 +64,7 @@ const onDeno: Start = async (env) => {
 };
 
 const onWorkerd: Start = async (env) =>
-  await asGuest(await serveWorkerd(project, "hono", workerdConfig("hono.mjs", ["nodejs_compat"], env)));
+  await asGuest(await serveWorkerd(project, "hono", await workerdConfig(project, "hono.mjs", ["nodejs_compat"], env)));
 
 /** The Cloudflare example behind what stands for Cloudflare's edge, with what its wrangler.jsonc says. */
 const onCloudflare: Start = async (env) => {

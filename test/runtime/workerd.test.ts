@@ -49,6 +49,7 @@ test("the proxy makes pictures for requests that overlap, serves their files, an
 });
 
 /** A program of ours in workerd, with the plan. */
-function serve(main: string): Promise<string> {
-  return serveWorkerd(project, main, workerdConfig(main, [], { plan: JSON.stringify(endpoints.plan) }));
+async function serve(main: string): Promise<string> {
+  const config = await workerdConfig(project, main, [], { plan: JSON.stringify(endpoints.plan) });
+  return await serveWorkerd(project, main, config);
 }
