@@ -1,7 +1,8 @@
 import { HttpResponse, http } from "msw";
 import { describe, expect, it, vi } from "vitest";
+import * as z from "zod/mini";
 import { ConfigurationError, isLayerDiffuseError } from "../../../src/errors/index.ts";
-import { LayerDiffuse } from "../../../src/index.ts";
+import { LayerDiffuse, RunpodEndpoint } from "../../../src/index.ts";
 import { expectClass, rejectionOf, thrownBy } from "../../helpers/failures.ts";
 import {
   at,
@@ -222,6 +223,7 @@ describe("a job's cost", () => {
 });
 
 describe("submitted", () => {
+  const wrong = { cancelOnAbort: "yes" } as object;
   const brief = { queueTimeout: 3_000, executionTimeout: 3_000 };
   const answered = (body: object | string, status: number) => () =>
     service.use(
@@ -237,6 +239,14 @@ describe("submitted", () => {
   it.each<[string, "no" | "unknown" | "yes", () => void, (client: LayerDiffuse) => Promise<unknown>]>([
     ["invalid_input", "no", () => {}, (client) => client.generate("")],
     ["configuration", "no", () => {}, (client) => client.withOptions({ apiKey: "ключ" }).generate(apple)],
+    ["configuration", "no", () => {}, (client) => client.generate(apple, { queueTimeout: -1 })],
+    ["configuration", "no", () => {}, (client) => client.submit(apple, { queueTimeout: -1 })],
+    ["configuration", "no", () => {}, (client) => client.warmUp({ queueTimeout: -1 })],
+    ["configuration", "no", () => {}, (client) => client.generateMany([apple], { queueTimeout: -1 }).next()],
+    ["configuration", "no", () => {}, (client) => client.endpoint.run({ prompt: apple }, { headers: {}, ...wrong })],
+    ["configuration", "no", () => {}, (client) => client.endpoint.runSync({ prompt: apple }, wrong)],
+    ["invalid_input", "no", () => {}, (client) => client.endpoint.run({})],
+    ["invalid_input", "no", () => {}, (client) => client.endpoint.runSync({ prompt: apple }, { wait: 1 })],
     ["authentication", "no", answered("", 401), (client) => client.generate(apple)],
     ["bad_request", "no", answered({ error: "no" }, 400), (client) => client.generate(apple)],
     ["endpoint_not_found", "no", answered("", 404), (client) => client.generate(apple)],
@@ -265,6 +275,14 @@ describe("submitted", () => {
     const error = await rejectionOf(drive(call(client)));
     expect(error).toMatchObject({ code, submitted });
     expect(JSON.parse(JSON.stringify(error))).toMatchObject({ submitted });
+  });
+
+  it("of a result that does not fit the schema is yes", async () => {
+    service.use(http.post(at("runsync"), json(done)));
+    const output = z.object({ text: z.string() });
+    const endpoint = new RunpodEndpoint({ endpointId: "e1", apiKey: key, baseUrl: "https://service.test/v2", output });
+    const error = await rejectionOf(endpoint.runSync({ prompt: apple }));
+    expect(error).toMatchObject({ code: "invalid_response", jobId: "job-1", submitted: "yes" });
   });
 
   it("is not told by calls that submit nothing", async () => {
