@@ -5,6 +5,7 @@
  * zod is imported as a namespace everywhere: for `import { z }` esbuild bundles all of its languages.
  */
 import * as z from "zod/mini";
+import { suggestion } from "./did-you-mean.ts";
 
 /** What is said of a value in an error: enough to recognise it, and never a whole object. */
 export function shown(value: unknown): string {
@@ -104,7 +105,12 @@ export function signal(): z.ZodMiniType<AbortSignal, AbortSignal> {
 
 /** An object with these fields and no others. */
 export function strict<Shape extends z.core.$ZodShape>(shape: Shape): z.ZodMiniObject<Shape, z.core.$strict> {
-  return z.strictObject(shape, { error: "must be an object" });
+  const known = Object.keys(shape);
+  // For whoever asks zod itself, by a schema that is exported: our own checks take unknown names one by one.
+  const unknown = (names: readonly string[]) => names.map((name) => `${name} is unknown; ${suggestion(name, known)}`);
+  return z.strictObject(shape, {
+    error: (issue) => (issue.code === "unrecognized_keys" ? unknown(issue.keys).join("; ") : "must be an object"),
+  });
 }
 
 export function list<Item extends z.ZodMiniType>(item: Item): z.ZodMiniArray<Item> {
