@@ -3,13 +3,13 @@ import type { QueueReason } from "../errors/index.ts";
 import { read } from "../schema/check.ts";
 import { orElse } from "../schema/fields.ts";
 
-/** What `GET /health` tells; zero where the service says nothing. */
+/** The answer of `GET /health`: the number of jobs and workers in each state. Zero for states that the service leaves out. */
 export interface Health {
   jobs: { completed: number; failed: number; inProgress: number; inQueue: number; retried: number };
   workers: {
     idle: number;
     initializing: number;
-    /** Includes workers that are spun down: no proof that one is up. */
+    /** Includes workers that are not running, so it doesn't prove that one is up. */
     ready: number;
     running: number;
     throttled: number;
@@ -35,7 +35,7 @@ const healthBody = z.object({
   }),
 });
 
-/** Any object with `workers`; what is missing in it counts as zero. */
+/** Reads any object with `workers`; missing numbers count as zero. */
 export function parseHealth(body: unknown): Health | undefined {
   return read(healthBody, body);
 }
