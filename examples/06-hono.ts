@@ -1,5 +1,5 @@
-// Hono: GET /picture?prompt=… answers with the PNG. Runs as it is on Bun, Deno and Cloudflare Workers; on
-// Node with `@hono/node-server`. Each picture costs money: put your own sign-in and limits before it.
+// Hono: GET /picture?prompt=… answers with the PNG. Runs unchanged on Bun, Deno and Cloudflare Workers, and on Node
+// with `@hono/node-server`. Each image costs money, so add your own authentication and limits.
 import { Hono } from "hono";
 import { isLayerDiffuseError, LayerDiffuse } from "layerdiffuse";
 
@@ -8,7 +8,7 @@ const app = new Hono();
 
 app.get("/picture", async (context) => {
   const prompt = context.req.query("prompt") ?? "";
-  // Whoever leaves before the picture is done cancels the job.
+  // If the caller disconnects before the image is done, the job is cancelled.
   const image = await client.generate(prompt, { signal: context.req.raw.signal });
   return context.body(image.bytes, 200, { "content-type": image.type });
 });

@@ -1,11 +1,11 @@
 // Next.js, as app/api/image/route.ts: GET ?prompt=… and POST {"prompt": "…"} answer with the PNG.
-// Each image costs money: put your own sign-in and limits in front.
+// Each image costs money, so add your own authentication and limits.
 import { isLayerDiffuseError, LayerDiffuse } from "layerdiffuse";
 
-/** How many seconds the host may let this run; a cold start takes minutes. */
+/** How many seconds the host lets this function run. A cold start takes minutes. */
 export const maxDuration = 300;
 
-// The key is read at the first request: while Next builds, there is none.
+// The client reads the key at the first request, so it doesn't need one while Next.js builds.
 const client = new LayerDiffuse();
 
 export async function GET(request: Request): Promise<Response> {
@@ -19,7 +19,7 @@ export async function POST(request: Request): Promise<Response> {
 
 async function answer(prompt: unknown, signal: AbortSignal): Promise<Response> {
   try {
-    // Whoever leaves before the image is done cancels the job.
+    // If the caller disconnects before the image is done, the job is cancelled.
     const image = await client.generate(String(prompt ?? ""), {
       signal,
       queueTimeout: 200_000,

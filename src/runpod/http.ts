@@ -4,12 +4,8 @@ import type { Clock } from "../runtime/clock.ts";
 import { isBrowser, knowsCacheMode, sentOnce } from "../runtime/environment.ts";
 import { withTimeLimit } from "../runtime/time-limit.ts";
 import type { HeadersLike, HeadersOption, Target } from "./connection.ts";
-<<<<<<< HEAD
-import { connectionError, excerpt, rootMessage, statusError } from "./http-errors.ts";
-import { parseLargeJson } from "./large-json.ts";
-=======
 import { connectionError, notJsonError, rootMessage, statusError } from "./http-errors.ts";
->>>>>>> work-tests
+import { parseLargeJson } from "./large-json.ts";
 
 /** One request under the endpoint's address. */
 export interface HttpRequest {
@@ -83,7 +79,7 @@ export class HttpClient {
     if (!response.ok) throw statusError(what, jobId, response, redact(text));
     const { status } = response;
     try {
-      return { status, body: JSON.parse(text), text, redact };
+      return { status, body: parseLargeJson(text), text, redact };
     } catch {
       // The parser's own error quotes the answer, so it is no cause to keep.
       throw notJsonError(what, jobId, status, redact(text));
@@ -285,29 +281,5 @@ function checkFile(what: string, response: Response, jobId: string): void {
   if (Number(headers.get("content-length")) > mostBytes) throw tooLarge(what, jobId);
 }
 
-<<<<<<< HEAD
-function parseJson(
-  what: string,
-  status: number,
-  text: string,
-  jobId: string | undefined,
-  redact: (text: string) => string,
-): unknown {
-  try {
-    return parseLargeJson(text);
-  } catch {
-    // The parser's own error quotes the answer, so it is no cause to keep. Python workers write NaN and
-    // Infinity for numbers that JSON does not have: asking again changes nothing.
-    const notFinite = /[[:,]\s*-?(NaN|Infinity)\s*[\],}]/.test(text);
-    throw new InvalidResponseError(
-      notFinite
-        ? `${what} answered ${status} with NaN or Infinity in it, which is not JSON. Fix the worker.`
-        : `${what} answered ${status} with ${text ? "something that is not JSON" : "an empty body"}. Try again; if it stays so, check baseUrl.`,
-      { status, jobId, retryable: !notFinite, excerpt: excerpt(redact(text)) },
-    );
-  }
-}
-=======
 const tooLarge = (what: string, jobId: string) =>
   new InvalidImageError(`${what} leads to more than ${mostBytes} bytes.`, { jobId });
->>>>>>> work-tests

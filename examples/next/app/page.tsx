@@ -1,4 +1,4 @@
-// Next.js: the page. It knows the proxy's address and no key.
+// Next.js: the page. It knows the proxy's address, but no key.
 "use client";
 import { isLayerDiffuseError, LayerDiffuse } from "layerdiffuse";
 import { type FormEvent, useRef, useState } from "react";
