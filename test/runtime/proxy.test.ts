@@ -10,7 +10,7 @@ import { deferred } from "../helpers/deferred.ts";
 import { repository } from "../helpers/run.ts";
 import { picture } from "./endpoints.ts";
 import { makeProject } from "./project.ts";
-import { workerdConfig } from "./runtimes.ts";
+import { bundleForWorkerd, workerdConfig } from "./runtimes.ts";
 import { serve, serveWorkerd } from "./serve.ts";
 
 let project: string;
@@ -71,6 +71,7 @@ const onCloudflare: Start = async (env) => {
   const wrangler = JSON.parse(readFileSync(join(repository, "examples/cloudflare-worker/wrangler.jsonc"), "utf8"));
   const text = (value: unknown) => JSON.stringify(value);
   const bound = Object.entries(env).map(([name, value]) => `(name = ${text(name)}, text = ${text(value)})`);
+  const bundle = await bundleForWorkerd(project, "cloudflare.mjs");
   const url = await serveWorkerd(
     project,
     "cloudflare",
@@ -89,11 +90,7 @@ const edge :Workerd.Worker = (
 );
 
 const worker :Workerd.Worker = (
-  modules = [
-    (name = "cloudflare.mjs", esModule = embed "cloudflare.mjs"),
-    (name = "worker.mjs", esModule = embed "worker.mjs"),
-    (name = "layerdiffuse/proxy", esModule = embed "node_modules/layerdiffuse/dist/proxy/index.js"),
-  ],
+  modules = [(name = "${bundle}", esModule = embed "${bundle}")],
   compatibilityDate = ${text(wrangler.compatibility_date)},
   compatibilityFlags = ${text(wrangler.compatibility_flags)},
   bindings = [${bound.join(", ")}],

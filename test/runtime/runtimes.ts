@@ -113,13 +113,8 @@ function read(stdout: string): Record<string, Told> {
   return { ...told, end: { lingered } };
 }
 
-/** A worker of the module `main` and all it imports, bundled as wrangler would, as Cap'n Proto text. */
-export async function workerdConfig(
-  folder: string,
-  main: string,
-  flags: readonly string[],
-  bindings: Record<string, string>,
-): Promise<string> {
+/** Bundles the module `main` and all it imports, as wrangler would, and answers the file's name. */
+export async function bundleForWorkerd(folder: string, main: string): Promise<string> {
   const bundle = `bundled-${main}`;
   await build({
     entryPoints: [join(folder, main)],
@@ -131,6 +126,17 @@ export async function workerdConfig(
     target: "es2022",
     logLevel: "silent",
   });
+  return bundle;
+}
+
+/** A worker of the module `main`, as Cap'n Proto text. */
+export async function workerdConfig(
+  folder: string,
+  main: string,
+  flags: readonly string[],
+  bindings: Record<string, string>,
+): Promise<string> {
+  const bundle = await bundleForWorkerd(folder, main);
   const text = (value: unknown) => JSON.stringify(value);
   const bound = Object.entries(bindings).map(([name, value]) => `(name = ${text(name)}, text = ${text(value)})`);
   return `using Workerd = import "/workerd/workerd.capnp";
