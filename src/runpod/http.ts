@@ -222,6 +222,8 @@ export async function downloadFile(
   return await withTimeLimit(read, { clock, milliseconds: downloadTime, signal, onLate });
 }
 
+const isHttps = (url: string) => /^https:\/\//i.test(url);
+
 /** The answer at the end of the redirects, each of which leads to https again. */
 async function followed(
   url: string,
@@ -231,14 +233,18 @@ async function followed(
 ): Promise<Response> {
   let next = url;
   for (let redirects = 0; redirects <= mostRedirects; redirects++) {
-    if (!/^https:\/\//i.test(next)) break;
-    // A browser hides where a redirect leads, and follows none to http from an https page.
+    if (!isHttps(next)) break;
+    // A browser hides where a redirect leads: there the end is all that can be checked.
     const redirect = isBrowser() ? "follow" : "manual";
     const response = await api(next, {
       signal,
       redirect,
       fetch: (request) => fetch((request as Request).url, { signal, redirect }),
     });
+    if (response.redirected && !isHttps(response.url)) {
+      await response.body?.cancel();
+      break;
+    }
     const location = response.headers.get("location");
     if (response.status < 300 || response.status >= 400 || location === null) return response;
     await response.body?.cancel();

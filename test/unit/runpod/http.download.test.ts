@@ -1,5 +1,5 @@
 import { HttpResponse, http } from "msw";
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { downloadFile } from "../../../src/runpod/http.ts";
 import { rejectionOf } from "../../helpers/failures.ts";
 import { ManualClock, turns } from "../../helpers/manual-clock.ts";
@@ -21,6 +21,10 @@ function clientOfLink(url = link, options = {}) {
   const { client, drive, clock } = mockClient(options);
   return { drive, clock, result: (call = {}) => client.job("job-1").result(call) };
 }
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+});
 
 describe("a link in an output", () => {
   it("is fetched without the key and without the user's headers", async () => {
@@ -177,6 +181,22 @@ describe("downloadFile", () => {
     const options = { fetch: async () => new Response(body, init), clock: new ManualClock(), jobId: "job-1" };
     await rejectionOf(downloadFile(address, options));
     expect(state).toEqual({ megabytes: 0, isCancelled: true });
+  });
+
+  it.each([
+    ["https://store.test/apple", true],
+    ["http://store.test/apple", false],
+  ])("in a browser, which hides redirects, follows them and looks where they ended: %s", async (url, isTaken) => {
+    vi.stubGlobal("navigator", { userAgent: "Mozilla/5.0 (X11; Linux x86_64)" });
+    const modes: unknown[] = [];
+    const fetch: typeof globalThis.fetch = async (_, init) => {
+      modes.push(init?.redirect);
+      return Object.defineProperties(new Response(png), { redirected: { value: true }, url: { value: url } });
+    };
+    const read = downloadFile(address, { fetch, clock: new ManualClock(), jobId: "job-1" });
+    if (isTaken) expect(await read).toEqual(png);
+    else expect(await rejectionOf(read)).toMatchObject({ code: "invalid_image", jobId: "job-1" });
+    expect(modes).toEqual(["follow"]);
   });
 
   it("takes five minutes at most, redirects included, and ends what it began", async () => {

@@ -2,6 +2,7 @@ import { HttpResponse, http } from "msw";
 import { describe, expect, it } from "vitest";
 import type { GenerateOptions } from "../../../src/client/options.ts";
 import type { Progress } from "../../../src/runpod/progress.ts";
+import { deferred } from "../../helpers/deferred.ts";
 import { rejectionOf } from "../../helpers/failures.ts";
 import { closedUrl } from "../../helpers/http-server.ts";
 import { at, done, jobAt, jobHandlers, json, mockClient, mockService, queued } from "../../helpers/mock-service.ts";
@@ -171,5 +172,85 @@ describe("the phase waiting", () => {
     const { waits, options } = watched();
     await drive(client.generate(apple, options));
     expect(waits()).toEqual([]);
+  });
+});
+
+describe("an abort while the submission is on its way", () => {
+  /** A submission that is answered when the test says so, and the cancellations that follow. */
+  function heldSubmission(answer: () => Response) {
+    const arrived = deferred();
+    const release = deferred();
+    const cancelled: string[] = [];
+    service.use(
+      http.post(at("run"), async ({ request }) => {
+        arrived.resolve();
+        request.signal.addEventListener("abort", () => cancelled.push("the submission itself"));
+        await release.promise;
+        return answer();
+      }),
+      http.post(jobAt("cancel"), ({ request }) => {
+        cancelled.push(new URL(request.url).pathname);
+        return HttpResponse.json({ id: "job-1", status: "CANCELLED" });
+      }),
+    );
+    return { arrived: arrived.promise, release: release.resolve, cancelled };
+  }
+
+  it.each([
+    [true, ["/v2/e1/cancel/job-1"]],
+    [false, []],
+  ])("rejects at once, lets it end and cancels the paid job (cancelOnAbort: %s)", async (cancelOnAbort, expected) => {
+    const { arrived, release, cancelled } = heldSubmission(json(queued));
+    const { client, clock, drive } = mockClient();
+    const controller = new AbortController();
+    const call = rejectionOf(client.generate(apple, { signal: controller.signal, cancelOnAbort }));
+    await arrived;
+    controller.abort("enough");
+    expect(await call).toBe("enough");
+    expect(cancelled).toEqual([]);
+    release();
+    await drive(new Promise<void>((resolve) => clock.setTimeout(resolve, 1_000)));
+    expect(cancelled).toEqual(expected);
+    expect(clock.pending).toBe(0);
+  });
+
+  it("cancels nothing where nothing was submitted", async () => {
+    const { arrived, release, cancelled } = heldSubmission(() => new HttpResponse("", { status: 400 }));
+    const { client, clock, drive } = mockClient();
+    const controller = new AbortController();
+    const call = rejectionOf(client.generate(apple, { signal: controller.signal }));
+    await arrived;
+    controller.abort("enough");
+    expect(await call).toBe("enough");
+    release();
+    await drive(new Promise<void>((resolve) => clock.setTimeout(resolve, 1_000)));
+    expect(cancelled).toEqual([]);
+  });
+
+  it("by queueTimeout leaves the job open, and cancels it once it is known", async () => {
+    const { arrived, release, cancelled } = heldSubmission(json(queued));
+    const { client, clock, drive } = mockClient({ requestTimeout: Number.POSITIVE_INFINITY });
+    const call = rejectionOf(client.generate(apple, { queueTimeout: 9_000 }));
+    await arrived;
+    clock.advance(9_000);
+    expect(await call).toMatchObject({ code: "queue_timeout", submitted: "unknown" });
+    release();
+    await drive(new Promise<void>((resolve) => clock.setTimeout(resolve, 1_000)));
+    expect(cancelled).toEqual(["/v2/e1/cancel/job-1"]);
+  });
+});
+
+describe("a call that has settled", () => {
+  it.each([
+    ["well", () => serveJob()],
+    ["with a failed job", () => serveJob({ status: "FAILED", error: "boom" })],
+    ["with a refusal", () => service.use(http.post(at("run"), () => new HttpResponse("", { status: 401 })))],
+    ["with a submission in doubt", () => service.use(http.post(at("run"), () => HttpResponse.error()))],
+  ])("%s leaves no timer behind", async (_what, prepare) => {
+    prepare();
+    const { client, clock, drive } = mockClient();
+    await drive(client.generate(apple, watched().options)).catch(() => {});
+    expect(clock.pending).toBe(0);
+    expect(clock.delays.length).toBeGreaterThan(0);
   });
 });

@@ -45,6 +45,15 @@ describe("mayRetry and isAmbiguous", () => {
     ["a reset connection", reset, true, false, true],
     ["a 5xx", server, true, false, true],
     ["an error in a 200", errorIn200, true, false, false],
+    [
+      "a busy proxy's 503",
+      new ServerError("503", { status: 503, submitted: "no", retryable: true }),
+      true,
+      true,
+      false,
+    ],
+    ["a proxy's 502 that made no job", new ServerError("502", { status: 502, submitted: "no" }), false, false, false],
+    ["a redirect", new InvalidResponseError("302", { status: 302 }), false, false, false],
     ["a 2xx that is not JSON", notJson, true, false, true],
     ["a 2xx with NaN", notFinite, false, false, true],
     ["400", new BadRequestError("400", { status: 400 }), false, false, false],
@@ -170,6 +179,34 @@ describe("withRetries", () => {
       expect(times).toHaveLength(1);
       expect(clock.delays).toEqual([]);
     });
+  });
+
+  it("tells of each try that failed, and of each pause before another", async () => {
+    const clock = new ManualClock();
+    const { send } = makeSend(clock, [server, limited(3_000), refused]);
+    const told: unknown[] = [];
+    const onFailure = (error: unknown) => void told.push(error);
+    const onPause = (error: unknown, pause: number) => void told.push([error, pause]);
+    const sent = withRetries(send, options(clock, { retries: 2, onFailure, onPause }));
+    expect(await clock.drive(rejectionOf(sent))).toBe(refused);
+    expect(told).toEqual([server, [server, 500], limited(3_000), [limited(3_000), 3_500], refused]);
+  });
+
+  it("without a deadline waits a minute for the service, and no longer", async () => {
+    const clock = new ManualClock();
+    const { send } = makeSend(clock, [limited(60_000)]);
+    expect(await clock.drive(withRetries(send, options(clock)))).toBe("answer");
+    const patient = makeSend(clock, [limited(60_001)]);
+    expect(await rejectionOf(withRetries(patient.send, options(clock)))).toMatchObject({ retryAfter: 60_001 });
+    expect(patient.times).toHaveLength(1);
+  });
+
+  it("with an endless deadline waits for as long as the service asks", async () => {
+    const clock = new ManualClock();
+    const { send } = makeSend(clock, [limited(3_600_000)]);
+    const deadline = Number.POSITIVE_INFINITY;
+    expect(await clock.drive(withRetries(send, options(clock, { deadline })))).toBe("answer");
+    expect(clock.now()).toBe(3_600_500);
   });
 
   it("starts no try at or after the deadline", async () => {
