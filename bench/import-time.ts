@@ -2,34 +2,48 @@
 import { spawnSync } from "node:child_process";
 import { median } from "./statistics.ts";
 
+/** Milliseconds above an empty process of the same format: medians. */
 export interface ImportTime {
   runs: number;
-  /** Milliseconds above an empty process: medians. */
   ours: number;
+  /** By `require`. */
+  oursRequired: number;
   runpodSdk: number;
   fal: number;
   replicate: number;
 }
 
+const programs = {
+  none: ["module", ""],
+  noneRequired: ["commonjs", ""],
+  ours: ["module", 'await import("layerdiffuse")'],
+  oursRequired: ["commonjs", 'require("layerdiffuse")'],
+  runpodSdk: ["module", 'await import("runpod-sdk")'],
+  fal: ["module", 'await import("@fal-ai/client")'],
+  replicate: ["module", 'await import("replicate")'],
+} as const;
+type Name = keyof typeof programs;
+
 export function measureImports(runs = 15): ImportTime {
-  const modules = {
-    none: "",
-    ours: "layerdiffuse",
-    runpodSdk: "runpod-sdk",
-    fal: "@fal-ai/client",
-    replicate: "replicate",
-  };
-  const names = Object.keys(modules) as (keyof typeof modules)[];
-  const times: Record<keyof typeof modules, number[]> = { none: [], ours: [], runpodSdk: [], fal: [], replicate: [] };
+  const names = Object.keys(programs) as Name[];
+  const times = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<Name, number[]>;
   for (let run = -2; run < runs; run++) {
     for (const name of names) {
-      const code = modules[name] ? `await import(${JSON.stringify(modules[name])})` : "";
+      const [format, code] = programs[name];
       const start = performance.now();
-      const { status } = spawnSync(process.execPath, ["--input-type=module", "--eval", code]);
-      if (status !== 0) throw new Error(`Importing ${name} failed.`);
+      const { status } = spawnSync(process.execPath, [`--input-type=${format}`, "--eval", code]);
+      if (status !== 0) throw new Error(`Loading ${name} failed.`);
       if (run >= 0) times[name].push(performance.now() - start);
     }
   }
-  const above = (name: keyof typeof modules) => median(times[name].map((time, run) => time - (times.none[run] ?? 0)));
-  return { runs, ours: above("ours"), runpodSdk: above("runpodSdk"), fal: above("fal"), replicate: above("replicate") };
+  const above = (name: Name, empty: Name = "none") =>
+    median(times[name].map((time, run) => time - (times[empty][run] ?? 0)));
+  return {
+    runs,
+    ours: above("ours"),
+    oursRequired: above("oursRequired", "noneRequired"),
+    runpodSdk: above("runpodSdk"),
+    fal: above("fal"),
+    replicate: above("replicate"),
+  };
 }

@@ -5,6 +5,7 @@ import { cpus } from "node:os";
 import { countRequests } from "./cold-start.ts";
 import type { Flood } from "./flood.ts";
 import { measureImports } from "./import-time.ts";
+import { measureInstall } from "./install-size.ts";
 import { measureLatency } from "./latency.ts";
 
 const run = (...args: string[]) =>
@@ -22,6 +23,8 @@ note("Bundles…");
 const sizes = run("scripts/check-size.ts").trimEnd();
 note("Imports…");
 const imports = measureImports();
+note("What an installation brings…");
+const install = measureInstall();
 
 const table = `
 Measured on Node ${process.versions.node}, ${cpus().length} cores (${cpus()[0]?.model.trim() ?? "unknown"}), all in one run.
@@ -38,7 +41,8 @@ ${latency.rounds} rounds; medians.
 Ours against the official client, round by round: ${round(latency.oursToOfficial, 3)}.
 
 **Requests for one job over a cold start of 150 s** (simulated clock, the job then runs 5 s): ${coldStart.quiet} for
-\`generate()\`; ${coldStart.watched} with \`onProgress\`, which looks every two seconds in the queue and every second while the job runs.
+\`generate()\`; ${coldStart.watched} with \`onProgress\`, which looks every two to five seconds in the queue and every second while the job
+runs.
 
 **${flood.jobs} \`generate()\` at once** in one process, ${flood.pngBytes / 1e6} MB each, against a server that refuses more than 400 open requests:
 ${flood.images} images, ${flood.submissions} submissions, ${flood.submittedTwice} submitted twice, at most ${flood.mostOpen} requests open, ${flood.refused} refused; peak heap ${flood.peakHeapMb} MB,
@@ -50,8 +54,10 @@ peak resident ${flood.peakRssMb} MB, ${round(flood.seconds)} s.
 ${sizes}
 \`\`\`
 
-**Import time** on Node, a whole process less an empty one, median of ${imports.runs}: layerdiffuse ${round(imports.ours)} ms, \`replicate\`
-${round(imports.replicate)} ms, \`@fal-ai/client\` ${round(imports.fal)} ms, \`runpod-sdk\` ${round(imports.runpodSdk)} ms.
+**Import time** on Node, a whole process less an empty one, median of ${imports.runs}: layerdiffuse ${round(imports.ours)} ms by
+\`import\` and ${round(imports.oursRequired)} ms by \`require\`; \`replicate\` ${round(imports.replicate)} ms, \`@fal-ai/client\` ${round(imports.fal)} ms, \`runpod-sdk\` ${round(imports.runpodSdk)} ms.
+
+**\`npm i layerdiffuse\`** brings ${install.packages} packages, ${round(install.megabytes)} MB with the art of the local endpoint.
 `;
 
 const path = "docs/performance.md";

@@ -1,4 +1,4 @@
-// One image, saved to a file.
+// Generate one image and save it to a file.
 import { LayerDiffuse } from "layerdiffuse";
 
 const client = new LayerDiffuse(); // RUNPOD_ENDPOINT_ID, RUNPOD_API_KEY from the environment

@@ -1,4 +1,4 @@
-// What a job is doing: in the queue, behind a cold start, at step n of 20.
+// Show what a job is doing: waiting in the queue, waiting for a cold start, or running step n of 20.
 import { LayerDiffuse } from "layerdiffuse";
 
 const client = new LayerDiffuse();

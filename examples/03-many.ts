@@ -1,4 +1,4 @@
-// Many images at once, each saved as it ends. One that fails does not stop the others.
+// Generate several images at once and save each when it is done. If one fails, the others go on.
 import { LayerDiffuse } from "layerdiffuse";
 
 const client = new LayerDiffuse();

@@ -1,4 +1,4 @@
-// Stopping: by Ctrl-C, or when a clock runs out. Either way the job is cancelled on the endpoint.
+// Stop with Ctrl-C, or when a time limit passes. Either way, the job is cancelled on the endpoint.
 import { isLayerDiffuseError, LayerDiffuse } from "layerdiffuse";
 
 const client = new LayerDiffuse();
@@ -8,8 +8,8 @@ process.once("SIGINT", () => stop.abort());
 try {
   const image = await client.generate("a red apple, high quality", {
     signal: stop.signal,
-    queueTimeout: 10 * 60_000, // until a worker takes the job: cold starts take minutes
-    executionTimeout: 60_000, // from then on
+    queueTimeout: 10 * 60_000, // until a worker takes the job; cold starts take minutes
+    executionTimeout: 60_000, // once a worker has the job
   });
   await image.save("output.png");
 } catch (error) {

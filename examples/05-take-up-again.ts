@@ -1,5 +1,5 @@
-// A job outlives the process that submitted it. Stop this with Ctrl-C and start it again: it goes on with
-// the same job. The endpoint keeps a result for 30 minutes.
+// A job outlives the process that submitted it. Stop this program with Ctrl-C and start it again: it waits for the
+// same job. The endpoint keeps a result for 30 minutes.
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { LayerDiffuse } from "layerdiffuse";
 

@@ -1,5 +1,5 @@
 // Express: GET /picture?prompt=… answers with the PNG.
-// Each picture costs money: put your own sign-in and limits before it.
+// Each image costs money, so add your own authentication and limits.
 import express, { type ErrorRequestHandler } from "express";
 import { isLayerDiffuseError, LayerDiffuse } from "layerdiffuse";
 
@@ -7,7 +7,7 @@ const client = new LayerDiffuse();
 const app = express();
 
 app.get("/picture", async (request, response) => {
-  // Whoever leaves before the picture is done cancels the job.
+  // If the caller disconnects before the image is done, the job is cancelled.
   const left = new AbortController();
   response.once("close", () => left.abort());
   const prompt = String(request.query["prompt"] ?? "");
@@ -19,10 +19,10 @@ const answerError: ErrorRequestHandler = (error, _request, response, _next) => {
   if (isLayerDiffuseError(error, "invalid_input")) {
     response.status(400).json({ error: error.message });
   } else if (isLayerDiffuseError(error, "queue_timeout")) {
-    response.status(503).json({ error: "No GPU is free. Try later." });
+    response.status(503).json({ error: "No GPU is free. Try again later." });
   } else {
     console.error(error);
-    response.status(502).json({ error: "No picture could be made." });
+    response.status(502).json({ error: "No image could be generated." });
   }
 };
 app.use(answerError);

@@ -1,12 +1,12 @@
-// Next.js, as app/api/picture/route.ts: GET ?prompt=… and POST {"prompt": "…"} answer with the PNG.
-// Each picture costs money: put your own sign-in and limits before it.
+// Next.js, as app/api/image/route.ts: GET ?prompt=… and POST {"prompt": "…"} answer with the PNG.
+// Each image costs money, so add your own authentication and limits.
 import { isLayerDiffuseError, LayerDiffuse } from "layerdiffuse";
 
-/** Seconds the host may let this run; a cold start takes minutes. */
+/** How many seconds the host lets this function run. A cold start takes minutes. */
 export const maxDuration = 300;
 
-// Made by the first request: while Next builds, there is no key.
-let client: LayerDiffuse | undefined;
+// The client reads the key at the first request, so it doesn't need one while Next.js builds.
+const client = new LayerDiffuse();
 
 export async function GET(request: Request): Promise<Response> {
   return await answer(new URL(request.url).searchParams.get("prompt"), request.signal);
@@ -19,8 +19,7 @@ export async function POST(request: Request): Promise<Response> {
 
 async function answer(prompt: unknown, signal: AbortSignal): Promise<Response> {
   try {
-    client ??= new LayerDiffuse();
-    // Whoever leaves before the picture is done cancels the job.
+    // If the caller disconnects before the image is done, the job is cancelled.
     const image = await client.generate(String(prompt ?? ""), {
       signal,
       queueTimeout: 200_000,
@@ -30,9 +29,9 @@ async function answer(prompt: unknown, signal: AbortSignal): Promise<Response> {
   } catch (error) {
     if (isLayerDiffuseError(error, "invalid_input")) return Response.json({ error: error.message }, { status: 400 });
     if (isLayerDiffuseError(error, "queue_timeout")) {
-      return Response.json({ error: "No GPU is free. Try later." }, { status: 503 });
+      return Response.json({ error: "No GPU is free. Try again later." }, { status: 503 });
     }
     console.error(error);
-    return Response.json({ error: "No picture could be made." }, { status: 502 });
+    return Response.json({ error: "No image could be generated." }, { status: 502 });
   }
 }

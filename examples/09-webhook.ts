@@ -1,5 +1,5 @@
-// Without waiting: POST /pictures orders one and answers at once; the endpoint calls /hook when it is done.
-// PUBLIC_URL is where RunPod reaches this server. It signs nothing, so a secret in the address tells its calls.
+// Don't wait for the image: POST /pictures submits a job and answers at once, and RunPod calls /hook when the job ends.
+// PUBLIC_URL is the address at which RunPod reaches this server. RunPod doesn't sign its calls, so the address has a secret.
 import { Hono } from "hono";
 import { isLayerDiffuseError, LayerDiffuse, parseWebhook } from "layerdiffuse";
 
@@ -17,7 +17,7 @@ app.post("/pictures", async (context) => {
 
 app.post("/hook", async (context) => {
   const { id, image, error } = await parseWebhook(context.req.raw, { secret });
-  // The same end may be told more than once: go by the id. Any answer but 2xx has it told again.
+  // RunPod may report the same job more than once, so go by the id. It calls again unless you answer with 2xx.
   if (image) await image.save(`${id}.png`);
   else console.error(id, error.message);
   return context.body(null, 204);

@@ -1,15 +1,15 @@
-// A Cloudflare Worker: visitors without an account, told apart by the address that Cloudflare's edge writes; pictures
-// lie in R2, and a rate is counted by Cloudflare for all places together.
+// A Cloudflare Worker for visitors without an account. They are told apart by the IP address that Cloudflare's edge
+// reports. Images are stored in R2, and Cloudflare's own counter limits the rate across all locations.
 //
 //   wrangler secret put RUNPOD_API_KEY
 //   wrangler deploy
 //
-// R2 rather than KV: what was just stored in KV may not be found elsewhere for a minute.
+// It uses R2 because a file that was just stored in KV may be missing in other locations for a minute.
 import { createProxy, type ProxyHandler } from "layerdiffuse/proxy";
 import { createStorage } from "unstorage";
 import r2Driver from "unstorage/drivers/cloudflare-r2-binding";
 
-/** The bindings of wrangler.jsonc; `wrangler types` writes a fuller one. */
+/** The bindings in wrangler.jsonc. `wrangler types` generates a more complete type. */
 export interface Env {
   RUNPOD_ENDPOINT_ID: string;
   RUNPOD_API_KEY: string;
@@ -18,12 +18,12 @@ export interface Env {
   RATE: { limit(options: { key: string }): Promise<{ success: boolean }> };
 }
 
-/** Of a request's context. */
+/** What this Worker uses of a request's context. */
 interface Context {
   waitUntil(promise: Promise<unknown>): void;
 }
 
-// Made by the first request: before one comes there are no bindings.
+// Created by the first request, because there are no bindings before it.
 let proxy: ProxyHandler | undefined;
 
 function proxyOf(env: Env): ProxyHandler {
@@ -31,7 +31,7 @@ function proxyOf(env: Env): ProxyHandler {
     endpointId: env.RUNPOD_ENDPOINT_ID,
     apiKey: env.RUNPOD_API_KEY,
     baseUrl: env.RUNPOD_BASE_URL,
-    // No visitor can write this header: the edge does.
+    // Visitors can't set this header; Cloudflare's edge does.
     authorize: ({ headers }) => headers.get("cf-connecting-ip"),
     storage: createStorage({ driver: r2Driver({ binding: env.IMAGES }) }),
     limiter: {
@@ -52,8 +52,8 @@ export default {
     }
     proxy ??= proxyOf(env);
     const answer = proxy(request);
-    // Without it, a request ends as its caller leaves, and nobody is there to cancel the job. `enable_request_signal`
-    // in wrangler.jsonc has the proxy hear of it.
+    // Without this, the Worker stops as soon as the caller disconnects, before it can cancel the job.
+    // `enable_request_signal` in wrangler.jsonc tells the proxy about the disconnect.
     context.waitUntil(answer);
     return await answer;
   },

@@ -1,15 +1,15 @@
-// Express: the proxy as middleware, for callers who have a token of yours.
+// Express: the proxy as middleware. Callers need a token that you give them.
 //
 //   TOKENS="alice:…,bob:…" PORT=3000 node server.ts
 //   curl -H "authorization: Bearer …" -H "content-type: application/json" \
 //     -d '{"prompt": "a red apple"}' http://localhost:3000/api/layerdiffuse/alpha/v1/txt2img
 //
-// RUNPOD_ENDPOINT_ID and RUNPOD_API_KEY come from the environment too.
+// Set RUNPOD_ENDPOINT_ID and RUNPOD_API_KEY in the environment too.
 import { createHash } from "node:crypto";
 import express from "express";
 import { createProxy, toNodeListener } from "layerdiffuse/proxy";
 
-/** Tokens are looked up by their hash, so that the time it takes tells nothing of them. */
+/** Tokens are looked up by their hash, so that the time of a lookup reveals nothing about them. */
 const hashOf = (token: string) => createHash("sha256").update(token).digest("hex");
 
 const users = new Map<string, string>();
@@ -28,7 +28,7 @@ const proxy = createProxy({
 });
 
 const app = express();
-// Before any body parser: the proxy reads bodies itself, and stops at 64 KiB.
+// Mount it before any body parser: the proxy reads bodies itself and stops at 64 KiB.
 app.use("/api/layerdiffuse", toNodeListener(proxy));
 
 const server = app.listen(Number(process.env["PORT"] ?? 3000), () => console.log("Listening on", server.address()));

@@ -1,7 +1,7 @@
-// Hono: the proxy behind signed cookies; every visitor is a guest with limits of their own. Runs as it is on Bun,
-// Deno and Cloudflare Workers; on Node with `@hono/node-server`.
+// Hono: the proxy behind signed cookies. Every visitor is a guest with their own limits. Runs unchanged on Bun, Deno and
+// Cloudflare Workers, and on Node with `@hono/node-server`.
 //
-// Beside RUNPOD_ENDPOINT_ID and RUNPOD_API_KEY, set COOKIE_SECRET to 32 random characters or more.
+// Set RUNPOD_ENDPOINT_ID and RUNPOD_API_KEY, and set COOKIE_SECRET to 32 random characters or more.
 import { Hono } from "hono";
 import { setSignedCookie } from "hono/cookie";
 import { parseSigned } from "hono/utils/cookie";
@@ -15,15 +15,15 @@ const proxy = createProxy({
     const { guest } = await parseSigned(headers.get("cookie") ?? "", secret, "guest");
     return guest || null;
   },
-  // A guest who drops the cookie is a new one: a real sign-in, or a limit by address before this, counts people.
+  // Guests who delete the cookie count as new guests. To limit people, add a real sign-in or a limit per IP address.
   limits: { concurrency: 2, ratePerMinute: 10 },
-  // What guests may have drawn.
+  // What guests may generate.
   allow: (input) => ({ ...input, steps: Math.min(input.steps ?? 20, 30), width: 1024, height: 1024 }),
 });
 
 const app = new Hono();
 
-// The page calls this once, then `new LayerDiffuse({ proxyUrl: "/api/layerdiffuse" })`: the browser sends the cookie.
+// The page calls this once and then uses `new LayerDiffuse({ proxyUrl: "/api/layerdiffuse" })`. The browser sends the cookie.
 app.post("/guest", async (context) => {
   const options = { httpOnly: true, secure: true, sameSite: "Strict", path: "/", maxAge: 86_400 } as const;
   await setSignedCookie(context, "guest", crypto.randomUUID(), secret, options);
@@ -32,5 +32,5 @@ app.post("/guest", async (context) => {
 
 app.all("/api/layerdiffuse/*", (context) => proxy(context.req.raw));
 
-// For Bun, which ends a request that nothing came of for 10 seconds: longer than `syncWait`. Others do not read it.
+// Bun closes a request after 10 idle seconds by default; this is longer than `syncWait`. Other runtimes ignore it.
 export default { fetch: app.fetch, idleTimeout: 60 };

@@ -1,10 +1,10 @@
 /**
- * Runs a task for each item, at most `concurrency` at once, and yields what each gives as it ends. An item is
- * taken only when its task can start; what has ended and was not fetched yet counts as running.
- * Leaving the loop aborts what still runs. An abort first yields what has ended, then throws the reason;
- * an error of `items` is thrown when all that was started has ended and been yielded.
+ * Runs a task for each item, at most `concurrency` at once, and yields each result when its task ends. An item is
+ * taken only when its task can start. A result that nobody has fetched yet still counts as running.
+ * Leaving the loop aborts the tasks that still run. After an abort, the loop yields the results it has, then throws the
+ * reason. If `items` throws, the loop yields everything that was started, then throws that error.
  *
- * @param run rejects when its signal has aborted, and for nothing else: how an item ended is its result
+ * @param run must reject only when its signal has aborted; a failed item is a result too
  */
 export async function* runMany<Item, Result>(
   items: Iterable<Item> | AsyncIterable<Item>,
@@ -21,7 +21,7 @@ export async function* runMany<Item, Result>(
   let isTaking = false;
   let isExhausted = false;
   let failure: { error: unknown } | undefined;
-  // Renewed at each turn: a promise that lived as long as the loop would keep every result alive with it.
+  // A new promise for each turn: one that lived as long as the loop would keep every result in memory.
   let wake = () => {};
 
   const start = async (item: Item) => {
@@ -29,7 +29,7 @@ export async function* runMany<Item, Result>(
     try {
       ended.push({ result: await run(item, taken++, stop) });
     } catch (error) {
-      // What an abort ends is not an ending of its own.
+      // After an abort, the rejection says nothing new.
       if (!stop.aborted) failure = { error };
     }
     running--;
@@ -70,7 +70,7 @@ export async function* runMany<Item, Result>(
   } finally {
     stop.removeEventListener("abort", onAbort);
     left.abort(new DOMException("The loop over the results was left.", "AbortError"));
-    // A source that is not used up may hold something open; its own trouble in closing is not ours.
+    // An unfinished source may hold resources. If closing it fails, that doesn't matter to the caller.
     if (!isExhausted) (async () => source.return?.())().catch(() => {});
   }
 }

@@ -8,10 +8,10 @@ import { Call, type Progress } from "../runpod/progress.ts";
 import type { Queue, QueuedJob } from "../runpod/queue.ts";
 import { checkOptions } from "../schema/check.ts";
 
-/** A job of a queue that the client has too. Not to be had from the package: a queue knows the key. */
+/** Creates a job on the client's own queue. Not exported from the package, because a queue knows the key. */
 export let jobOn: (queue: Queue, id: string, context: ImageContext) => Job;
 
-/** One image in the making. Holds nothing but the id: what it tells is asked of the endpoint each time. */
+/** A job that generates one image. It stores only the id: each method asks the endpoint. */
 export class Job {
   readonly id: string;
   readonly #queue: Queue;
@@ -27,12 +27,12 @@ export class Job {
     jobOn = (queue, id, context) => new Job(queue, id, context);
   }
 
-  /** Where it stands now. */
+  /** The job's current state. */
   async status(options: RequestOptions = {}): Promise<JobState> {
     return await this.#queue.status(this.id, checkOptions(requestOptions, options));
   }
 
-  /** Waits for the image. Both clocks start with the call. */
+  /** Waits for the image. Both time limits start with this call. */
   async result(options: WaitForJobOptions = {}): Promise<GeneratedImage> {
     checkOptions(waitOptions, options);
     const call = new Call(this.#queue.internals.clock, options.signal, options.onProgress);
@@ -44,8 +44,8 @@ export class Job {
   }
 
   /**
-   * How it goes, as it goes; ends when the image is ready, throws what `result()` would throw. Neither
-   * leaving the loop nor its end, whichever it is, cancels the job.
+   * Yields the job's progress until the image is ready, and throws what `result()` would throw. It never cancels the
+   * job, however the loop ends.
    */
   async *progress(
     options: Omit<WaitForJobOptions, "onProgress" | "cancelOnAbort"> = {},
@@ -63,12 +63,12 @@ export class Job {
       isOver = true;
       wake();
     });
-    // Awaited below; until then a failure is not unhandled.
+    // Awaited below; until then, a failure must not count as unhandled.
     end.catch(() => {});
     try {
       for (;;) {
         yield* events.splice(0);
-        // While the reader was busy there may have come more.
+        // More may have arrived while the reader was busy.
         if (events.length > 0) continue;
         if (isOver) break;
         await new Promise<void>((resolve) => {
@@ -82,18 +82,18 @@ export class Job {
     }
   }
 
-  /** Stops it on the endpoint. Safe to repeat; a finished job stays as it is. */
+  /** Cancels the job on the endpoint. Safe to repeat; a finished job stays as it is. */
   async cancel(options: RequestOptions = {}): Promise<JobState> {
     return await this.#queue.cancel(this.id, checkOptions(requestOptions, options));
   }
 
-  /** Queues it again under the same id, after it failed or timed out. Not through a proxy. */
+  /** Queues a FAILED or TIMED_OUT job again under the same id. Not available through a proxy. */
   async retry(options: RequestOptions = {}): Promise<JobState> {
     return await this.#queue.retry(this.id, checkOptions(requestOptions, options));
   }
 }
 
-/** After these the job may well go on: it is whoever waited that lost sight of it. */
+/** After one of these errors the job may still run: the client only lost sight of it. */
 export const lostSight: ReadonlySet<ErrorCode> = new Set([
   "connection",
   "server",
@@ -103,7 +103,7 @@ export const lostSight: ReadonlySet<ErrorCode> = new Set([
   "bad_request",
 ]);
 
-/** Waits for a job's end and takes the image out of it. */
+/** Waits until a job ends and decodes its image. */
 export async function receiveImage(
   queue: Queue,
   id: string,

@@ -11,7 +11,13 @@ import { parseOutput } from "../protocol/worker-output.ts";
 import { resolveConnection } from "../runpod/connection.ts";
 import { endpointOver, type RunpodEndpoint } from "../runpod/endpoint.ts";
 import type { Limiter } from "../runpod/limiter.ts";
-import { type RequestOptions, type RunOptions, type WaitForJobOptions, waitOptions } from "../runpod/options.ts";
+import {
+  checkSubmitOptions,
+  type RequestOptions,
+  type RunOptions,
+  type WaitForJobOptions,
+  waitOptions,
+} from "../runpod/options.ts";
 import { Call } from "../runpod/progress.ts";
 import { Queue } from "../runpod/queue.ts";
 import { pace } from "../runpod/wait.ts";
@@ -32,7 +38,7 @@ import {
   submitOptions,
 } from "./options.ts";
 
-/** A client on a clock of the caller's, or with another's limits. Not to be had from the package. */
+/** Creates a client with a given clock and limiter. Not exported from the package. */
 export let clientOver: (options: LayerDiffuseOptions, internals: Internals, limiter?: Limiter) => LayerDiffuse;
 
 /**
@@ -48,7 +54,7 @@ export class LayerDiffuse {
   #queue: Queue;
   #endpoint: RunpodEndpoint;
 
-  /** @throws ConfigurationError for wrong options; the environment is read at the first use */
+  /** @throws ConfigurationError for wrong options. The environment is read at the first request. */
   constructor(options: LayerDiffuseOptions = {}) {
     this.#options = checkOptions(clientOptions, options);
     const { pricePerSecond: _, ...connection } = this.#options;
@@ -65,14 +71,14 @@ export class LayerDiffuse {
     };
   }
 
-  /** The endpoint underneath, for everything that is not about images. */
+  /** The endpoint that this client uses, for everything that isn't about images. */
   get endpoint(): RunpodEndpoint {
     return this.#endpoint;
   }
 
   /**
-   * A client with some options changed, for another endpoint of the same account or another tenant. It shares this
-   * one's limits of requests at once, unless `concurrency` changes. An option given as `undefined` is left out.
+   * Returns a client with some options changed, for example for another endpoint of the same account. Both clients share
+   * one limit on requests in flight, unless you change `concurrency`. An option set to `undefined` goes back to its default.
    *
    * @throws ConfigurationError
    */
@@ -83,13 +89,13 @@ export class LayerDiffuse {
   }
 
   /**
-   * Makes one image: submits the job, waits through the cold start, checks and decodes the result.
+   * Generates one image: submits the job, waits through the cold start, checks and decodes the result.
    *
-   * @throws InvalidInputError before anything is sent; the job's error; the time-outs; the signal's
-   * reason. The error table is in docs/errors.md.
+   * @throws InvalidInputError before anything is sent; the job's error; QueueTimeoutError or ExecutionTimeoutError; the
+   * signal's reason. docs/errors.md lists all errors.
    */
   async generate(input: string | GenerateInput, options: GenerateOptions = {}): Promise<GeneratedImage> {
-    checkOptions(generateOptions, options);
+    checkSubmitOptions(generateOptions, options);
     const { fields, seed } = wireInput(input, randomSeed);
     return await this.#call(options, async (call, onSubmitted) => {
       const queued = await this.#submit(fields, call, options, options.mode);
@@ -100,12 +106,12 @@ export class LayerDiffuse {
   }
 
   /**
-   * Makes many images, `concurrency` at once, and yields each as it ends. `items` may be of any
-   * length, or asynchronous: an item is taken when its job can start. What is no input itself is made one by `toInput`.
-   * One that fails is yielded with its error and does not stop the others; leaving the loop, or the signal, cancels
-   * what still runs.
+   * Generates many images, `concurrency` at once, and yields each result when its job ends. `items` may have any length
+   * and may be an async iterable; an item is taken only when its job can start. Items that aren't inputs need `toInput`.
+   * A failed item is yielded with its error and doesn't stop the others. Leaving the loop or aborting the signal cancels
+   * the jobs that still run.
    *
-   * @throws InvalidInputError when `items` is no list; ConfigurationError; the signal's reason; what `items` throws
+   * @throws InvalidInputError if `items` is not iterable; ConfigurationError; the signal's reason; what `items` throws
    */
   generateMany<Item extends string | GenerateInput>(
     items: (Iterable<Item> | AsyncIterable<Item>) & (Iterable<OnlyInputs<Item>> | AsyncIterable<OnlyInputs<Item>>),
@@ -119,14 +125,14 @@ export class LayerDiffuse {
     items: Iterable<Item> | AsyncIterable<Item>,
     options: GenerateManyOptions<Item> = {},
   ): AsyncGenerator<ManyResult<Item>, void, undefined> {
-    checkOptions(generateManyOptions, options);
-    // A string is iterable too: one paid image for each letter.
+    checkSubmitOptions(generateManyOptions, options);
+    // A string is iterable too, and would give one paid image per letter.
     const isList = typeof items === "object" && items !== null;
     if (!isList || !(Symbol.iterator in items || Symbol.asyncIterator in items)) {
       throw new InvalidInputError([{ path: [], message: "must be a list of inputs; for one image call generate()" }]);
     }
     const { concurrency = this.#queue.connection.concurrency, signal, toInput, onProgress, ...each } = options;
-    // Without toInput the items are inputs, by their type, and generate() checks each.
+    // Without toInput, the types say that the items are inputs; generate() checks each one.
     const inputOf = toInput ?? ((item: Item) => item as string | GenerateInput);
     const generateOne = async (item: Item, index: number, stop: AbortSignal): Promise<ManyResult<Item>> => {
       let input: string | GenerateInput | undefined;
@@ -145,12 +151,13 @@ export class LayerDiffuse {
   }
 
   /**
-   * Queues a job and answers as soon as the endpoint has it. Keep `job.id`: with it any process can take the job up.
+   * Queues a job and resolves as soon as the endpoint has accepted it. Store `job.id`: any process can use it to get the
+   * result.
    *
-   * @throws InvalidInputError before anything is sent; SubmissionUnknownError when a job may exist all the same
+   * @throws InvalidInputError before anything is sent; SubmissionUnknownError if the submission failed but a job may exist
    */
   async submit(input: string | GenerateInput, options: SubmitOptions = {}): Promise<Job> {
-    checkOptions(submitOptions, options);
+    checkSubmitOptions(submitOptions, options);
     const { fields, seed } = wireInput(input, randomSeed);
     const { queueTimeout } = this.#clocks(options);
     const deadline = this.#queue.internals.clock.now() + queueTimeout;
@@ -159,22 +166,22 @@ export class LayerDiffuse {
   }
 
   /**
-   * A job submitted before, by this process or another. Nothing is asked until its methods are called.
+   * Returns a job that this or another process submitted. No request is sent until you call one of its methods.
    *
-   * @throws InvalidInputError for what cannot be a job's id
+   * @throws InvalidInputError if `id` can't be a job id
    */
   job(id: string): Job {
     return jobOn(this.#queue, id, this.#context());
   }
 
   /**
-   * Resolves when a worker is up and has its model loaded, or is about to (the published image loads it with the
-   * first picture). Sends a job that draws nothing and takes a moment.
+   * Resolves when a worker is up. Sends a short job that generates no image. Our worker has then loaded its model; the
+   * published worker image loads it with the first image.
    *
-   * @throws the job's error when the worker is broken; the time-outs; the signal's reason
+   * @throws the job's error if the worker is broken; QueueTimeoutError or ExecutionTimeoutError; the signal's reason
    */
   async warmUp(options: WaitForJobOptions = {}): Promise<void> {
-    checkOptions(waitOptions, options);
+    checkSubmitOptions(waitOptions, options);
     await this.#call(options, async (call, onSubmitted) => {
       const queued = await this.#submit({ warm_up: true }, call, options);
       const { id } = queued.state;
@@ -189,17 +196,17 @@ export class LayerDiffuse {
     });
   }
 
-  /** How many jobs and workers the endpoint has, in which state. */
+  /** How many jobs and workers of the endpoint are in each state. */
   health(options: RequestOptions = {}): Promise<Health> {
     return this.#endpoint.health(options);
   }
 
-  /** Removes all jobs that wait for a worker, whoever submitted them. */
+  /** Removes all jobs that wait for a worker, whoever submitted them. Not available through a proxy. */
   purgeQueue(options: RequestOptions = {}): Promise<{ removed: number }> {
     return this.#endpoint.purgeQueue(options);
   }
 
-  /** One call of the caller's that submits a job: what comes out of it, and of each error what became of the job. */
+  /** Runs a call that submits a job, and adds to an error what became of that job. */
   async #call<Result>(
     options: WaitForJobOptions,
     run: (call: Call, onSubmitted: (id: string) => void) => Promise<Result>,
@@ -220,7 +227,7 @@ export class LayerDiffuse {
     }
   }
 
-  /** Queues one job on behalf of a call that will wait for it. */
+  /** Queues a job for a call that will wait for it. */
   async #submit(fields: Record<string, unknown>, call: Call, options: GenerateOptions, mode?: "async" | "sync") {
     const { clock } = this.#queue.internals;
     const { queueTimeout, executionTimeout } = this.#clocks(options);
@@ -228,7 +235,7 @@ export class LayerDiffuse {
     const deadline = call.startedAt + queueTimeout;
     const begun = clock.now();
     if (mode === "sync") {
-      // Held no longer than the shorter clock, which could otherwise ring unheard.
+      // Held no longer than the shorter time limit, which could otherwise pass unnoticed.
       const wait = Math.max(limits.minWait, Math.min(pace.longPoll, queueTimeout, executionTimeout));
       const state = await this.#queue.submitHeld(fields, runOptions, { wait, deadline, call });
       if (state) return { state, queuedAt: begun };
@@ -249,7 +256,7 @@ export class LayerDiffuse {
     };
   }
 
-  /** What goes to the service beside the input: its clocks end a job that nobody waits for any more. */
+  /** What is sent besides the input. The policy makes the service drop a job that nobody waits for any more. */
   #runOptions(options: SubmitOptions): RunOptions {
     const { queueTimeout, executionTimeout } = this.#clocks(options);
     const { signal, headers, webhook, cancelOnAbort, policy } = options;
@@ -258,14 +265,14 @@ export class LayerDiffuse {
   }
 }
 
-/** A worker that does not know the field `warm_up` asks for a prompt: it is up all the same. */
+/** A worker that doesn't know the field `warm_up` complains about the missing prompt. So it is up. */
 function asksForPrompt(error: unknown): boolean {
   if (!(error instanceof JobError) || error.failure === undefined) return false;
   const { field, message } = error.failure;
   return field === undefined ? serviceWords.promptMissing.test(message) : field === "prompt";
 }
 
-/** Whether an error leaves a job on the endpoint that nobody stopped. */
+/** Whether a job may still run on the endpoint after this error. */
 function mayStillRun(error: unknown, { cancelOnAbort }: WaitForJobOptions): boolean {
   if (!isLayerDiffuseError(error) || error.jobId === undefined) return false;
   return error.code === "queue_timeout" ? cancelOnAbort === false : lostSight.has(error.code);

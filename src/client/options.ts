@@ -14,50 +14,50 @@ import type { Progress } from "../runpod/progress.ts";
 import { callback, number, oneOf, shown, strict } from "../schema/fields.ts";
 
 export interface LayerDiffuseOptions extends ConnectionOptions {
-  /** What a second on the worker costs, in USD; fills `image.job.cost`, and `cost` of a `JobError`. */
+  /** What one second on the worker costs, in USD. With it, `image.job.cost` and the `cost` of a `JobError` are filled in. */
   pricePerSecond?: number | undefined;
 }
 
 export interface SubmitOptions extends RequestOptions, Pick<RunOptions, "webhook" | "policy" | "cancelOnAbort"> {
-  /** Milliseconds until a worker takes the job; makes up `policy.ttl`. Default: the client's option. */
+  /** How long to wait for a worker, in milliseconds; part of `policy.ttl`. Default: the client's option. */
   queueTimeout?: number | undefined;
-  /** Milliseconds from then on; also sent as `policy.executionTimeout`. Default: the client's option. */
+  /** How long the job may run, in milliseconds; also sent as `policy.executionTimeout`. Default: the client's option. */
   executionTimeout?: number | undefined;
 }
 
 export interface GenerateOptions extends WaitForJobOptions, Pick<RunOptions, "webhook" | "policy"> {
   /**
-   * `"async"`: the job is queued and its id known before anything is waited for, so nothing can be
-   * lost. `"sync"`: one held request first, which saves a round trip for a warm endpoint. Default: `"async"`.
+   * `"async"` queues the job and gets its id before it waits, so a dropped connection never loses the job. `"sync"` starts
+   * with one request that the server holds, which saves a round trip if a worker is warm. Default: `"async"`.
    */
   mode?: "async" | "sync" | undefined;
 }
 
-/** How one of many is told of: as {@link Progress}, with which of them it is. */
+/** {@link Progress} of one of many images, with the item it belongs to. */
 export type ManyProgress<Item> = Progress & { index: number; item: Item };
 
 export interface GenerateManyOptions<Item = string | GenerateInput> extends Omit<GenerateOptions, "onProgress"> {
-  /** Jobs at once. Default: the client's `concurrency`. */
+  /** How many jobs to run at once. Default: the client's `concurrency`. */
   concurrency?: number | undefined;
-  /** What to generate for an item that is no input itself. One that throws makes that item's `error`. */
+  /** Turns an item into an input. If it throws, that item's result has the `error`. */
   toInput?: ((item: Item, index: number) => string | GenerateInput) | undefined;
-  /** Told of each change of each job. */
+  /** Called on each change of each job. */
   onProgress?: ((progress: ManyProgress<Item>) => void) | undefined;
 }
 
-/** How one of many items ended. */
+/** The result for one of many items: its image or its error. */
 export type ManyResult<Item = string | GenerateInput> =
   | { index: number; item: Item; input: string | GenerateInput; image: GeneratedImage; error?: undefined }
   | {
       index: number;
       item: Item;
-      /** `undefined` when `toInput` threw. */
+      /** `undefined` if `toInput` threw. */
       input: string | GenerateInput | undefined;
       error: unknown;
       image?: undefined;
     };
 
-/** Items that can be generated as they are. With fields that no input has, they need `toInput`: `never`. */
+/** Items that are inputs. An item with other fields becomes `never`, because it needs `toInput`. */
 export type OnlyInputs<Item> = Item extends string
   ? Item
   : Item extends GenerateInput

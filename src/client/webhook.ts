@@ -17,31 +17,31 @@ import { checkOptions } from "../schema/check.ts";
 import { callback, strict, text } from "../schema/fields.ts";
 
 export interface ParseWebhookOptions {
-  /** What the webhook's address carries as `?secret=…`. The service signs nothing, so this is what tells its call from others. */
+  /** The value of `?secret=…` in the webhook's address. The service doesn't sign its calls, so only this proves who called. */
   secret: string;
-  /** Fetches an image whose worker answered with a link. Default: the global `fetch`. */
+  /** Downloads the image if the worker answered with a link. Default: the global `fetch`. */
   fetch?: typeof fetch | undefined;
 }
 
 const webhookOptions = strict({ secret: text(), fetch: z.optional(callback<typeof fetch>()) });
 
-/** A job's end, as the service reported it. The same end may arrive more than once: go by `id`. */
+/** How a job ended, as the service reported it. The service may report the same end more than once: go by `id`. */
 export type WebhookEvent = { id: string; state: JobState } & (
   | { image: GeneratedImage; error?: undefined }
   | { error: AnyLayerDiffuseError; image?: undefined }
 );
 
 /**
- * Reads the call the service makes to a job's `webhook` when the job ends. Answer 200, or it comes again
- * (twice). For what money hangs on, confirm with `client.job(id).status()`.
+ * Reads the request that the service sends to a job's `webhook` when the job ends. Answer with 2xx, or the service calls
+ * again, up to twice. If money depends on the result, confirm it with `client.job(id).status()`.
  *
  * @example
  * await client.submit("a red apple", { webhook: `https://example.com/hook?secret=${secret}` });
  * // in the handler:
  * const { id, image, error } = await parseWebhook(request, { secret });
  *
- * @throws AuthenticationError when the secret is missing or wrong; InvalidResponseError when the body is no job;
- * ConfigurationError when no secret is given
+ * @throws AuthenticationError if the request has no secret or the wrong one; InvalidResponseError if the body is not a
+ * finished job; ConfigurationError if you pass no secret
  */
 export async function parseWebhook(request: Request, options: ParseWebhookOptions): Promise<WebhookEvent> {
   const { secret, fetch = globalThis.fetch } = checkOptions(webhookOptions, options);
@@ -67,7 +67,7 @@ export async function parseWebhook(request: Request, options: ParseWebhookOption
   }
 }
 
-/** Tries after the first: whoever called waits for the answer. */
+/** How often to try again. Few, because the service waits for the answer. */
 const downloadRetries = 2;
 
 function download(url: string, jobId: string, fetch: typeof globalThis.fetch): Promise<Uint8Array<ArrayBuffer>> {
@@ -84,7 +84,7 @@ function readJson(text: string): unknown {
   }
 }
 
-/** Compares in a time that tells nothing of where two texts differ. */
+/** Compares in a time that doesn't reveal where two texts differ. */
 async function isSame(a: string, b: string): Promise<boolean> {
   const digest = async (text: string) =>
     new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));

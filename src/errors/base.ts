@@ -1,10 +1,10 @@
-/** Marks our errors across copies of the package, where `instanceof` fails. */
+/** Marks this package's errors, so that they are recognised across copies of the package, where `instanceof` fails. */
 export const brand = Symbol.for("layerdiffuse.error");
 
-/** Whether a failed call left a job behind: `"no"`, certainly not; `"unknown"`, perhaps; `"yes"`, it did. */
+/** Whether a failed call submitted a job. `"no"`: certainly not. `"unknown"`: perhaps. `"yes"`: it did. */
 export type Submitted = "no" | "unknown" | "yes";
 
-/** Every `code` there is. */
+/** All error codes. */
 export const errorCodes = [
   "configuration",
   "invalid_input",
@@ -27,10 +27,10 @@ export const errorCodes = [
   "file",
 ] as const;
 
-/** Stable names of what can go wrong, made for a `switch`. */
+/** The stable name of an error, made for a `switch`. */
 export type ErrorCode = (typeof errorCodes)[number];
 
-/** What may be known about an error beside its message. */
+/** What may be known about an error besides its message. */
 export interface ErrorDetails {
   jobId?: string | undefined;
   status?: number | undefined;
@@ -39,25 +39,25 @@ export interface ErrorDetails {
   cause?: unknown;
 }
 
-/** The base of all errors of this package. */
+/** The base class of all errors of this package. */
 export abstract class LayerDiffuseError extends Error {
   declare readonly name: string;
-  /** Stable; made for a `switch`. */
+  /** The error's stable name, made for a `switch`. */
   declare readonly code: ErrorCode;
-  /** Whether the same call may succeed later. Never true where a second call could pay twice: a job that may still run is taken up by `jobId`. */
+  /** Whether the same call may succeed later. Never true if a second call could make you pay twice: use `jobId` to wait for a job that may still run. */
   declare readonly retryable: boolean;
-  /** The job, when there is one. `client.job(jobId)` takes it up again. */
+  /** The job's id, if there is a job. `client.job(jobId)` gives you access to it again. */
   declare readonly jobId?: string;
-  /** The HTTP status, when an answer caused the error. */
+  /** The HTTP status, if an answer caused the error. */
   declare readonly status?: number;
-  /** Of a call that submits a job: whether one was submitted, and so may cost money. */
+  /** Set by calls that submit a job: whether a job was submitted, which may cost money. */
   declare readonly submitted?: Submitted;
 
   constructor(message: string, details: ErrorDetails = {}) {
     const { cause, ...known } = details;
     super(message, cause === undefined ? undefined : { cause });
     Object.defineProperty(this, brand, { value: true });
-    // What is known of an error are its own fields; what is not known it does not have.
+    // Only what is known becomes a field.
     const fields = Object.entries(known).filter(([, value]) => value !== undefined);
     Object.assign(this, { retryable: false }, Object.fromEntries(fields));
   }
@@ -68,15 +68,15 @@ export abstract class LayerDiffuseError extends Error {
   }
 }
 
-/** On the prototype, so that a stack trace begins with the name, minified or not. */
+/** Sets name and code on the prototype, so that a stack trace starts with the name even in minified code. */
 export function identify(errorClass: { prototype: LayerDiffuseError }, name: string, code: ErrorCode): void {
   Object.defineProperty(errorClass.prototype, "name", { value: name });
-  // What is printed is the class's own name, which a bundler may have changed.
+  // Runtimes print the class's own name, which a bundler may have changed.
   Object.defineProperty(errorClass, "name", { value: name });
   Object.defineProperty(errorClass.prototype, "code", { value: code });
 }
 
-/** Adds what only whoever made the call knows: whether a job was submitted, whether trying again is safe, what it cost. */
+/** Adds what only the caller of a lower layer knows: whether a job was submitted, whether it is safe to try again, what it cost. */
 export function amend(error: unknown, known: { submitted?: Submitted; retryable?: boolean; cost?: number }): void {
   if (error instanceof LayerDiffuseError) Object.assign(error, known);
 }

@@ -1,8 +1,8 @@
 import { identify, LayerDiffuseError } from "./base.ts";
 
-/* What goes wrong with an image that was paid for. */
+/* Errors with an image that was generated and paid for. */
 
-/** The job completed, but its image is missing, cut short or no PNG. */
+/** The job completed, but its image is missing, incomplete or not a PNG. */
 export class InvalidImageError extends LayerDiffuseError {
   declare readonly name: "InvalidImageError";
   declare readonly code: "invalid_image";
@@ -11,7 +11,7 @@ export class InvalidImageError extends LayerDiffuseError {
   }
 }
 
-/** The image is there, and could not be written to a file. It is still in hand: try `save()` again elsewhere. */
+/** The image couldn't be written to a file. You still have it: call `save()` again with another path. */
 export class FileError extends LayerDiffuseError {
   declare readonly name: "FileError";
   declare readonly code: "file";

@@ -1,6 +1,6 @@
 /**
- * Every error this package throws, save a caller's own abort reason. All of them extend {@link LayerDiffuseError};
- * `code` is stable and made for a `switch`, `message` says what to do.
+ * Every error this package throws, except the reason of a signal that the user aborted. All of them extend
+ * {@link LayerDiffuseError}. `code` is stable and made for a `switch`; `message` says what to do.
  */
 import { brand, type ErrorCode } from "./base.ts";
 import type { FileError, InvalidImageError } from "./image-errors.ts";
@@ -31,7 +31,7 @@ export * from "./image-errors.ts";
 export * from "./job-errors.ts";
 export * from "./request-errors.ts";
 
-/** The class of each `code`. */
+/** The error class for each `code`. */
 export interface ErrorByCode {
   configuration: ConfigurationError;
   invalid_input: InvalidInputError;
@@ -54,11 +54,11 @@ export interface ErrorByCode {
   file: FileError;
 }
 
-/** Any error of this package: a `switch` over its `code` narrows it to its class. */
+/** Any error of this package. A `switch` over its `code` narrows it to its class. */
 export type AnyLayerDiffuseError = ErrorByCode[ErrorCode];
 
 /**
- * Whether `error` is one of ours, by any copy of this package; with a `code`, whether it is that one.
+ * Whether `error` comes from this package, or from another copy of it. With a `code`, whether it has that code.
  *
  * @example
  * if (!isLayerDiffuseError(error)) throw error;

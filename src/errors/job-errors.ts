@@ -1,22 +1,23 @@
 import { type ErrorDetails, identify, LayerDiffuseError } from "./base.ts";
 
-/* How a job ends without an image, by its own doing or by the clocks of whoever waits for it. */
+/* Errors for jobs that ended without a result, or that the client stopped waiting for. */
 
-/** What a worker, or the platform, said of a failed job. */
+/** What the worker or the platform reported about a failed job. */
 export interface WorkerFailure {
   message: string;
-  /** The exception's class, for example `ValueError`. */
+  /** The class of the exception, for example `ValueError`. */
   type?: string;
   traceback?: string;
-  /** The worker's own error code and the input field it is about, when it names them. */
+  /** The worker's own error code, if it has one. */
   code?: string;
+  /** The input field that the error is about, if the worker names it. */
   field?: string;
   workerId?: string;
-  /** The `error` field as it came. */
+  /** The job's `error` field, unchanged. */
   raw: unknown;
 }
 
-/** What is known of a job that ended without a result. */
+/** What may be known of a job that ended without a result. */
 export interface JobErrorDetails extends ErrorDetails {
   failure?: WorkerFailure | undefined;
   output?: unknown;
@@ -30,14 +31,14 @@ export interface JobErrorDetails extends ErrorDetails {
 export abstract class JobError extends LayerDiffuseError {
   /** The worker's error, parsed. */
   declare readonly failure?: WorkerFailure;
-  /** What the worker returned beside the error. */
+  /** What the worker returned along with the error. */
   declare readonly output?: unknown;
   /** Milliseconds in the queue. */
   declare readonly delayTime?: number;
   /** Milliseconds on the worker. */
   declare readonly executionTime?: number;
   declare readonly workerId?: string;
-  /** USD: `executionTime` at the client's `pricePerSecond`, to the sixth decimal. A job that fails is paid for too. */
+  /** USD: `executionTime` at the client's `pricePerSecond`, to six decimals. A failed job costs money too. */
   declare readonly cost?: number;
 
   constructor(message: string, details: JobErrorDetails) {
@@ -45,7 +46,7 @@ export abstract class JobError extends LayerDiffuseError {
   }
 }
 
-/** FAILED: the worker raised or returned an error, or the platform gave the job up. */
+/** FAILED: the worker raised or returned an error, or the platform gave up on the job. */
 export class JobFailedError extends JobError {
   declare readonly name: "JobFailedError";
   declare readonly code: "job_failed";
@@ -54,7 +55,7 @@ export class JobFailedError extends JobError {
   }
 }
 
-/** CANCELLED, by `cancel()`, by a purge, or by somebody else. */
+/** CANCELLED: by `cancel()`, by a purge, or by someone else. */
 export class JobCancelledError extends JobError {
   declare readonly name: "JobCancelledError";
   declare readonly code: "job_cancelled";
@@ -72,14 +73,14 @@ export class JobTimedOutError extends JobError {
   }
 }
 
-/** 404 for a job: its result's retention or its time to live has passed, or the id is not of this endpoint. */
+/** 404 for a job: its result is no longer kept, its `ttl` has passed, or the id belongs to another endpoint. */
 export class JobExpiredError extends LayerDiffuseError {
   declare readonly name: "JobExpiredError";
   declare readonly code: "job_expired";
   static {
     identify(JobExpiredError, "JobExpiredError", "job_expired");
   }
-  /** The last status this client saw, when it saw one. */
+  /** The last status this client saw, if any. */
   declare readonly lastStatus?: string;
 
   constructor(message: string, details: ErrorDetails & { lastStatus?: string | undefined } = {}) {
@@ -96,7 +97,7 @@ export class GenerationError extends JobError {
   }
 }
 
-/** Why a job found no worker, read from the endpoint's health. */
+/** Why no worker took a job, according to the endpoint's health. */
 export type QueueReason = "starting" | "throttled" | "busy" | "crash_loop" | "disabled" | "not_taking" | "unknown";
 
 /** The client's `queueTimeout` passed before a worker took the job. */

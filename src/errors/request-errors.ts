@@ -1,8 +1,8 @@
 import { type ErrorDetails, identify, LayerDiffuseError } from "./base.ts";
 
-/* What goes wrong with a request: before it is sent, on its way, or in its answer. */
+/* Errors with a request: before it is sent, on its way, or in its answer. */
 
-/** The client was set up wrongly: no key, no endpoint, an unknown option, a key in a browser. */
+/** The setup is wrong: no key, no endpoint, an unknown option, a key in a browser. */
 export class ConfigurationError extends LayerDiffuseError {
   declare readonly name: "ConfigurationError";
   declare readonly code: "configuration";
@@ -11,14 +11,14 @@ export class ConfigurationError extends LayerDiffuseError {
   }
 }
 
-/** One thing wrong with an input. */
+/** One problem with an input. */
 export interface InputIssue {
-  /** Where, for example `["loras", 0, "name"]`. */
+  /** Where the problem is, for example `["loras", 0, "name"]`. */
   path: readonly PropertyKey[];
   message: string;
 }
 
-/** The caller's input was refused before anything was sent. */
+/** The input is invalid. Nothing was sent. */
 export class InvalidInputError extends LayerDiffuseError {
   declare readonly name: "InvalidInputError";
   declare readonly code: "invalid_input";
@@ -34,7 +34,7 @@ export class InvalidInputError extends LayerDiffuseError {
   }
 }
 
-/** 401 or 403: the key is wrong, or has no access to this endpoint. */
+/** 401 or 403: the key is wrong or has no access to this endpoint. */
 export class AuthenticationError extends LayerDiffuseError {
   declare readonly name: "AuthenticationError";
   declare readonly code: "authentication";
@@ -43,7 +43,7 @@ export class AuthenticationError extends LayerDiffuseError {
   }
 }
 
-/** 400, 413, 422 and the like: the service refused the request as it stands. */
+/** 400, 402, 413, 422 and other 4xx: the service refused the request. */
 export class BadRequestError extends LayerDiffuseError {
   declare readonly name: "BadRequestError";
   declare readonly code: "bad_request";
@@ -61,14 +61,14 @@ export class EndpointNotFoundError extends LayerDiffuseError {
   }
 }
 
-/** 429 until the deadline. */
+/** 429 until the time limit passed. */
 export class RateLimitError extends LayerDiffuseError {
   declare readonly name: "RateLimitError";
   declare readonly code: "rate_limited";
   static {
     identify(RateLimitError, "RateLimitError", "rate_limited");
   }
-  /** Milliseconds the service asked to wait, when it said so. */
+  /** How many milliseconds the service asked you to wait, if it said so. */
   declare readonly retryAfter?: number;
 
   constructor(message: string, details: ErrorDetails & { retryAfter?: number | undefined } = {}) {
@@ -76,7 +76,7 @@ export class RateLimitError extends LayerDiffuseError {
   }
 }
 
-/** 5xx after all retries, or an error in a 200. */
+/** 5xx after all retries, or a 200 that contains only an error. */
 export class ServerError extends LayerDiffuseError {
   declare readonly name: "ServerError";
   declare readonly code: "server";
@@ -85,7 +85,7 @@ export class ServerError extends LayerDiffuseError {
   }
 }
 
-/** No answer after all retries: refused, reset, timed out. */
+/** No answer after all retries: the connection was refused or reset, or timed out. */
 export class ConnectionError extends LayerDiffuseError {
   declare readonly name: "ConnectionError";
   declare readonly code: "connection";
@@ -100,7 +100,7 @@ export class ConnectionError extends LayerDiffuseError {
   }
 }
 
-/** The submission went out and no usable answer came back: a job may exist, and may cost money. Not sent again. */
+/** The submission was sent, but no usable answer came back. A job may exist and may cost money, so it isn't sent again. */
 export class SubmissionUnknownError extends LayerDiffuseError {
   declare readonly name: "SubmissionUnknownError";
   declare readonly code: "submission_unknown";
@@ -109,7 +109,7 @@ export class SubmissionUnknownError extends LayerDiffuseError {
   }
 }
 
-/** An answer that is not what the service's contract says. */
+/** The answer breaks the service's contract, or the output doesn't match your schema. */
 export class InvalidResponseError extends LayerDiffuseError {
   declare readonly name: "InvalidResponseError";
   declare readonly code: "invalid_response";

@@ -4,7 +4,7 @@ import { writeFile } from "../runtime/environment.ts";
 import { encodeBase64 } from "./base64.ts";
 import { readPng } from "./png.ts";
 
-/** What a job took. */
+/** What is known of the job that generated an image. */
 export interface ImageJob {
   id: string;
   /** Milliseconds in the queue, cold start included. */
@@ -12,11 +12,11 @@ export interface ImageJob {
   /** Milliseconds on the worker. */
   executionTime?: number;
   workerId?: string;
-  /** USD: `executionTime` at the client's `pricePerSecond`, to the sixth decimal. A cold start is billed on top. */
+  /** USD: `executionTime` at the client's `pricePerSecond`, to six decimals. A cold start costs extra. */
   cost?: number;
 }
 
-/** What is known of an image beside its bytes. */
+/** What is known of an image besides its bytes. */
 export interface AboutImage {
   filename?: string | undefined;
   seed?: number | undefined;
@@ -26,25 +26,25 @@ export interface AboutImage {
   job?: ImageJob | undefined;
 }
 
-/** A PNG with transparency, checked to be whole. */
+/** A PNG with transparency, checked to be complete. */
 export class GeneratedImage {
-  /** The PNG file: a `Buffer` where there is that class, as on Node. Straight (not premultiplied) alpha. */
+  /** The PNG file, a `Buffer` where that class exists, as on Node. Straight (not premultiplied) alpha. */
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly type = "image/png";
-  /** The worker's name for it, without folders. */
+  /** The worker's name for the file, without folders. */
   readonly filename: string;
   /** Pixels. */
   readonly width: number;
   /** Pixels. */
   readonly height: number;
   readonly hasAlpha: boolean;
-  /** What makes the same image again; `undefined` when neither client nor worker know it. */
+  /** Generates the same image again. `undefined` if neither the client nor the worker knows it. */
   readonly seed: number | undefined;
-  /** The worker's record of the generation; empty when it sent none. */
+  /** The worker's record of the generation; empty if it sent none. */
   readonly info: Record<string, unknown>;
-  /** What the worker has to say of it, such as `no_transparency`; mostly empty. */
+  /** The worker's remarks on the image, such as `no_transparency`; usually empty. */
   readonly warnings: readonly ImageWarning[];
-  /** How much of it is transparent, where the worker counted. */
+  /** How much of the image is transparent, if the worker counted. */
   readonly alpha: AlphaShares | undefined;
   readonly job: ImageJob;
 
@@ -64,11 +64,11 @@ export class GeneratedImage {
   }
 
   /**
-   * An image of your own bytes, for tests of code that takes images.
+   * Creates an image from your own bytes, to test code that takes images.
    *
-   * @param bytes a whole PNG
-   * @param about whatever the test needs; `job.id` is empty and `filename` is `image.png` where it says nothing
-   * @throws InvalidImageError when the bytes are no whole PNG
+   * @param bytes a complete PNG
+   * @param about whatever your test needs. Defaults: an empty `job.id`, and `image.png` as `filename`
+   * @throws InvalidImageError if the bytes are not a complete PNG
    */
   static from(bytes: Uint8Array<ArrayBuffer>, about: AboutImage = {}): GeneratedImage {
     return new GeneratedImage(bytes, about);
@@ -88,10 +88,10 @@ export class GeneratedImage {
   }
 
   /**
-   * Writes the file, over an existing one. Node, Bun and Deno.
+   * Writes the file and overwrites an existing one. Works on Node, Bun and Deno.
    *
-   * @throws FileError when the file cannot be written: the image is still here, so save it elsewhere;
-   * ConfigurationError where there is no file system
+   * @throws FileError if the file can't be written (you still have the image: save it elsewhere);
+   * ConfigurationError if there is no file system
    */
   async save(path: string | URL): Promise<void> {
     let isWritten: boolean;
@@ -110,7 +110,7 @@ export class GeneratedImage {
     );
   }
 
-  /** Everything but the bytes: what a log or a database wants. */
+  /** Everything except the bytes, for a log or a database. */
   toJSON(): Omit<GeneratedImage, "bytes" | "blob" | "file" | "dataUrl" | "save" | "toJSON"> {
     const { bytes: _, ...rest } = this;
     return rest;

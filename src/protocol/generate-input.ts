@@ -6,25 +6,25 @@ import { list, number, record, strict, text } from "../schema/fields.ts";
 /** A style adapter that is installed on the worker. */
 export interface Lora {
   name: string;
-  /** 0.7 to 0.95 is usual. Default: the worker's, 0.85. */
+  /** -2 to 2; usually 0.7 to 0.95. Worker's default: 0.85. */
   weight?: number | undefined;
 }
 
-/** What to draw, and how. Whatever is left out is the worker's choice. */
+/** What to generate, and how. For fields that you leave out, the worker uses its defaults. */
 export interface GenerateInput {
-  /** What to draw. Not blank. */
+  /** What to generate. Not blank. */
   prompt: string;
-  /** What to keep out. Worker's default: `"bad, ugly"`. */
+  /** What to keep out of the image. Worker's default: `"bad, ugly"`. */
   negativePrompt?: string | undefined;
-  /** 0 to 4 294 967 295. Default: drawn by the client, and reported as `image.seed`. */
+  /** 0 to 4 294 967 295. Default: a random seed, reported as `image.seed`. */
   seed?: number | undefined;
   /** 1 to 100. Worker's default: 20. */
   steps?: number | undefined;
   /** How closely to follow the prompt, 1 to 30. Worker's default: 5. */
   cfgScale?: number | undefined;
-  /** Pixels, a multiple of 64; width × height at most 2.4 million. Worker's default: 1024. */
+  /** Pixels, 64 to 4096, a multiple of 64. Width × height is at most 2.4 million. Worker's default: 1024. */
   width?: number | undefined;
-  /** Pixels, as `width`. Worker's default: 1024. */
+  /** Pixels, like `width`. Worker's default: 1024. */
   height?: number | undefined;
   /** Worker's default: `"DPM++ 2M SDE"`. */
   sampler?: "DPM++ 2M SDE" | "DPM++ 2M" | "Euler" | "Euler a" | (string & {}) | undefined;
@@ -32,15 +32,17 @@ export interface GenerateInput {
   scheduler?: "Karras" | "Exponential" | "Normal" | "SGM Uniform" | (string & {}) | undefined;
   /** Worker's default: `"general"`. */
   preset?: "general" | "general_v6" | "aesthetic" | "logo" | "icon_3d" | (string & {}) | undefined;
+  /** Style adapters that are installed on the worker. Our worker takes up to three. */
   loras?: readonly Lora[] | undefined;
-  /** Further fields of the worker's, passed through as they are (snake_case). */
+  /** More fields for the worker (snake_case), passed on unchanged. */
   extra?: Record<string, unknown> | undefined;
 }
 
 /** The transparent decoder halves its input six times, so sides are multiples of 64. */
 export const sideStep = 64;
 const longestSide = 4096;
-/** What the worker draws where nothing is said. */
+export const mostSeed = 0xffff_ffff;
+/** The worker's default for both sides. */
 export const usualSide = 1024;
 export const mostPixels = 2_400_000;
 
@@ -54,7 +56,7 @@ export const loraFields = {
 export const inputFields = {
   prompt: text(),
   negativePrompt: text({ mayBeBlank: true }),
-  seed: number(0, 0xffff_ffff, 1),
+  seed: number(0, mostSeed, 1),
   steps: number(1, 100, 1),
   cfgScale: number(1, 30),
   width: number(sideStep, longestSide, sideStep),
@@ -92,7 +94,7 @@ export const pixelLimit = z.check<{ width?: number | undefined; height?: number 
   issues.push({ code: "custom", path: ["width"], message, input: value });
 });
 
-/** What an input's own fields say goes out under their own names. */
+/** Refuses a wire name in `extra` if the input has a field of its own for it. */
 const noFieldsOfOurs = z.check<Record<string, unknown>>(({ value, issues }) => {
   for (const [name, wireName] of Object.entries(wireNames)) {
     if (!(wireName in value)) continue;
@@ -117,16 +119,16 @@ export const inputSchema = strict({
   extra: z.optional(record().check(noFieldsOfOurs)),
 }).check(pixelLimit);
 
-/** An input as it goes out, and the seed it holds. */
+/** An input as it is sent, and its seed. */
 export interface WireInput {
   fields: Record<string, unknown>;
   seed: number;
 }
 
 /**
- * Checks an input and puts it in the worker's words.
+ * Checks an input and translates it into the worker's field names.
  *
- * @param drawSeed gives the seed of an input without one
+ * @param drawSeed returns the seed for an input without one
  * @throws InvalidInputError with all issues
  */
 export function wireInput(input: string | GenerateInput, drawSeed: () => number): WireInput {
@@ -138,11 +140,11 @@ export function wireInput(input: string | GenerateInput, drawSeed: () => number)
   for (const name of Object.keys(wireNames) as (keyof typeof wireNames)[]) {
     if (all[name] !== undefined) fields[wireNames[name]] = all[name];
   }
-  // Base64 alone is half the bytes of the worker's default, which holds the image twice.
+  // By default the worker sends the image twice; base64 alone is half the bytes.
   return { fields: { ...fields, response: { encoding: "base64" }, ...value.extra }, seed };
 }
 
-/** A seed drawn from the runtime's own randomness. */
+/** A random seed, from the runtime's own source of randomness. */
 export function randomSeed(): number {
   return crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
 }

@@ -1,15 +1,15 @@
 import * as z from "zod/mini";
 import type { QueueReason } from "../errors/index.ts";
 import { read } from "../schema/check.ts";
-import { orElse } from "../schema/fields.ts";
+import { number, orElse } from "../schema/fields.ts";
 
-/** What `GET /health` tells; zero where the service says nothing. */
+/** The answer of `GET /health`: the number of jobs and workers in each state. Zero for states that the service leaves out. */
 export interface Health {
   jobs: { completed: number; failed: number; inProgress: number; inQueue: number; retried: number };
   workers: {
     idle: number;
     initializing: number;
-    /** Includes workers that are spun down: no proof that one is up. */
+    /** Includes workers that are not running, so it doesn't prove that one is up. */
     ready: number;
     running: number;
     throttled: number;
@@ -17,10 +17,11 @@ export interface Health {
   };
 }
 
-const count = orElse(z.number(), 0);
+const count = orElse(number(0, Number.MAX_SAFE_INTEGER, 1), 0);
 const noJobs: Health["jobs"] = { completed: 0, failed: 0, inProgress: 0, inQueue: 0, retried: 0 };
 
-const healthBody = z.object({
+/** The body of `GET /health`, whose gaps are filled with zeros. */
+export const healthBody = z.object({
   jobs: orElse(
     z.object({ completed: count, failed: count, inProgress: count, inQueue: count, retried: count }),
     noJobs,
@@ -35,9 +36,11 @@ const healthBody = z.object({
   }),
 });
 
-/** Any object with `workers`; what is missing in it counts as zero. */
+/** Reads any object with `workers`; missing numbers count as zero. */
 export function parseHealth(body: unknown): Health | undefined {
-  return read(healthBody, body);
+  const health = read(healthBody, body);
+  // A copy: what is handed out is its reader's to change.
+  return health && { ...health, jobs: { ...health.jobs } };
 }
 
 /**

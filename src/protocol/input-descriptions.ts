@@ -12,8 +12,8 @@ import {
 } from "./generate-input.ts";
 
 /*
- * What the input's fields mean, for whatever is made of the schema: the HTTP API's document, a form, a tool of a
- * language model. Apart from the schema, so that a page which only draws does not load it.
+ * Describes the input's fields for everything that is generated from the schema: the OpenAPI document, forms, tools for
+ * language models. Separate from the schema, so that a page that only generates images doesn't load it.
  */
 
 /** What a field means, and an example of it. */
@@ -28,8 +28,8 @@ const side: Description = {
 };
 
 const words: Record<keyof typeof inputFields, Description> = {
-  prompt: { description: "What to draw.", examples: ["a red apple"] },
-  negativePrompt: { description: 'What to keep out. Worker\'s default: "bad, ugly".', examples: ["leaf"] },
+  prompt: { description: "What to generate.", examples: ["a red apple"] },
+  negativePrompt: { description: 'What to keep out of the image. Worker\'s default: "bad, ugly".', examples: ["leaf"] },
   seed: { description: "The same seed makes the same image. Default: a random seed.", examples: [7] },
   steps: { description: "Worker's default: 20.", examples: [20] },
   cfgScale: { description: "How closely to follow the prompt. Worker's default: 5.", examples: [5] },
@@ -54,11 +54,14 @@ export const lorasWords: Description = {
 };
 
 const extraWords: Description = {
-  description: "Further fields of the worker's, passed through as they are (snake_case).",
+  description: "More fields for the worker (snake_case), passed on unchanged.",
 };
 
-/** Puts the descriptions where everything that makes documents of schemas looks for them: into zod's own registry. */
-export function describeInput(): typeof inputSchema {
+/**
+ * Puts the descriptions into a registry; by default into zod's own, where everything that makes documents of schemas
+ * looks for them.
+ */
+export function describeInput(registry: z.core.$ZodRegistry = z.globalRegistry): typeof inputSchema {
   const { loras, extra } = inputSchema.def.shape;
   const described: [z.ZodMiniType, Description][] = [
     ...entriesOf(inputFields, words),
@@ -68,7 +71,7 @@ export function describeInput(): typeof inputSchema {
   ];
   for (const [schema, description] of described) {
     const step = steps.get(schema);
-    z.globalRegistry.add(schema, {
+    registry.add(schema, {
       ...description,
       ...(step !== undefined && { type: "integer" }),
       ...(step !== undefined && step > 1 && { multipleOf: step }),
@@ -88,8 +91,8 @@ function entriesOf<Name extends string>(
 }
 
 /**
- * What `generate()` takes, as a [Standard Schema](https://standardschema.dev) with the client's own messages: for forms,
- * and to describe a tool to a language model.
+ * The input of `generate()` as a [Standard Schema](https://standardschema.dev), with the client's own messages. Use it to check
+ * a form or to describe a tool to a language model.
  *
  * @example
  * const { issues } = await generateInputSchema["~standard"].validate({ prompt: "" });

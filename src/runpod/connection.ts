@@ -6,46 +6,46 @@ import { callback, flag, milliseconds, number, strict, text } from "../schema/fi
 
 export type HeadersLike = NonNullable<RequestInit["headers"]>;
 
-/** What `new Headers()` takes, or a function that gives it. By way of `RequestInit`: Node's types know no `HeadersInit`. */
+/** What `new Headers()` takes, or a function that returns it. Taken from `RequestInit`, because Node's types have no `HeadersInit`. */
 export type HeadersOption = HeadersLike | (() => HeadersLike | Promise<HeadersLike>);
 
-/** How to reach an endpoint, and how patiently. Times in milliseconds. */
+/** How to reach an endpoint and how long to wait for it. Times are in milliseconds. */
 export interface ConnectionOptions {
-  /** The id in the RunPod console. Default: the environment's `RUNPOD_ENDPOINT_ID`. */
+  /** The endpoint's id, from the RunPod console. Default: `RUNPOD_ENDPOINT_ID` from the environment. */
   endpointId?: string | undefined;
-  /** A key, or a function that gives one, asked before each request. Default: the environment's `RUNPOD_API_KEY`. */
+  /** A key, or a function that returns one, called before each request. Default: `RUNPOD_API_KEY` from the environment. */
   apiKey?: string | (() => string | Promise<string>) | undefined;
-  /** Default: the environment's `RUNPOD_BASE_URL`, else `https://api.runpod.ai/v2`. */
+  /** The address of the service. Default: `RUNPOD_BASE_URL` from the environment, else `https://api.runpod.ai/v2`. */
   baseUrl?: string | undefined;
-  /** Talk to a proxy that keeps the key instead: then no `apiKey` and no `endpointId`. In a browser it may be a path. */
+  /** The address of a proxy that holds the key. Leave out `apiKey`, `endpointId` and `baseUrl` then. In a browser it may be a path. */
   proxyUrl?: string | undefined;
   /** Allow an `apiKey` in a browser, where every visitor can read it. Default: `false`. */
   dangerouslyAllowBrowser?: boolean | undefined;
-  /** Default: the global `fetch`. */
+  /** The `fetch` function to use. Default: the global `fetch`. */
   fetch?: typeof fetch | undefined;
-  /** Further headers for each request, or a function that gives them, for a proxy's own authentication. */
+  /** Extra headers for each request, or a function that returns them, for example a session token for your proxy. */
   headers?: HeadersOption | undefined;
-  /** Longest wait for a worker, cold start included. `Infinity` is allowed. Default: 600 000 ms. */
+  /** How long to wait for a worker, cold start included. `Infinity` is allowed. Default: 600 000 ms. */
   queueTimeout?: number | undefined;
-  /** Longest run once a worker has the job. `Infinity` is allowed. Default: 300 000 ms. */
+  /** How long the job may run once a worker has it. `Infinity` is allowed. Default: 300 000 ms. */
   executionTimeout?: number | undefined;
-  /** One HTTP request, on top of the time the server was asked to hold it. `Infinity` is allowed. Default: 30 000 ms. */
+  /** Time limit for one HTTP request, added to the time the server was asked to hold it. `Infinity` is allowed. Default: 30 000 ms. */
   requestTimeout?: number | undefined;
-  /** Tries after the first, from 0 up, for a request that may be repeated safely. Default: 5. */
+  /** How often to try again when a request is safe to repeat; 0 or more. Default: 5. */
   retries?: number | undefined;
   /**
-   * Requests in flight at once, from 1 up; at most three quarters of them long polls, so below 2 there are none.
-   * RunPod allows 200 submissions and 400 reads. Also how many jobs `generateMany` has at once. Default: 100.
+   * How many requests may be in flight at once, 1 or more, and how many jobs `generateMany` runs at once. At most three
+   * quarters of the requests are long polls, so with 1 there are none. RunPod allows 200 submissions and 400 reads. Default: 100.
    */
   concurrency?: number | undefined;
   /**
-   * Send a submission again even when a job may exist already, which may pay twice. Default: `false`,
-   * which throws {@link SubmissionUnknownError} instead.
+   * Send a submission again even if a job may exist already, so that you may pay twice. Default: `false`, which throws
+   * {@link SubmissionUnknownError} instead.
    */
   retrySubmissions?: boolean | undefined;
 }
 
-/** Where requests go, and with which key; none for a proxy, which has its own. */
+/** Where requests go and with which key. There is no key for a proxy, which has its own. */
 export interface Target {
   base: string;
   apiKey: (() => string | Promise<string>) | undefined;
@@ -54,9 +54,9 @@ export interface Target {
 /** The options with their defaults. */
 export interface Connection {
   /**
-   * Read at the first use, not before: the environment and a page's address are not there in every build.
+   * Read at the first use, because the environment and a page's address may be missing during a build.
    *
-   * @throws ConfigurationError where they hold no key, no endpoint or no address
+   * @throws ConfigurationError if they hold no key, no endpoint or no address
    */
   target: () => Target;
   isProxy: boolean;
@@ -81,7 +81,7 @@ const defaults = {
 
 const serviceUrl = "https://api.runpod.ai/v2";
 
-/** Stands for a page's address while there is none, to tell a path from what is neither path nor address. */
+/** Stands in for a page's address, to tell a path from a value that is neither path nor address. */
 const anyPage = "https://page.invalid/";
 
 const anId = "must be the endpoint's id, of letters, digits and dashes only, and not its address";
@@ -91,7 +91,7 @@ const endpointId = text({ mayBeBlank: true }).check(z.regex(idForm, { error: anI
 const anAddress = "must be an http(s) address without query and credentials";
 const isAddress = (value: unknown, page?: string) => typeof value === "string" && addressOf(value, page) !== undefined;
 
-/** The checks of the options that both the client and an endpoint take. */
+/** Checks the options that the client and an endpoint share. */
 export const connectionFields = {
   endpointId: z.optional(endpointId),
   apiKey: z.optional(
@@ -123,7 +123,7 @@ export const connectionFields = {
 const connectionOptions = strict(connectionFields);
 
 /**
- * Checks the options and fills in the defaults. Nothing is kept of the caller's object.
+ * Checks the options and fills in the defaults. Keeps no reference to the caller's object.
  *
  * @throws ConfigurationError
  */
@@ -147,8 +147,8 @@ export function resolveConnection(options: ConnectionOptions): Connection {
     },
     isProxy,
     headers,
-    // A browser's fetch must be called on its window.
-    fetch: given.fetch ?? fetch.bind(globalThis),
+    // Looked up at each call, since tests and tracing replace it later; a browser's must be called on its window.
+    fetch: given.fetch ?? ((input, init) => globalThis.fetch(input, init)),
     ...defaults,
     ...defined({ queueTimeout, executionTimeout, requestTimeout, retries, concurrency, retrySubmissions }),
   };
@@ -191,7 +191,7 @@ function proxyAddress(proxyUrl: string): string {
   );
 }
 
-/** An http(s) address without slashes at its end; `undefined` for anything else. */
+/** An http(s) address without trailing slashes; `undefined` for anything else. */
 export function addressOf(value: string, page?: string): string | undefined {
   if (!URL.canParse(value, page)) return undefined;
   const { protocol, origin, pathname, search, username, password } = new URL(value, page);

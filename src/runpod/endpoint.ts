@@ -1,4 +1,4 @@
-import { ConfigurationError, InvalidInputError, InvalidResponseError } from "../errors/index.ts";
+import { amend, ConfigurationError, InvalidInputError, InvalidResponseError } from "../errors/index.ts";
 import type { Health } from "../protocol/health.ts";
 import type { JobState } from "../protocol/job.ts";
 import { jobError } from "../protocol/job-error.ts";
@@ -9,6 +9,7 @@ import { checkOptions } from "../schema/check.ts";
 import type { StandardResult, StandardSchema } from "../schema/standard-schema.ts";
 import { resolveConnection } from "./connection.ts";
 import {
+  checkSubmitOptions,
   endpointOptions,
   type RequestOptions,
   type RunOptions,
@@ -23,16 +24,16 @@ import {
   waitOptions,
 } from "./options.ts";
 import { Call } from "./progress.ts";
-import { Queue } from "./queue.ts";
+import { Queue, type SubmitLimits } from "./queue.ts";
 import { streamJob } from "./stream.ts";
 import { pace } from "./wait.ts";
 
-/** An endpoint over a queue that its maker has too. Not to be had from the package: a queue knows the key. */
+/** Creates an endpoint on an existing queue. Not exported from the package, because a queue knows the key. */
 export let endpointOver: <Output>(queue: Queue, output?: StandardSchema<Output>) => RunpodEndpoint<Output>;
 
 /**
- * Any RunPod Serverless queue endpoint, whatever its worker does: one method per operation, each
- * answer checked, safe repeats only.
+ * Any RunPod Serverless queue endpoint, whatever its worker does. It has one method per operation, checks each answer, and
+ * repeats only requests that are safe to repeat.
  *
  * @example
  * const endpoint = new RunpodEndpoint({ output: z.object({ text: z.string() }) });
@@ -53,26 +54,26 @@ export class RunpodEndpoint<Output = unknown> {
 
   static {
     endpointOver = (queue, output) => {
-      const endpoint = new RunpodEndpoint({ output });
+      const endpoint = new RunpodEndpoint({ output, fetch: queue.connection.fetch });
       endpoint.#queue = queue;
       return endpoint;
     };
   }
 
-  /** `POST /run`: queues a job and answers its id at once. A dropped connection later loses nothing. */
+  /** `POST /run`: queues a job and returns its id at once, so that a later connection failure can't lose the job. */
   async run(input: Record<string, unknown>, options: RunOptions = {}): Promise<JobState<Output>> {
-    checkOptions(runOptions, options);
-    return await this.#checked(await this.#queue.submit("run", input, options));
+    checkSubmitOptions(runOptions, options);
+    return await this.#submit("run", input, options);
   }
 
   /**
-   * `POST /runsync`: queues a job and waits for it, `wait` at the longest; the answer may be a job that
-   * is not done yet, to go on with by `wait(id)`. If the connection drops meanwhile, the id is lost: prefer `run`.
+   * `POST /runsync`: queues a job and waits for it, for up to `wait` milliseconds. The job it returns may not be done yet;
+   * continue with `wait(id)`. Prefer `run`: if the connection drops during `runSync`, the job's id is lost.
    */
   async runSync(input: Record<string, unknown>, options: RunSyncOptions = {}): Promise<JobState<Output>> {
-    checkOptions(runSyncOptions, options);
+    checkSubmitOptions(runSyncOptions, options);
     const { wait = pace.longPoll, ...rest } = options;
-    return await this.#checked(await this.#queue.submit("runsync", input, rest, { wait: checkWait(wait) }));
+    return await this.#submit("runsync", input, rest, { wait: checkWait(wait) });
   }
 
   /** `GET /status/{id}`. `ttl` re-sets the result's time to live, in milliseconds. */
@@ -82,7 +83,7 @@ export class RunpodEndpoint<Output = unknown> {
     return await this.#checked(await this.#queue.status(id, rest, ttl));
   }
 
-  /** `GET /status-sync/{id}`: as `status`, but held until the job ends, `wait` at the longest. */
+  /** `GET /status-sync/{id}`: like `status`, but the server holds the request until the job ends, for up to `wait` milliseconds. */
   async statusSync(id: string, options: RequestOptions & { wait?: number } = {}): Promise<JobState<Output>> {
     checkOptions(statusSyncOptions, options);
     const { wait = pace.longPoll, ...rest } = options;
@@ -90,8 +91,8 @@ export class RunpodEndpoint<Output = unknown> {
   }
 
   /**
-   * The chunks a streaming worker yields, as they come. The service hands out each chunk once, so a job
-   * has one reader; an answer that is lost on the way is an error, never a silent gap. Throws the job's error when it fails.
+   * Yields the chunks of a streaming worker as they come. The service hands out each chunk only once, so a job can have
+   * only one reader, and an answer that is lost on the way is an error, not a gap. Throws the job's error if it fails.
    */
   async *stream(id: string, options: RequestOptions = {}): AsyncGenerator<unknown, void, undefined> {
     checkOptions(requestOptions, options);
@@ -114,31 +115,31 @@ export class RunpodEndpoint<Output = unknown> {
     }
   }
 
-  /** `POST /cancel/{id}`. Safe to repeat; a finished job is left as it is and its state answered. */
+  /** `POST /cancel/{id}`. Safe to repeat. A finished job stays as it is, and you get its state. */
   async cancel(id: string, options: RequestOptions = {}): Promise<JobState> {
     return await this.#queue.cancel(id, checkOptions(requestOptions, options));
   }
 
-  /** `POST /retry/{id}`: queues a FAILED or TIMED_OUT job again under the same id. Any other is a `BadRequestError`. */
+  /** `POST /retry/{id}`: queues a FAILED or TIMED_OUT job again under the same id. Any other job is a `BadRequestError`. */
   async retry(id: string, options: RequestOptions = {}): Promise<JobState> {
     return await this.#queue.retry(id, checkOptions(requestOptions, options));
   }
 
-  /** `POST /purge-queue`: removes the jobs that wait; running ones go on. */
+  /** `POST /purge-queue`: removes the jobs that wait for a worker. Running jobs go on. */
   async purgeQueue(options: RequestOptions = {}): Promise<{ removed: number }> {
     return await this.#queue.purge(checkOptions(requestOptions, options));
   }
 
-  /** `GET /health`: how many jobs and workers are in which state. */
+  /** `GET /health`: how many jobs and workers are in each state. */
   async health(options: RequestOptions = {}): Promise<Health> {
     return await this.#queue.health(checkOptions(requestOptions, options));
   }
 
   /**
-   * Waits for a job and answers its completed state.
+   * Waits for a job and returns its completed state.
    *
-   * @throws the job's error when it ended otherwise; QueueTimeoutError and ExecutionTimeoutError by the
-   * client's clocks; the signal's reason
+   * @throws the job's error if it didn't complete; QueueTimeoutError or ExecutionTimeoutError when a time limit passes; the
+   * signal's reason
    */
   async wait(id: string, options: WaitForJobOptions = {}): Promise<JobState<Output>> {
     checkOptions(waitOptions, options);
@@ -150,11 +151,26 @@ export class RunpodEndpoint<Output = unknown> {
     }
   }
 
-  /** The state with its output checked by the caller's schema. */
+  async #submit(
+    operation: "run" | "runsync",
+    input: Record<string, unknown>,
+    options: RunOptions,
+    limit?: SubmitLimits,
+  ): Promise<JobState<Output>> {
+    const state = await this.#queue.submit(operation, input, options, limit);
+    try {
+      return await this.#checked(state);
+    } catch (error) {
+      amend(error, { submitted: "yes" });
+      throw error;
+    }
+  }
+
+  /** Checks the state's output with the caller's schema. */
   async #checked(state: JobState): Promise<JobState<Output>> {
     const { output, ...rest } = state;
     if (state.status !== "COMPLETED") return rest;
-    // Without a schema, Output is unknown, which anything is.
+    // Without a schema, Output is `unknown`, which fits anything.
     if (!this.#output) return state as JobState<Output>;
     const refuse = (why: string, cause: unknown) => {
       const message = `Job ${state.id} completed, but its output does not fit the schema: ${why}.`;

@@ -1,52 +1,68 @@
 import * as z from "zod/mini";
+import { amend } from "../errors/index.ts";
 import type { Policy } from "../protocol/run-body.ts";
+import { checkOptions } from "../schema/check.ts";
 import { callback, flag, milliseconds, signal, strict } from "../schema/fields.ts";
 import type { StandardSchema } from "../schema/standard-schema.ts";
 import { type ConnectionOptions, connectionFields, type HeadersOption } from "./connection.ts";
 import type { OnProgress } from "./progress.ts";
 
 export interface RunpodEndpointOptions<Output = unknown> extends ConnectionOptions {
-  /** What the worker's output must be: checked on each completed job, and its type. Any Standard Schema (zod, valibot, …). */
+  /** Checks and types the output of each completed job. Any Standard Schema (zod, valibot, …). Default: no check. */
   output?: StandardSchema<Output> | undefined;
 }
 
 export interface RequestOptions {
-  /** Aborting rejects with the signal's reason. */
+  /** When it aborts, the call rejects with its reason. */
   signal?: AbortSignal | undefined;
-  /** Headers for each request of this call, beside those of the client's option `headers`. */
+  /** Extra headers for each request of this call. They replace the client's `headers` of the same name. */
   headers?: HeadersOption | undefined;
 }
 
 export interface RunOptions extends RequestOptions {
   /** The service calls this address when the job ends; see `parseWebhook`. */
   webhook?: string | undefined;
-  /** The service's own limits for this job. Default: the service's. */
+  /** The service's own rules for this job. Default: the service's, but `LayerDiffuse` derives them from its time limits. */
   policy?: Policy | undefined;
-  /** Handed to the worker as it is, for workers that upload their result. */
+  /** Passed on to the worker unchanged, for workers that upload their result. */
   s3Config?: Record<string, unknown> | undefined;
-  /** Whether an abort while the submission is on its way cancels the job it makes. Default: `true`. */
+  /** Whether the job is cancelled if you abort while its submission is on the way. Default: `true`. */
   cancelOnAbort?: boolean | undefined;
 }
 
 export interface RunSyncOptions extends RunOptions {
-  /** Milliseconds the service may hold the request, 1 000 to 300 000. Default: 60 000; the edge cuts near 100 000. */
+  /** How many milliseconds the service may hold the request, 1 000 to 300 000. RunPod's edge cuts it near 100 000. Default: 60 000. */
   wait?: number | undefined;
 }
 
 export interface WaitForJobOptions extends RequestOptions {
-  /** Told of each change while the job is waited for. */
+  /** Called on each change while the job is waited for. */
   onProgress?: OnProgress | undefined;
-  /** Milliseconds until a worker takes the job. Default: the endpoint's option. */
+  /** How long to wait for a worker, in milliseconds. Default: the client's or endpoint's option. */
   queueTimeout?: number | undefined;
-  /** Milliseconds from then on. Default: the endpoint's option. */
+  /** How long the job may run once a worker has it, in milliseconds. Default: the client's or endpoint's option. */
   executionTimeout?: number | undefined;
-  /** Whether an abort or a time-out cancels the job, so that nobody pays for it. Default: `true`. */
+  /** Whether an abort or a timeout cancels the job, so that you don't pay for it. Default: `true`. */
   cancelOnAbort?: boolean | undefined;
-  /** Reject as soon as the endpoint's health says twice in a row that no worker will come (crash loop, no workers). Default: `false`. */
+  /** Reject as soon as the endpoint's health says twice in a row that no worker will come (crash loop, or no workers allowed). Default: `false`. */
   failEarly?: boolean | undefined;
 }
 
-/** Checked where it is used, with the request's body or on its own. */
+/**
+ * As `checkOptions`, for a call that submits a job.
+ *
+ * @throws ConfigurationError that says that none was submitted
+ */
+export function checkSubmitOptions<Options>(schema: z.ZodMiniType<Options>, options: unknown): Options {
+  try {
+    return checkOptions(schema, options);
+  } catch (error) {
+    amend(error, { submitted: "no" });
+    throw error;
+  }
+}
+
+/** Checked elsewhere: with the request's body, or where it is used. */
 const elsewhere = z.optional(z.unknown());
 
 export const requestFields = {
@@ -85,7 +101,7 @@ export const statusSyncOptions = strict({ ...requestFields, wait: elsewhere });
 const isSchema = (value: unknown) =>
   ((typeof value === "object" && value !== null) || typeof value === "function") && "~standard" in value;
 
-/** An endpoint's own options; the rest are the connection's, which checks them. */
+/** The endpoint's own options. The connection checks the rest. */
 export const endpointOptions = z.looseObject({
   output: z.optional(z.custom(isSchema, { error: "must be a Standard Schema, such as one of zod" })),
 });

@@ -3,40 +3,40 @@ import type { Clock } from "../runtime/clock.ts";
 import { asksToComeBack } from "./retry.ts";
 
 /**
- * Where a job stands. In the queue: `starting` means a worker is getting up for it, `throttled` that
- * no GPU is to be had, `queued` anything else, such as other jobs ahead. `waiting` may come at any time: the service or
- * the proxy has no room just now, or cannot be reached, and is asked again after `retryAfter`.
+ * The phase a job is in. While it is in the queue, `starting` means that a worker is starting, `throttled` that no GPU is
+ * free, and `queued` anything else, such as other jobs ahead. `waiting` can come at any time: the service or the proxy has
+ * no room or can't be reached, and the client tries again after `retryAfter`.
  */
 export type Phase = "submitting" | "waiting" | "queued" | "starting" | "throttled" | "running" | "decoding" | "done";
 
 export interface Progress {
   phase: Phase;
-  /** Absent while submitting. */
+  /** Absent until the job is submitted. */
   jobId?: string;
   /** Milliseconds since the call. */
   elapsed: number;
-  /** The endpoint's workers by state, when asked. */
+  /** The endpoint's workers by state, if the client asked. */
   workers?: Health["workers"];
-  /** Jobs waiting on the endpoint, this one among them, when asked. */
+  /** How many jobs wait on the endpoint, this one included, if the client asked. */
   queue?: number;
-  /** The worker's own count, when it reports one: step `step` of `steps`. */
+  /** The worker's own count, if it reports one: step `step` of `steps`. */
   step?: number;
   steps?: number;
-  /** What the worker last reported, as it came. */
+  /** What the worker last reported, unchanged. */
   update?: unknown;
-  /** How often the job went out again because its worker was lost; it may have run more than once. */
+  /** How often the job was queued again because its worker was lost. It may have run more than once. */
   retries?: number;
   /** While `waiting`: milliseconds until the next try. */
   retryAfter?: number;
 }
 
 /**
- * Called on each change, in order, never after the call has settled. When it throws, or returns a promise
- * that rejects, the call rejects with that error and the job is cancelled. Nothing waits for such a promise.
+ * Called on each change, in order, and never after the call has settled. If it throws, or returns a promise that rejects,
+ * the call rejects with that error and the job is cancelled. The client doesn't wait for that promise.
  */
 export type OnProgress = (progress: Progress) => void;
 
-/** What comes later never goes back; `waiting` has no place of its own. */
+/** A phase is never reported after a later one. `waiting` has no place of its own. */
 const order: Record<Exclude<Phase, "waiting">, number> = {
   submitting: 0,
   queued: 1,
@@ -48,8 +48,8 @@ const order: Record<Exclude<Phase, "waiting">, number> = {
 };
 
 /**
- * One call of the caller's: its signal, its clock's start, and what it is told. `signal` aborts when
- * the caller's does and when the callback fails, so whoever waits has one thing to obey.
+ * One call by the user: its signal, its start time, and its progress reports. `signal` aborts when the user's signal does
+ * and when `onProgress` fails, so everything that waits has only one signal to obey.
  */
 export class Call {
   readonly startedAt: number;
@@ -75,7 +75,7 @@ export class Call {
     return this.#stop.signal;
   }
 
-  /** Whether anybody wants to know how it goes. */
+  /** Whether the caller passed `onProgress`. */
   get isWatched(): boolean {
     return this.#onProgress !== undefined;
   }
@@ -96,13 +96,13 @@ export class Call {
     this.signal.throwIfAborted();
   }
 
-  /** A request is tried again after a pause: told where it is the other side that has no room, or is not there. */
+  /** Reports a pause before another try, if the other side has no room or can't be reached. */
   reportPause(error: unknown, pause: number, jobId?: string): void {
     if (!asksToComeBack(error)) return;
     this.report("waiting", { retryAfter: Math.round(pause), ...(jobId !== undefined && { jobId }) });
   }
 
-  /** Nothing is reported from here on; lets go of the caller's signal. */
+  /** Stops all reports and removes the listener from the caller's signal. */
   end(): void {
     this.#ended = true;
     this.#unlink();

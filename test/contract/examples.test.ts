@@ -199,7 +199,7 @@ function describePictureServer(name: string, start: (local: Scene) => Promise<(p
     test("answers 502 without details when the worker fails", async () => {
       const ask = await start(await scene({ worker: () => ({ error: "secret host 10.0.0.1" }) }));
       const response = await fetch(ask("a red apple"));
-      expect([response.status, await response.json()]).toEqual([502, { error: "No picture could be made." }]);
+      expect([response.status, await response.json()]).toEqual([502, { error: "No image could be generated." }]);
     });
 
     test("cancels the job of a visitor who leaves", async () => {

@@ -49,30 +49,51 @@ describe.each(nodes)("on %s", (name) => {
     const built = (entry: string) => pathToFileURL(join(project, "node_modules/layerdiffuse/dist", entry)).href;
     const extension = manner === "import" ? "js" : "cjs";
 
-    test("of layerdiffuse loads that one file, and does nothing", async () => {
-      const found = JSON.parse(await node("observe.mjs", "layerdiffuse", manner)) as Record<string, string[]>;
-      expect(found["exports"]).toEqual(expect.arrayContaining(["LayerDiffuse", "RunpodEndpoint", "parseWebhook"]));
+    const nothing = { environment: [], requests: [], printed: [], globals: [], resources: [] };
+    const observe = async (name: string) => {
+      const found = JSON.parse(await node("observe.mjs", name, manner)) as Record<string, string[]>;
+      // Several files of a library name the same one.
+      const files = [...new Set(found["files"])];
+      const packageOf = (file: string) => /^.*node_modules\/([^/]+)/.exec(file)?.[1] ?? file;
+      return {
+        ...found,
+        // zod keeps what all its copies share on the global object.
+        globals: found["globals"]?.filter((key) => !key.startsWith("__zod_")),
+        ours: files.filter((file) => packageOf(file) === "layerdiffuse"),
+        libraries: [...new Set(files.map(packageOf))].filter((file) => file !== "layerdiffuse").sort(),
+      };
+    };
+
+    test("of layerdiffuse loads one file and its libraries, and does nothing", async () => {
+      const found = await observe("layerdiffuse");
       expect(found).toMatchObject({
-        files: [built(`index.${extension}`)],
+        exports: expect.arrayContaining(["LayerDiffuse", "RunpodEndpoint", "parseWebhook"]),
+        ours: [built(`index.${extension}`)],
+        // zod lies in the file, without what isn't used; so does everything where modules can't be required.
+        libraries: manner === "import" ? ["is-network-error", "ky", "p-retry", "p-timeout"] : [],
         builtins: [],
-        environment: [],
-        requests: [],
-        printed: [],
-        globals: [],
-        resources: [],
+        ...nothing,
       });
     });
 
-    test("of layerdiffuse/local loads that one file and what Node has, and does nothing", async () => {
-      const found = JSON.parse(await node("observe.mjs", "layerdiffuse/local", manner)) as Record<string, string[]>;
-      expect(found["exports"]).toEqual(expect.arrayContaining(["createLocalEndpoint", "WorkerLostError"]));
+    test("of layerdiffuse/local loads one file, its library and what Node has, and does nothing", async () => {
+      const found = await observe("layerdiffuse/local");
       expect(found).toMatchObject({
-        files: [built(`local/index.${extension}`)],
-        environment: [],
-        requests: [],
-        printed: [],
-        globals: [],
-        resources: [],
+        exports: expect.arrayContaining(["createLocalEndpoint", "WorkerLostError"]),
+        ours: [built(`local/index.${extension}`)],
+        libraries: manner === "import" ? ["zod"] : [],
+        ...nothing,
+      });
+    });
+
+    test("of layerdiffuse/proxy loads one file and its libraries, and does nothing", async () => {
+      const found = await observe("layerdiffuse/proxy");
+      expect(found).toMatchObject({
+        exports: expect.arrayContaining(["createProxy"]),
+        ours: [built(`proxy/index.${extension}`)],
+        libraries: manner === "import" ? ["is-network-error", "ky", "p-retry", "p-timeout"] : [],
+        builtins: [],
+        ...nothing,
       });
     });
   });

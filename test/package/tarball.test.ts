@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { join, relative, sep } from "node:path";
+import { join, posix, relative, sep } from "node:path";
 import { expect, inject, test } from "vitest";
 import { repository, run } from "../helpers/run.ts";
 
@@ -40,9 +40,19 @@ test("the tarball holds the build, the pictures and what a reader needs, and not
   expect(files.filter((file) => /\.(map|tsx?)$/.test(file) && !/\.d\.ts$/.test(file))).toEqual([]);
 });
 
-test("the build's files and package.json agree, both ways", () => {
-  expect(promised().filter((file) => !existsSync(join(folder, file)))).toEqual([]);
-  expect(files.filter((file) => file.startsWith("dist/") && !promised().includes(file))).toEqual([]);
+/** What a file of the build loads of the others, at once or later. */
+function loadedBy(file: string): string[] {
+  const code = readFileSync(join(folder, file), "utf8");
+  const found = code.matchAll(/(?:\bfrom|\bimport|\bimport\()\s*"(\.[^"]+)"/g);
+  return [...found].map(([, path = ""]) => posix.join(posix.dirname(file), path));
+}
+
+test("package.json leads to every file of the build, and to no other", () => {
+  const reached = new Set(promised());
+  for (const file of reached) if (/\.js$/.test(file)) for (const next of loadedBy(file)) reached.add(next);
+  expect([...reached].filter((file) => !existsSync(join(folder, file)))).toEqual([]);
+  expect(files.filter((file) => file.startsWith("dist/") && !reached.has(file))).toEqual([]);
+  expect([...reached].filter((file) => file.startsWith("dist/cli/")).length).toBeGreaterThan(5);
 });
 
 test("the pictures take at most 1 MB, and their licence lies beside them", () => {
@@ -68,12 +78,16 @@ test("attw finds that the types fit the files, wherever subpaths can be found at
   expect(code, stdout).toBe(0);
 });
 
-test.each(["dist/index.d.ts", "dist/index.d.cts", "dist/local/index.d.ts", "dist/local/index.d.cts"])(
-  "%s declares nothing internal and no any",
-  (file) => {
-    const declarations = readFileSync(join(folder, file), "utf8");
-    const code = declarations.replace(/\/\*[\s\S]*?\*\/|\/\/.*|"(?:[^"\\]|\\.)*"/g, "");
-    expect(declarations).not.toContain("@internal");
-    expect(code.match(/\bany\b|\binternals?\b|\bwaitFor\b|\bsubmitHeld\b/gi) ?? []).toEqual([]);
-  },
-);
+test.each([
+  "dist/index.d.ts",
+  "dist/index.d.cts",
+  "dist/local/index.d.ts",
+  "dist/local/index.d.cts",
+  "dist/proxy/index.d.ts",
+])("%s declares nothing internal, no any and nothing of a library", (file) => {
+  const declarations = readFileSync(join(folder, file), "utf8");
+  const code = declarations.replace(/\/\*[\s\S]*?\*\/|\/\/.*|"(?:[^"\\]|\\.)*"/g, "");
+  expect(declarations).not.toContain("@internal");
+  expect(code.match(/\bfrom "(?!node:|\.)|\b(?:ky|zod|pRetry|pTimeout|ZodMini\w*)\b/g) ?? []).toEqual([]);
+  expect(code.match(/\bany\b|\binternals?\b|\bwaitFor\b|\bsubmitHeld\b/gi) ?? []).toEqual([]);
+});

@@ -120,6 +120,61 @@ describe("the imports under src", () => {
   });
 });
 
+describe("the rooms of src/local", () => {
+  /** From the ground up, with what each may import beside itself. A file directly in the folder is a room of its own. */
+  const localRooms: Readonly<Record<string, readonly string[]>> = {
+    "package-files.ts": [],
+    "option-fields.ts": [],
+    "variants.ts": [],
+    collections: [],
+    json: [],
+    jobs: ["variants.ts", "collections", "json"],
+    store: ["jobs"],
+    http: ["collections"],
+    pool: ["collections", "jobs"],
+    workers: ["jobs", "json", "pool"],
+    artist: ["package-files.ts"],
+    "faults.ts": ["option-fields.ts", "http"],
+    "client-side": ["variants.ts", "collections", "json", "jobs", "http", "pool"],
+    "worker-side": ["json", "jobs", "http", "pool"],
+    "status-page": ["package-files.ts", "json", "jobs", "http", "pool", "faults.ts", "client-side"],
+    "options.ts": ["option-fields.ts", "variants.ts", "workers", "faults.ts", "client-side"],
+    "local-endpoint.ts": [
+      ...["collections", "jobs", "store", "http", "pool", "workers"],
+      ...["faults.ts", "client-side", "worker-side", "status-page", "options.ts"],
+    ],
+    "index.ts": [
+      ...["variants.ts", "jobs", "http", "pool", "workers", "artist"],
+      ...["faults.ts", "client-side", "options.ts", "local-endpoint.ts"],
+    ],
+  };
+  const inLocal = (path: string) => (path.startsWith("local/") ? roomOf(path.slice("local/".length)) : undefined);
+
+  it("are those of the table, each below those that import it", () => {
+    const found = [...imports.keys()].flatMap((file) => inLocal(file) ?? []);
+    const names = Object.keys(localRooms);
+    expect([...new Set(found)].sort()).toEqual([...names].sort());
+    const upwards = names.filter((name, place) => localRooms[name]?.some((below) => names.indexOf(below) >= place));
+    expect(upwards).toEqual([]);
+  });
+
+  it("import each other as the table says", () => {
+    const isAllowed = (file: string, name: string) => {
+      const [from, to] = [inLocal(file), inLocal(name)];
+      return !from || !to || from === to || localRooms[from]?.includes(to) === true;
+    };
+    expect(broken((file, name) => isOurs(name) && !isAllowed(file, name))).toEqual([]);
+  });
+
+  it("are all used as the table allows", () => {
+    const used = new Set(
+      [...imports].flatMap(([file, names]) => names.map((name) => `${inLocal(file)} -> ${inLocal(name)}`)),
+    );
+    const allowed = Object.entries(localRooms).flatMap(([from, names]) => names.map((to) => `${from} -> ${to}`));
+    expect(allowed.filter((one) => !used.has(one))).toEqual([]);
+  });
+});
+
 describe("the rooms of src/cli", () => {
   /** From the ground up, with what each may import beside itself. The files above the rooms may import any of them. */
   const cliRooms: Readonly<Record<string, readonly string[]>> = {

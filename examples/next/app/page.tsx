@@ -1,24 +1,23 @@
-// Next.js: the page. It knows where the proxy is, and no key.
+// Next.js: the page. It knows the proxy's address, but no key.
 "use client";
 import { isLayerDiffuseError, LayerDiffuse } from "layerdiffuse";
 import { type FormEvent, useRef, useState } from "react";
 
-/** Made as it is needed: on the server, where Next draws the page first, there is no address to be relative to. */
-const newClient = () => new LayerDiffuse({ proxyUrl: "/api/layerdiffuse" });
+const client = new LayerDiffuse({ proxyUrl: "/api/layerdiffuse" });
 
 export default function Page() {
   const [said, setSaid] = useState("");
   const [source, setSource] = useState<string>();
   const underWay = useRef<AbortController>(undefined);
 
-  async function draw(event: FormEvent<HTMLFormElement>) {
+  async function generate(event: FormEvent<HTMLFormElement>) {
     event.preventDefault();
     const prompt = String(new FormData(event.currentTarget).get("prompt"));
     underWay.current?.abort();
     underWay.current = new AbortController();
     const { signal } = underWay.current;
     try {
-      const image = await newClient().generate(prompt, {
+      const image = await client.generate(prompt, {
         signal,
         onProgress: ({ phase, step, steps }) => setSaid(step === undefined ? phase : `step ${step} of ${steps}`),
       });
@@ -30,11 +29,11 @@ export default function Page() {
 
   return (
     <main>
-      <form onSubmit={draw}>
+      <form onSubmit={generate}>
         <label>
           Prompt <input name="prompt" required defaultValue="a red apple" />
         </label>
-        <button type="submit">Draw</button>
+        <button type="submit">Generate</button>
         <button type="button" onClick={() => underWay.current?.abort()}>
           Cancel
         </button>

@@ -14,7 +14,8 @@ registerHooks({
   },
 });
 
-const fromPackage = () => new Error("who asks").stack?.includes("node_modules") === true;
+// The frames are this function, the trap, and whoever asks. What Node asks for itself meanwhile doesn't count.
+const fromPackage = () => new Error("who asks").stack?.split("\n")[3]?.includes("node_modules") === true;
 Error.stackTraceLimit = Number.POSITIVE_INFINITY;
 process.env = new Proxy(process.env, {
   get(target, key) {
