@@ -39,7 +39,7 @@ export async function abandon(session: Session, { client, jobs }: Connected, err
   return new AdvisedError(error, jobId, outcomeWords(outcome) || "Nothing was submitted.");
 }
 
-/** The error, with how to reach the job where the job may go on. */
+/** The error, with how to reach the job where it may go on. */
 export function adviseAbout(error: unknown): unknown {
   if (!isLayerDiffuseError(error) || error.jobId === undefined || !lostSight.has(error.code)) return error;
   return new AdvisedError(error, error.jobId, goesOn(error.jobId));
@@ -55,7 +55,7 @@ export async function noteInterruption(session: Session, jobs: OpenJobs, { signa
 }
 
 export function goesOn(id: string): string {
-  return `Job ${id} is still running. To wait for it: layerdiffuse result ${id} -o FILE. To stop it: layerdiffuse cancel ${id}`;
+  return `Job ${id} was not cancelled. To wait for it: layerdiffuse result ${id} -o FILE. To stop it: layerdiffuse cancel ${id}`;
 }
 
 export function isKept(id: string): string {

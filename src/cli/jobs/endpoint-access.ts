@@ -50,5 +50,8 @@ export function endpointAccess(
 
 function refuseWrong(place: string, value: string | undefined, schema: z.ZodMiniType): void {
   const [issue] = check(schema, value).issues ?? [];
-  if (issue) throw new ConfigurationError(`${place} ${issue.message}, got ${shown(value)}.`);
+  if (!issue) return;
+  // An address may hold a password.
+  const harmless = value?.replace(/\/\/[^/]*@/, "//…@");
+  throw new ConfigurationError(`${place} ${issue.message}, got ${shown(harmless)}.`);
 }

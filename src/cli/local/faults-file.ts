@@ -6,8 +6,7 @@ import { read } from "../../schema/check.ts";
 import { messageOf, reasonOf, UsageError } from "../terminal/failures.ts";
 import { sentence } from "../terminal/format.ts";
 
-/** What a fault may hold is checked by the endpoint itself. */
-const faultList = z.array(z.custom<Fault>());
+const faultList = z.array(z.unknown());
 
 /**
  * The faults of a file: a JSON array.
@@ -20,16 +19,14 @@ export async function readFaults(path: string, cwd: string): Promise<Fault[]> {
     throw new UsageError(`${path} must be an array of faults, such as [{"operation": "run", "reset": true}].`);
   }
   // Loaded here: no other command needs the endpoint. It knows what a fault may be.
-  const { Faults } = await import("../../local/faults.ts");
-  const faults = new Faults();
-  for (const [index, fault] of list.entries()) {
+  const { readFault } = await import("../../local/faults.ts");
+  return list.map((fault, index) => {
     try {
-      faults.add(fault);
+      return readFault(fault);
     } catch (cause) {
       throw new UsageError(`${path}, fault ${index + 1} of ${list.length}: ${sentence(messageOf(cause))}`, { cause });
     }
-  }
-  return faults.active.map(({ fault }) => fault);
+  });
 }
 
 async function textOf(path: string, cwd: string): Promise<string> {

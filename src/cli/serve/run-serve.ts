@@ -5,7 +5,6 @@ import { openApiDocument } from "../../proxy/openapi/document.ts";
 import { defaultLimits } from "../../proxy/options.ts";
 import { realClock } from "../../runtime/clock.ts";
 import { VERSION } from "../../runtime/environment.ts";
-
 import { endpointAccess } from "../jobs/endpoint-access.ts";
 import { tellMissingRenderer } from "../local/announcement.ts";
 import { cannotListen, interruption, isLoopback, localUrl } from "../local/listening.ts";

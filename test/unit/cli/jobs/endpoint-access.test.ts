@@ -47,4 +47,10 @@ describe("the endpoint that flags and environment name", () => {
     expect(() => accessOf(flags, more)).toThrow(message);
     expect(() => accessOf(flags, more)).not.toThrow("SECRET");
   });
+
+  test("does not repeat the password of an address", () => {
+    const refused = () => accessOf({}, { RUNPOD_BASE_URL: "https://me:hidden@x.test" });
+    expect(refused).toThrow('got "https://…@x.test".');
+    expect(refused).not.toThrow("hidden");
+  });
 });

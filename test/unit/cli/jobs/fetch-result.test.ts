@@ -25,11 +25,11 @@ describe("layerdiffuse result", () => {
     await stderr.until(/running/);
     interrupt();
     expect(await code).toBe(130);
-    expect(stderr.text).toContain(`Job ${id} is still running. To wait for it: layerdiffuse result ${id}`);
+    expect(stderr.text).toContain(`Job ${id} was not cancelled. To wait for it: layerdiffuse result ${id}`);
     expect(endpoint.jobs()[0]?.status).toBe("IN_PROGRESS");
     const late = await finish(["result", id, "--timeout", "0.05"]);
     expect(late.code).toBe(17);
-    expect(late.stderr).toContain(`Job ${id} is still running.`);
+    expect(late.stderr).toContain(`Job ${id} was not cancelled.`);
     expect(endpoint.jobs()[0]?.status).toBe("IN_PROGRESS");
   });
 
