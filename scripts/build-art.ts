@@ -11,7 +11,7 @@ import { brotliCompressSync, constants } from "node:zlib";
 import { Resvg } from "@resvg/resvg-js";
 import type { ArtFile } from "../src/local/artist/art-set.ts";
 import { measurePicture } from "../src/local/artist/measure.ts";
-import { words as splitWords } from "../src/local/artist/words.ts";
+import { words as splitWords } from "../src/local/artist/prompt-words.ts";
 
 const packageName = "@iconify-json/fluent-emoji";
 const viewBox = 32;

@@ -4,7 +4,7 @@
  * that focus, open details and the place scrolled to stay. What the endpoint says is put in as text alone.
  *
  * @import { PageFault, PageJob, PageState } from "../src/local/status-page/page-state.ts"
- * @import { LocalWorker } from "../src/local/workers/local-worker.ts"
+ * @import { LocalWorker } from "../src/local/pool/local-worker.ts"
  */
 
 const pollMilliseconds = 1_000;

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The program's entry. It loads nothing until it knows that this Node can run the rest.
+// The entry of the program. It loads the rest only on a Node that can run it.
 import { oldNodeProblem } from "./node-version.ts";
 
 const problem = oldNodeProblem(process.versions.node);
@@ -7,7 +7,7 @@ if (problem) {
   process.stderr.write(`${problem}\n`);
   process.exitCode = 1;
 } else {
-  const [{ main }, { processIo }] = await Promise.all([import("./main.ts"), import("./process-io.ts")]);
-  // By name, not by waiting for what is open: a prompt list on stdin may never end.
+  const [{ main }, { processIo }] = await Promise.all([import("./main.ts"), import("./terminal/io.ts")]);
+  // Ends the process rather than waiting for open streams: a prompt list on stdin may never end.
   process.exit(await main(process.argv.slice(2), processIo()));
 }

@@ -11,7 +11,13 @@ import { parseOutput } from "../protocol/worker-output.ts";
 import { resolveConnection } from "../runpod/connection.ts";
 import { endpointOver, type RunpodEndpoint } from "../runpod/endpoint.ts";
 import type { Limiter } from "../runpod/limiter.ts";
-import { type RequestOptions, type RunOptions, type WaitForJobOptions, waitOptions } from "../runpod/options.ts";
+import {
+  checkSubmitOptions,
+  type RequestOptions,
+  type RunOptions,
+  type WaitForJobOptions,
+  waitOptions,
+} from "../runpod/options.ts";
 import { Call } from "../runpod/progress.ts";
 import { Queue } from "../runpod/queue.ts";
 import { pace } from "../runpod/wait.ts";
@@ -89,7 +95,7 @@ export class LayerDiffuse {
    * signal's reason. docs/errors.md lists all errors.
    */
   async generate(input: string | GenerateInput, options: GenerateOptions = {}): Promise<GeneratedImage> {
-    checkOptions(generateOptions, options);
+    checkSubmitOptions(generateOptions, options);
     const { fields, seed } = wireInput(input, randomSeed);
     return await this.#call(options, async (call, onSubmitted) => {
       const queued = await this.#submit(fields, call, options, options.mode);
@@ -119,7 +125,7 @@ export class LayerDiffuse {
     items: Iterable<Item> | AsyncIterable<Item>,
     options: GenerateManyOptions<Item> = {},
   ): AsyncGenerator<ManyResult<Item>, void, undefined> {
-    checkOptions(generateManyOptions, options);
+    checkSubmitOptions(generateManyOptions, options);
     // A string is iterable too, and would give one paid image per letter.
     const isList = typeof items === "object" && items !== null;
     if (!isList || !(Symbol.iterator in items || Symbol.asyncIterator in items)) {
@@ -151,7 +157,7 @@ export class LayerDiffuse {
    * @throws InvalidInputError before anything is sent; SubmissionUnknownError if the submission failed but a job may exist
    */
   async submit(input: string | GenerateInput, options: SubmitOptions = {}): Promise<Job> {
-    checkOptions(submitOptions, options);
+    checkSubmitOptions(submitOptions, options);
     const { fields, seed } = wireInput(input, randomSeed);
     const { queueTimeout } = this.#clocks(options);
     const deadline = this.#queue.internals.clock.now() + queueTimeout;
@@ -175,7 +181,7 @@ export class LayerDiffuse {
    * @throws the job's error if the worker is broken; QueueTimeoutError or ExecutionTimeoutError; the signal's reason
    */
   async warmUp(options: WaitForJobOptions = {}): Promise<void> {
-    checkOptions(waitOptions, options);
+    checkSubmitOptions(waitOptions, options);
     await this.#call(options, async (call, onSubmitted) => {
       const queued = await this.#submit({ warm_up: true }, call, options);
       const { id } = queued.state;

@@ -1,77 +1,137 @@
 import { validateHeaderName, validateHeaderValue } from "node:http";
-import { type Operation, operations } from "../protocol/operations.ts";
-import { type Check, count, duration, fields, func, isRecord, nearest, oneOf } from "./checks.ts";
+import * as z from "zod/mini";
+import { isOperation, type Operation, operations } from "../protocol/operations.ts";
+import { check, defined, issueText } from "../schema/check.ts";
+import { suggestion } from "../schema/did-you-mean.ts";
+import { callback, list, number, oneOf, shown, strict } from "../schema/fields.ts";
 import { type Answer, type Call, jsonAnswer, resetAnswer } from "./http/exchange.ts";
-import type { Holds } from "./http/held-requests.ts";
-import { isWorkerOperation, type WorkerOperation, workerOperations } from "./worker-side/worker-operations.ts";
+import type { HeldRequests } from "./http/held-requests.ts";
+import { isWorkerOperation, type WorkerOperation, workerOperations } from "./http/routes.ts";
+import { byKind, countFrom, duration } from "./option-fields.ts";
 
-/** What goes wrong. Exactly one of these is in each fault. */
+/** What goes wrong. Each fault has exactly one of these. */
 export type FaultEffect =
-  /** This answer instead of the true one. A `body` object is sent as JSON, text as HTML if it begins with `<`, else as plain text. */
+  /** This answer replaces the real one. A `body` object is sent as JSON, text as HTML if it begins with `<`, else as plain text. */
   | { respond: { status: number; headers?: Record<string, string>; body?: string | object } }
-  /** The connection is destroyed without an answer; `fetch` rejects with a `TypeError`. */
+  /** The connection breaks without an answer: `fetch` rejects with a `TypeError`. */
   | { reset: true }
-  /** The headers and half of the body, then the connection is destroyed; with `when: "before"` it is half of an error. */
+  /** The headers and half of the body arrive, then the connection breaks. With `when: "before"` the body is an error. */
   | { cut: true }
-  /** Milliseconds of the clock, then the true answer. */
+  /** The real answer comes so many milliseconds late. */
   | { delay: number }
-  /** Never an answer; ends when the caller leaves or the endpoint closes. */
+  /** No answer comes. It ends when the caller leaves or the endpoint closes. */
   | { hang: true }
-  /** The true answer's JSON (its text, where it is not JSON), changed: what the function returns is sent, text as it is, anything else as JSON. */
+  /**
+   * Changes the real answer. The function gets its JSON, or its text where it is not JSON. Text that it returns is sent
+   * as it is, anything else as JSON.
+   */
   | { edit: (body: unknown) => unknown };
 
-/** A trouble to come, for the requests it fits. */
+/** A fault to inject into the requests that it is for. */
 export type Fault = FaultEffect & {
-  /** The operations it is for, workers' among them. Default: any request of a client, known or not. */
+  /** The operations it is for, which may be those of workers. Default: every request of a client, even unknown ones. */
   operation?: Operation | WorkerOperation | (Operation | WorkerOperation)[];
-  /** Fitting requests it lets through first. Default 0. */
+  /** How many of these requests pass unharmed first. Default 0. */
   skip?: number;
-  /** Requests it spoils, then it is used up. Default 1; `Infinity` for all. */
+  /** How many requests it affects. Default 1; `Infinity` for all. */
   times?: number;
   /**
-   * `"before"` (default): the operation has no effect. `"after"`: it takes effect, but the answer is
-   * spoilt, so that a job exists of which the caller knows nothing. With `delay`, when the operation
-   * takes effect; `edit` always lets it.
+   * `"before"` (default): the operation is not carried out. `"after"`: it is, but the caller does not get its answer, so
+   * that a job may exist that the caller does not know. With `delay` it says whether the operation is carried out before
+   * or after the delay. With `edit` the operation is always carried out.
    */
   when?: "before" | "after";
 };
 
-const effects = {
-  respond: fields({ status: statusCode, headers: headerRecord, body: textOrObject }),
-  reset: oneOf([true]),
-  cut: oneOf([true]),
-  delay: duration(),
-  hang: oneOf([true]),
-  edit: func,
-} satisfies Record<string, Check>;
+const operationNames: readonly string[] = [...Object.keys(operations), ...Object.keys(workerOperations)];
 
-const checkFault = fields({
-  ...effects,
-  operation: checkOperation,
-  skip: count(),
-  times: count(1),
-  when: oneOf(["before", "after"]),
+const operation = z.custom<Operation | WorkerOperation>((name) => isOperation(name) || isWorkerOperation(name), {
+  error: ({ input }) => `has no ${shown(input)}; ${suggestion(String(input), operationNames)}`,
 });
 
-/** A fault that is not used up, with what is left of its counts. */
+const headers = z
+  .record(z.string(), z.string({ error: "must be text" }), { error: "must be an object of texts" })
+  .check(
+    z.check<Record<string, string>>(({ value, issues }) => {
+      // Whoever sets the header is told, not whoever gets the answer.
+      for (const [name, text] of Object.entries(value)) {
+        if (canBeSent(name, text)) continue;
+        issues.push({ code: "custom", path: [name], message: "cannot be sent as a header", input: value });
+      }
+    }),
+  );
+
+const body = z.custom<string | object>(
+  (value) => typeof value === "string" || (typeof value === "object" && value !== null),
+  { error: "must be text or an object" },
+);
+
+const effects = {
+  respond: z.optional(strict({ status: number(200, 599, 1), headers: z.optional(headers), body: z.optional(body) })),
+  reset: z.optional(oneOf([true])),
+  cut: z.optional(oneOf([true])),
+  delay: z.optional(duration()),
+  hang: z.optional(oneOf([true])),
+  edit: z.optional(callback<(body: unknown) => unknown>()),
+};
+
+const faultFields = strict({
+  ...effects,
+  operation: z.optional(byKind((value) => (Array.isArray(value) ? list(operation) : operation))),
+  skip: z.optional(countFrom(0)),
+  times: z.optional(countFrom(1)),
+  when: z.optional(oneOf(["before", "after"])),
+});
+
+const oneEffect = z.check<z.output<typeof faultFields>>(({ value, issues }) => {
+  const names = Object.entries(value).flatMap(([name, item]) => (name in effects && item !== undefined ? [name] : []));
+  if (names.length === 1) return;
+  const message = `must have exactly one of ${Object.keys(effects).join(", ")}, got ${names.join(", ") || "none"}`;
+  issues.push({ code: "custom", path: [], message, input: value });
+});
+
+export const faultSchema = z.pipe(faultFields.check(oneEffect), z.transform(toFault));
+
+function toFault({ respond, reset, cut, delay, edit, hang: _, ...where }: z.output<typeof faultFields>): Fault {
+  const rest = defined(where);
+  if (respond !== undefined) return { respond: { status: respond.status, ...defined(respond) }, ...rest };
+  if (reset) return { reset, ...rest };
+  if (cut) return { cut, ...rest };
+  if (delay !== undefined) return { delay, ...rest };
+  return edit === undefined ? { hang: true, ...rest } : { edit, ...rest };
+}
+
+/**
+ * Checks a fault that may come from anywhere.
+ *
+ * @throws TypeError that names everything that is wrong with it
+ */
+export function readFault(given: unknown): Fault {
+  const { issues, value } = check(faultSchema, given);
+  if (issues)
+    throw new TypeError(issues.map((issue) => issueText({ ...issue, path: ["fault", ...issue.path] })).join("; "));
+  return value;
+}
+
+/** A fault with what is left of its counts. */
 export interface ActiveFault {
   readonly fault: Fault;
   skip: number;
   times: number;
 }
 
-/** The script of troubles: each request is spoilt by the first fault that fits it and is not letting it through. */
+/** The faults to inject. A request gets the first one that is for it and that has nothing left to skip. */
 export class Faults {
   #active: ActiveFault[] = [];
 
   /**
-   * Adds faults behind those already there.
+   * Adds faults after those already there.
    *
-   * @throws TypeError or RangeError for a fault that is not one.
+   * @throws TypeError that names everything that is wrong with the first wrong one. None is added then.
    */
   add(...faults: Fault[]): void {
-    for (const fault of faults) checkEffect(fault);
-    this.#active.push(...faults.map((fault) => ({ fault, skip: fault.skip ?? 0, times: fault.times ?? 1 })));
+    const checked = faults.map(readFault);
+    this.#active.push(...checked.map((fault) => ({ fault, skip: fault.skip ?? 0, times: fault.times ?? 1 })));
   }
 
   clear(): void {
@@ -82,7 +142,7 @@ export class Faults {
     return this.#active;
   }
 
-  /** The fault for a request; counts the request. */
+  /** The fault for a request, which counts from then on. */
   next(operation: Operation | WorkerOperation | undefined): Fault | undefined {
     for (const active of this.#active) {
       if (!fits(active.fault, operation)) continue;
@@ -98,20 +158,25 @@ export class Faults {
   }
 }
 
-/** What a spoilt request is answered. `perform` does the operation and gives the true answer. */
-export async function spoil(fault: Fault, call: Call, holds: Holds, perform: () => Promise<Answer>): Promise<Answer> {
+/** The answer to a request with a fault. `perform` carries out the operation and returns the real answer. */
+export async function injectFault(
+  fault: Fault,
+  call: Call,
+  heldRequests: HeldRequests,
+  perform: () => Promise<Answer>,
+): Promise<Answer> {
   const truth = fault.when === "after" || "edit" in fault ? await perform() : undefined;
   if ("respond" in fault) return givenAnswer(fault.respond);
   if ("edit" in fault) return truth === undefined ? resetAnswer : editedAnswer(truth, fault.edit);
   if ("cut" in fault)
     return { ...(truth ?? jsonAnswer(200, '{"error":"the operation had no effect"}')), broken: "cut" };
   if ("delay" in fault) {
-    const wake = await holds.park({ milliseconds: fault.delay, signal: call.signal });
+    const wake = await heldRequests.hold({ milliseconds: fault.delay, signal: call.signal });
     if (wake === "time") return truth ?? perform();
     truth?.undelivered?.();
     return resetAnswer;
   }
-  if ("hang" in fault) await holds.park({ signal: call.signal });
+  if ("hang" in fault) await heldRequests.hold({ signal: call.signal });
   return resetAnswer;
 }
 
@@ -136,43 +201,13 @@ function editedAnswer(truth: Answer, edit: (body: unknown) => unknown): Answer {
   return { ...truth, body: typeof changed === "string" ? changed : (JSON.stringify(changed) ?? "") };
 }
 
-function checkEffect(fault: unknown): void {
-  checkFault(fault, "fault");
-  if (!isRecord(fault)) return;
-  const names = Object.keys(effects).filter((name) => fault[name] !== undefined);
-  if (names.length !== 1) {
-    throw new TypeError(
-      `fault must have exactly one of ${Object.keys(effects).join(", ")}, got ${names.join(", ") || "none"}`,
-    );
+function canBeSent(name: string, text: string): boolean {
+  try {
+    validateHeaderName(name);
+    validateHeaderValue(name, text);
+    return true;
+  } catch {
+    // Node has no other way to ask.
+    return false;
   }
-}
-
-function checkOperation(value: unknown, name: string): void {
-  for (const operation of Array.isArray(value) ? value : [value]) {
-    if (typeof operation === "string" && Object.hasOwn(operations, operation)) continue;
-    if (isWorkerOperation(operation)) continue;
-    const near = nearest(String(operation), [...Object.keys(operations), ...Object.keys(workerOperations)]);
-    throw new RangeError(`${name} has no "${String(operation)}"; did you mean "${near}"?`);
-  }
-}
-
-function statusCode(value: unknown, name: string): void {
-  if (typeof value !== "number" || !Number.isInteger(value) || value < 200 || value > 599) {
-    throw new RangeError(`${name} must be a whole number from 200 to 599, got ${String(value)}`);
-  }
-}
-
-function headerRecord(value: unknown, name: string): void {
-  if (!isRecord(value)) throw new TypeError(`${name} must be an object of texts`);
-  for (const [header, text] of Object.entries(value)) {
-    if (typeof text !== "string") throw new TypeError(`${name} must be an object of texts`);
-    // The one who sets it is told, not whoever it is sent to.
-    validateHeaderName(header);
-    validateHeaderValue(header, text);
-  }
-}
-
-function textOrObject(value: unknown, name: string): void {
-  if (typeof value === "string" || (typeof value === "object" && value !== null)) return;
-  throw new TypeError(`${name} must be text or an object`);
 }

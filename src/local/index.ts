@@ -1,5 +1,5 @@
 /**
- * A RunPod Serverless queue endpoint on this computer: the same wire, no account, no GPU.
+ * A RunPod Serverless queue endpoint on your computer: the same HTTP API, without an account and without a GPU.
  *
  * @example
  * ```ts
@@ -19,22 +19,22 @@ import type { RecordedRequest } from "./http/request-recorder.ts";
 import type { Job } from "./jobs/local-job.ts";
 import { Endpoint } from "./local-endpoint.ts";
 import { type LocalEndpointOptions, resolveOptions } from "./options.ts";
+import type { LocalWorker } from "./pool/local-worker.ts";
 import type { WorkerFunction } from "./workers/function-worker.ts";
-import type { LocalWorker } from "./workers/local-worker.ts";
 
 export type { Operation } from "../protocol/operations.ts";
 export type { Clock } from "../runtime/clock.ts";
 export type { Rate, RateBucket } from "./client-side/rate-limits.ts";
 export type { Fault, FaultEffect } from "./faults.ts";
 export type { RecordedRequest } from "./http/request-recorder.ts";
+export type { WorkerOperation } from "./http/routes.ts";
 export type { LocalEndpointOptions } from "./options.ts";
+export type { LocalWorker } from "./pool/local-worker.ts";
 export type { Variants } from "./variants.ts";
-export type { WorkerOperation } from "./worker-side/worker-operations.ts";
 export { type WorkerContext, type WorkerFunction, type WorkerJob, WorkerLostError } from "./workers/function-worker.ts";
-export type { LocalWorker } from "./workers/local-worker.ts";
 export { type WorkerCommand, type WorkerEnvironmentOptions, workerEnvironment } from "./workers/worker-command.ts";
 
-/** A job as it stands. Times are the clock's. */
+/** A job's current state. Times are of the endpoint's clock. */
 export interface LocalJob {
   readonly id: string;
   readonly operation: "run" | "runsync";
@@ -42,53 +42,52 @@ export interface LocalJob {
   readonly createdAt: number;
   readonly startedAt?: number;
   readonly endedAt?: number;
-  /** How often it went out again after its worker was lost. */
+  /** How often it was sent out again because its worker was lost. */
   readonly retries: number;
   readonly workerId?: string;
 }
 
 export interface LocalEndpoint {
   /**
-   * Answers a request in process, as the global `fetch` would over a socket: a broken connection rejects
-   * with a `TypeError`, an abort with the signal's reason. Any host will do; the path must begin with
-   * `/v2/{endpointId}/`.
+   * Answers a request without a socket, and otherwise behaves as the global `fetch` does: it rejects with a `TypeError`
+   * when the connection breaks, and with the signal's reason on abort. The host can be anything; the path must begin
+   * with `/v2/{endpointId}/`.
    */
   fetch(input: Request | URL | string, init?: RequestInit): Promise<Response>;
   /**
-   * Opens a socket, on a free port of `127.0.0.1` unless told otherwise, and answers the base URL for a
-   * client, `http://127.0.0.1:PORT/v2`. One socket at a time. Workers that are processes start from then on.
+   * Opens a socket. Default: on a free port of `127.0.0.1`. There can be only one at a time. Workers that are processes
+   * can start from then on.
+   *
+   * @returns the base URL for clients, `http://127.0.0.1:PORT/v2`
    */
   listen(port?: number, host?: string): Promise<string>;
-  /** What {@link listen} answered; undefined while there is no socket. */
+  /** What {@link listen} returned. Undefined while there is no socket. */
   readonly url: string | undefined;
   /**
-   * Takes no more requests of clients, aborts the workers' signals and stops their processes, answers what is held, ends
-   * all connections and timers. With `data`, a process has `stopTimeout` to finish its jobs, and their results count.
-   * Afterwards no process is left, and every request finds the connection refused or broken. Calling it again
-   * does nothing more.
+   * Takes no more requests from clients, aborts the workers' signals, stops their processes, answers the requests that
+   * are held, and ends all connections and timers. With `data`, a process has `stopTimeout` to finish its jobs, and their
+   * results are kept. Afterwards no process is left, and every request finds the connection refused or broken. Calling it
+   * again does nothing more.
    */
   close(): Promise<void>;
-  /**
-   * Requests the endpoint keeps waiting at this moment, for a job or for time: long polls and the faults
-   * `delay` and `hang`.
-   */
+  /** How many requests are waiting for their answer right now: long polls, and those with the faults `delay` and `hang`. */
   readonly held: number;
-  /** The script of troubles. `add` puts faults behind those already there. */
+  /** The faults to inject. `add` puts faults after those already there. */
   readonly faults: { add(...faults: Fault[]): void; clear(): void };
-  /** What clients sent, the oldest first: the last 10 000 requests, or fewer where their bodies are large. */
+  /** The requests of clients, the oldest first: the last 10 000, or fewer where their bodies are large. */
   readonly requests: readonly RecordedRequest[];
-  /** The jobs that are kept, in the order of their arrival. */
+  /** All jobs that the endpoint keeps, in the order of their arrival. */
   jobs(): LocalJob[];
-  /** The workers there are, and the last few that have gone. */
+  /** All workers, and the last five that have gone. */
   workers(): LocalWorker[];
 }
 
 /**
- * Creates an endpoint. Without `data` it starts empty, keeps everything in memory, and touches neither network
- * nor disk before {@link LocalEndpoint.listen} (but for webhooks that jobs ask for).
+ * Creates an endpoint. Without `data` it starts empty and keeps everything in memory. It uses neither network nor disk
+ * before {@link LocalEndpoint.listen}, except for webhooks that jobs ask for.
  *
- * @throws TypeError for an unknown option or a value of the wrong type, RangeError for one out of range, and Error
- * for a folder `data` that cannot be used, with what to do about it.
+ * @throws TypeError that names everything that is wrong with the options, and Error when the folder `data` cannot be
+ * used, with what to do about it.
  */
 export function createLocalEndpoint(options: LocalEndpointOptions = {}): LocalEndpoint {
   const settings = resolveOptions(options);
@@ -99,8 +98,8 @@ export function createLocalEndpoint(options: LocalEndpointOptions = {}): LocalEn
   let closing: Promise<void> | undefined;
 
   async function listen(port = 0, host = "127.0.0.1"): Promise<string> {
-    if (closing !== undefined) throw new Error("the local endpoint is closed; create another one");
-    if (listener !== undefined) throw new Error(`the local endpoint listens already${url ? `, at ${url}` : ""}`);
+    if (closing !== undefined) throw new Error("the local endpoint is closed; create a new one");
+    if (listener !== undefined) throw new Error(`the local endpoint is already listening${url ? ` at ${url}` : ""}`);
     const opening = new Listener(handle, endpoint.mostBodyBytes);
     listener = opening;
     let origin: string;
@@ -120,7 +119,7 @@ export function createLocalEndpoint(options: LocalEndpointOptions = {}): LocalEn
   }
 
   async function close(): Promise<void> {
-    // Workers have yet to post what they finish.
+    // Workers still post the results of the jobs that they finish.
     await endpoint.close();
     await listener?.close();
     url = undefined;
@@ -164,7 +163,7 @@ function snapshot(job: Job): LocalJob {
   };
 }
 
-/** The stand-in artist, loaded by the first job: an endpoint with a worker of its own never reads its pictures. */
+/** The stand-in artist. The first job loads it, so that an endpoint with another worker never reads its images. */
 function builtInArtist(clock: Clock): WorkerFunction {
   let artist: Promise<WorkerFunction> | undefined;
   return async (job, context) => {

@@ -1,48 +1,50 @@
 import { limits } from "../protocol/limits.ts";
 import { type Operation, operations } from "../protocol/operations.ts";
+import { ClientSide, notFoundAnswer } from "./client-side/client-routes.ts";
 import { webhookText } from "./client-side/job-body.ts";
-import { notFoundAnswer, Operations } from "./client-side/operations.ts";
 import { RateLimits } from "./client-side/rate-limits.ts";
 import { Webhooks } from "./client-side/webhook-delivery.ts";
-import { Faults, spoil } from "./faults.ts";
+import { Timers } from "./collections/timers.ts";
+import { Faults, injectFault } from "./faults.ts";
 import { type Answer, type Call, errorAnswer, resetAnswer } from "./http/exchange.ts";
-import { Holds } from "./http/held-requests.ts";
+import { HeldRequests } from "./http/held-requests.ts";
 import { Recorder } from "./http/request-recorder.ts";
+import { isWorkerOperation, parsePath, type Route, workerOperations } from "./http/routes.ts";
+import { type JobRecord, noRecord } from "./jobs/job-record.ts";
 import { Jobs } from "./jobs/job-states.ts";
 import type { Job } from "./jobs/local-job.ts";
-import { Agenda } from "./jobs/timers.ts";
 import type { Settings } from "./options.ts";
+import type { LocalWorker } from "./pool/local-worker.ts";
+import { WorkerPool } from "./pool/worker-pool.ts";
+import type { WorkerRunner } from "./pool/worker-runner.ts";
 import { StatusPage } from "./status-page/status-page.ts";
-import { type JobRecord, noRecord, StoreRecord } from "./store/job-record.ts";
-import { isWorkerOperation, type WorkerOperation, workerOperations } from "./worker-side/worker-operations.ts";
+import { StoreRecord } from "./store/store-record.ts";
 import { type WorkerCall, WorkerSide } from "./worker-side/worker-routes.ts";
 import { FunctionRunner, type WorkerFunction } from "./workers/function-worker.ts";
-import type { LocalWorker } from "./workers/local-worker.ts";
-import { WorkerPool, type WorkerRunner } from "./workers/pool.ts";
 import { ProcessRunner } from "./workers/process-worker.ts";
 import type { WorkerCommand } from "./workers/worker-command.ts";
 
-/** How many refused workers the log tells of. */
+/** How many refused workers the log mentions. */
 const mostRefused = 100;
 
-/** The endpoint without its ways in: calls in, answers out. */
+/** The endpoint without sockets: calls in, answers out. */
 export class Endpoint {
   readonly #settings: Settings;
-  readonly #agenda: Agenda;
-  readonly #background: Agenda;
-  readonly #holds: Holds;
+  readonly #timers: Timers;
+  readonly #background: Timers;
+  readonly #heldRequests: HeldRequests;
   readonly #jobRecord: JobRecord;
   readonly #jobs: Jobs;
   readonly #pool: WorkerPool;
   readonly #webhooks: Webhooks;
   readonly #rates: RateLimits;
-  readonly #operations: Operations;
+  readonly #clientSide: ClientSide;
   readonly #workerSide: WorkerSide;
   readonly #page: StatusPage;
   readonly #recorder = new Recorder();
   readonly #inProgress = new Set<Promise<Answer>>();
   readonly faults = new Faults();
-  /** Workers the log has told of: they ask again and again. */
+  /** Refused workers that the log has mentioned. They ask again and again. */
   readonly #refused = new Set<string>();
   #url: string | undefined;
   #closed = false;
@@ -50,25 +52,25 @@ export class Endpoint {
   constructor(settings: Settings, worker: WorkerFunction | WorkerCommand | false) {
     const { clock, variants, maxWorkers, webhookFetch, onLog } = settings;
     this.#settings = settings;
-    // Before the folder is opened: whoever mends a wrong fault would find it in use.
+    // Before the folder is opened: after a wrong fault the folder would stay in use.
     this.faults.add(...settings.faults);
-    this.#agenda = new Agenda(clock);
-    this.#background = new Agenda(clock, true);
-    this.#holds = new Holds(this.#agenda);
-    this.#webhooks = new Webhooks(this.#agenda, webhookFetch, onLog);
+    this.#timers = new Timers(clock);
+    this.#background = new Timers(clock, true);
+    this.#heldRequests = new HeldRequests(this.#timers);
+    this.#webhooks = new Webhooks(this.#timers, webhookFetch, onLog);
     this.#jobRecord = settings.data === undefined ? noRecord : new StoreRecord(settings.data, clock, onLog);
-    this.#jobs = new Jobs(clock, this.#agenda, this.#background, settings, this.#jobRecord, {
+    this.#jobs = new Jobs(clock, this.#timers, this.#background, settings, this.#jobRecord, {
       queued: () => this.#pool.wake(),
       revoked: (attempt, patience) => this.#pool.revoke(attempt, patience),
       finished: (job) => this.#notify(job),
     });
     const createRunner = (pool: WorkerPool) => this.#createRunner(pool, worker);
-    // A process wants an address to ask for jobs.
+    // A process needs an address at which it can ask for jobs.
     const isOpen = typeof worker !== "object";
-    this.#pool = new WorkerPool(clock, this.#agenda, this.#background, settings, this.#jobs, createRunner, isOpen);
+    this.#pool = new WorkerPool(clock, this.#timers, this.#background, settings, this.#jobs, createRunner, isOpen);
     this.#rates = new RateLimits(clock, settings.rates, () => this.#pool.running);
-    this.#operations = new Operations(clock, this.#holds, this.#jobs, this.#pool, { variants, maxWorkers });
-    this.#workerSide = new WorkerSide(this.#holds, this.#pool, { mostBodyBytes: this.mostBodyBytes, onLog });
+    this.#clientSide = new ClientSide(clock, this.#heldRequests, this.#jobs, this.#pool, { variants, maxWorkers });
+    this.#workerSide = new WorkerSide(this.#heldRequests, this.#pool, { mostBodyBytes: this.mostBodyBytes, onLog });
     this.#page = this.#createPage();
     try {
       this.#jobs.restore();
@@ -79,13 +81,13 @@ export class Endpoint {
     this.#pool.wake();
   }
 
-  /** What a socket should keep of a body: no operation takes a larger one. */
+  /** How much of a body a socket should keep. No operation takes a larger one. */
   get mostBodyBytes(): number {
-    // A result comes with a few bytes around it.
+    // A few bytes come around a result.
     return Math.max(limits.runSyncBodyBytes, this.#settings.resultLimit + 1024);
   }
 
-  /** The endpoint can be reached, and so processes can ask it for jobs. */
+  /** The endpoint can be reached now, so that processes can ask it for jobs. */
   listens(url: string): void {
     this.#url = url;
     this.#pool.open();
@@ -96,7 +98,7 @@ export class Endpoint {
   }
 
   get held(): number {
-    return this.#holds.count;
+    return this.#heldRequests.count;
   }
 
   get requests(): Recorder["requests"] {
@@ -115,7 +117,7 @@ export class Endpoint {
     try {
       return await answer;
     } catch (error) {
-      // An `edit` that throws, most likely; the caller gets what a broken server gives.
+      // Most likely an `edit` that threw. The caller gets what a broken server sends.
       this.#settings.onLog(`${call.method} ${call.pathname}: ${error instanceof Error ? error.stack : String(error)}`);
       return errorAnswer(500, "internal server error");
     } finally {
@@ -123,14 +125,14 @@ export class Endpoint {
     }
   }
 
-  /** Stops the workers, answers what is held, and resolves when all answers are given. */
+  /** Stops the workers, answers the requests that are held, and resolves when all answers are given. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#webhooks.close();
     await this.#pool.close(this.#settings.data !== undefined);
-    this.#agenda.close();
+    this.#timers.close();
     this.#background.close();
-    this.#holds.close();
+    this.#heldRequests.close();
     await Promise.allSettled(this.#inProgress);
     this.#jobRecord.close();
   }
@@ -176,7 +178,7 @@ export class Endpoint {
     if (!isWorkerOperation(operation)) this.#recordRequest(call, operation, route.rest);
     const fault = this.faults.next(operation);
     if (fault === undefined) return this.#answer(call, route);
-    return spoil(fault, call, this.#holds, () => this.#answer(call, route));
+    return injectFault(fault, call, this.#heldRequests, () => this.#answer(call, route));
   }
 
   async #answer(call: Call, { endpointId, operation, rest }: Route): Promise<Answer> {
@@ -184,7 +186,7 @@ export class Endpoint {
     if (isWorkerOperation(operation) && endpointId === this.#settings.endpointId) {
       return this.#answerWorker({ ...call, operation, rest });
     }
-    // A worker asks again at once, for ever, also where it was given another endpoint's id.
+    // A worker with another endpoint's id asks again at once, for ever. The delay slows it down.
     if (isWorkerOperation(operation)) {
       return this.#workerSide.refuse(call, notFoundAnswer("endpoint not found", variants));
     }
@@ -199,7 +201,7 @@ export class Endpoint {
     const retryAfter = this.#rates.enter(operation);
     if (retryAfter > 0) return this.#tooMany(retryAfter);
     try {
-      return await this.#operations.perform(operation, { ...call, jobId: rest });
+      return await this.#clientSide.perform(operation, { ...call, jobId: rest });
     } finally {
       this.#rates.leave(operation);
     }
@@ -208,7 +210,7 @@ export class Endpoint {
   #answerWorker(call: WorkerCall): Answer | Promise<Answer> {
     const methods = workerOperations[call.operation];
     if (!methods.includes(call.method)) return this.#workerSide.refuse(call, wrongMethod(methods));
-    // A key in the user's own ~/.runpod/config.toml goes before the one a worker is given; its id is as hard to guess.
+    // A key in the user's own ~/.runpod/config.toml overrides the one given to a worker. Its id is as hard to guess.
     const [workerId = ""] = call.rest?.split("/") ?? [];
     if (this.#pool.isOurs(workerId) || this.#isAuthorized(call.headers["authorization"])) {
       return this.#workerSide.perform(call);
@@ -216,7 +218,7 @@ export class Endpoint {
     if (!this.#refused.has(workerId) && this.#refused.size < mostRefused) {
       this.#refused.add(workerId);
       this.#settings.onLog(
-        `worker ${workerId} is refused: set RUNPOD_AI_API_KEY to this endpoint's key, and look for one in ~/.runpod/config.toml, which goes first`,
+        `worker ${workerId} is refused: set RUNPOD_AI_API_KEY to this endpoint's key, and check ~/.runpod/config.toml for a key that overrides it`,
       );
     }
     return this.#workerSide.refuse(call, errorAnswer(401, "unauthorized"));
@@ -255,8 +257,8 @@ export class Endpoint {
 }
 
 /**
- * Whether a web page sends this: clients and workers name no origin. Nor do they reach this computer's own addresses by
- * a name of somebody else's, as a page does whose name was made to lead here (DNS rebinding).
+ * Whether a web page sent this. Clients and workers send no `Origin`, and they don't reach this computer under a public
+ * host name, as a page does whose name was made to point here (DNS rebinding).
  */
 function isFromAnotherSite({ headers, isLocal }: Call): boolean {
   const { origin, host, "sec-fetch-site": site } = headers;
@@ -269,26 +271,9 @@ function isFromAnotherSite({ headers, isLocal }: Call): boolean {
 }
 
 const foreignPageText =
-  "this endpoint does not answer web pages, nor requests that name another host than this computer; behind a tunnel, have it rewrite the Host header";
+  "this endpoint does not answer web pages, or requests for a host name other than this computer's; if you use a tunnel, let it rewrite the Host header";
 
 function wrongMethod(methods: readonly string[]): Answer {
   const refusal = errorAnswer(405, "method not allowed");
   return { ...refusal, headers: { ...refusal.headers, allow: methods.join(", ") } };
-}
-
-interface Route {
-  readonly endpointId: string | undefined;
-  readonly operation: Operation | WorkerOperation | undefined;
-  /** Everything behind the operation: for a client the job's id, as clients do not encode it. */
-  readonly rest: string | undefined;
-}
-
-/** Takes `/v2/{endpointId}/{operation}[/{rest}]` apart. */
-function parsePath(pathname: string): Route {
-  const [, endpointId, name, rest] = /^\/v2\/([^/]+)(?:\/([^/]+)(?:\/(.+))?)?$/.exec(pathname) ?? [];
-  return { endpointId, operation: isOperation(name) || isWorkerOperation(name) ? name : undefined, rest };
-}
-
-function isOperation(name: string | undefined): name is Operation {
-  return name !== undefined && Object.hasOwn(operations, name);
 }

@@ -1,204 +1,218 @@
+import * as z from "zod/mini";
 import { limits } from "../protocol/limits.ts";
 import { service } from "../protocol/service-rules.ts";
 import { type Clock, realClock } from "../runtime/clock.ts";
-import { bool, type Check, count, duration, fields, func, isRecord, literalOr, oneOf, text } from "./checks.ts";
+import { check, wrongOptions } from "../schema/check.ts";
+import { callback, flag, list, number, shown, strict, textLike, withMethods } from "../schema/fields.ts";
 import type { Rate, RateBucket } from "./client-side/rate-limits.ts";
-import type { Fault } from "./faults.ts";
-import { defaultVariants, type Variants, variantValues } from "./variants.ts";
+import { type Fault, faultSchema } from "./faults.ts";
+import { amount, byKind, countFrom, duration } from "./option-fields.ts";
+import { type Variants, variantsSchema } from "./variants.ts";
 import type { WorkerFunction } from "./workers/function-worker.ts";
 import type { WorkerCommand } from "./workers/worker-command.ts";
 
-/** Options of {@link createLocalEndpoint}. Times are milliseconds of `clock`, sizes bytes; `Infinity` means never or no limit. */
+/**
+ * Options of {@link createLocalEndpoint}. Times are milliseconds of `clock`, sizes are bytes. `Infinity` means never,
+ * or no limit.
+ */
 export interface LocalEndpointOptions {
-  /** The `{endpointId}` of the path; any other is answered 404. Default `"local"`. */
+  /** The `{endpointId}` of the path. Requests for any other id get a 404. Default `"local"`. */
   endpointId?: string;
-  /** The key to be sent, bare or after `Bearer`; `false` accepts any and none. Default `"local"`. */
+  /** The key that callers must send, bare or after `Bearer`. `false` lets everyone in. Default `"local"`. */
   apiKey?: string | false;
   /**
-   * What runs the jobs: a function, one job at a time for each worker; a command that starts a process, which
-   * takes its jobs over the wire once the endpoint listens; or `false` for none, so that jobs wait for workers
-   * that come by themselves. Default: the built-in stand-in artist.
+   * What runs the jobs: a function, called for one job at a time by each worker; a command that starts a process, which
+   * asks for jobs over HTTP once the endpoint listens; or `false`, so that jobs wait for workers that you start
+   * yourself. Default: the built-in stand-in artist.
    */
   worker?: WorkerFunction | WorkerCommand | false;
-  /** Whether a streaming function's final `output` is the list of all it yielded; a process decides by itself. Default `false`. */
+  /**
+   * Whether the final `output` of a function that streams is the list of everything it yielded. A process decides this
+   * itself. Default `false`.
+   */
   aggregateStream?: boolean;
 
-  /** Most workers at once; 0 lets all jobs wait. Default 3. */
+  /** The largest number of workers at once. With 0, all jobs wait. Default 3. */
   maxWorkers?: number;
-  /** Workers that are kept up without jobs. Default 0. */
+  /** How many workers keep running without jobs. Default 0. */
   minWorkers?: number;
   /** From the start of a worker until it takes jobs. Default 0. */
   coldStart?: number;
   /** How long a worker without a job stays up. Default 5 000. */
   idleTimeout?: number;
-  /** From the start of a process until it first asks for a job, before it is taken to be broken. Default 420 000. */
+  /** How long a process may take until it first asks for a job. After that it counts as broken. Default 420 000. */
   initTimeout?: number;
   /**
-   * From SIGTERM to SIGKILL when a process is stopped, and how long one may go on with a job whose time was over.
-   * Default 10 000.
+   * How long a process has from SIGTERM to SIGKILL, and how long it may go on with a job whose time is over. Default
+   * 10 000.
    */
   stopTimeout?: number;
   /** How long a job must wait before a worker is started for it. Default 0. */
   queueDelay?: number;
-  /** No GPU to be had: workers stay `throttled`, for that long before each cold start or for good. Default `false`. */
+  /**
+   * Simulates that no GPU is available: workers are `throttled` for so long before each cold start, or for good with
+   * `true`. Default `false`.
+   */
   throttled?: boolean | number;
-  /** Whether workers come up `unhealthy` and never take a job. Default `false`. */
+  /** Whether workers become `unhealthy` when they start, and never take a job. Default `false`. */
   crashLoop?: boolean;
 
-  /** Longest run of a job whose `policy` does not say. Default 600 000. */
+  /** Time limit for jobs whose `policy` doesn't set one. Default 600 000. */
   executionTimeout?: number;
-  /** How late a job over its execution time-out is noticed; the service takes 3 to 10 s. Default 0. */
+  /** How late it is noticed that a job is over its time limit. The service takes 3 to 10 s. Default 0. */
   executionTimeoutLag?: number;
   /**
-   * How long a job that nobody reports on counts as running before it goes out again or fails. Default 40 000; at
-   * least 3 000 for one whose worker pings, which it does once a second at most.
+   * How long a job counts as running when its worker is silent. After that it is sent to another worker, or fails.
+   * Default 40 000. At least 3 000 for workers that ping, which they do at most once a second.
    */
   lease?: number;
-  /** How long a job that came by `/run` is kept after its end. Default 1 800 000. */
+  /** How long a job submitted with `/run` is kept after its end. Default 1 800 000. */
   runRetention?: number;
   /** The same for `/runsync`. Default 60 000. */
   runSyncRetention?: number;
-  /** Largest result in bytes of JSON; a larger one is dropped, and the job COMPLETED without output. Default 20 MiB. */
+  /** The largest result, in bytes of JSON. A larger one is dropped: the job is COMPLETED without output. Default 20 MiB. */
   resultLimit?: number;
 
   /**
-   * A folder for what shall survive a restart: queued and finished jobs are there again, and those that ran go out
-   * again. One endpoint at a time may use it. It wants Node 22.13 or newer. Default: memory only.
+   * A folder in which jobs survive a restart: queued and finished jobs are restored, and jobs that ran start again. Only
+   * one endpoint at a time can use it. Needs Node 22.13 or newer. Default: jobs are kept in memory only.
    */
   data?: string;
 
-  /** Rate limits that differ from the service's, by operation; `false` switches all off. */
+  /** Rate limits by operation, where they differ from the service's. `false` switches all of them off. */
   rates?: { readonly [Name in RateBucket]?: Rate } | false;
-  /** Troubles to come, in order. */
+  /** Faults to inject, in order. */
   faults?: Fault[];
-  /** Choices where the service's behaviour is not settled. */
+  /** How to behave where it isn't known for sure what the service does. */
   variants?: Partial<Variants>;
-  /** End of every job id; the service's are `u1`, `u2`, `e1`, `e2`. Default `"u1"`. */
+  /** The end of every job id. The service uses `u1`, `u2`, `e1` and `e2`. Default `"u1"`. */
   idSuffix?: string;
 
-  /** Where time comes from. Default: the real clock. */
+  /** The clock for all times. Default: the real one. */
   clock?: Clock;
-  /** Delivers webhooks. Default: the global `fetch`. */
+  /** Called to deliver webhooks. Default: the global `fetch`. */
   webhookFetch?: typeof fetch;
-  /** Told, a line at a time, what a user would find in the service's logs: lost workers, dropped results, webhooks that failed. */
+  /** Gets, line by line, what you would find in the service's logs: lost workers, dropped results, failed webhooks. */
   onLog?: (line: string) => void;
 }
 
-/** The options with nothing left open but the worker. */
+/** The options with all defaults filled in, except for `worker` and `data`. */
 export type Settings = Required<Omit<LocalEndpointOptions, "worker" | "variants" | "data">> & {
   worker: WorkerFunction | WorkerCommand | false | undefined;
   data: string | undefined;
   variants: Variants;
 };
 
-const rate: Check = fields({ perWindow: count(), concurrent: count() });
+const rate = z.optional(strict({ perWindow: z.optional(countFrom(0)), concurrent: z.optional(countFrom(0)) }));
 
-const variantChecks: { readonly [Name in keyof Variants]: Check } = {
-  authError: oneOf(variantValues.authError),
-  notFoundBody: oneOf(variantValues.notFoundBody),
-  executionTimeout: oneOf(variantValues.executionTimeout),
-  ttlExpiry: oneOf(variantValues.ttlExpiry),
-  statusSync: oneOf(variantValues.statusSync),
-  purged: oneOf(variantValues.purged),
-  cancelFinished: oneOf(variantValues.cancelFinished),
-  retryAfter: oneOf(variantValues.retryAfter),
-  health: oneOf(variantValues.health),
-  runStatus: oneOf(variantValues.runStatus),
-  streamShape: oneOf(variantValues.streamShape),
-  streamOutput: oneOf(variantValues.streamOutput),
-  objectError: oneOf(variantValues.objectError),
-  runningStatus: oneOf(variantValues.runningStatus),
-  loopbackWebhook: oneOf(variantValues.loopbackWebhook),
-  policyRange: oneOf(variantValues.policyRange),
-  edgeCut: oneOf(variantValues.edgeCut),
-  queueLimit: oneOf(variantValues.queueLimit),
-};
+const rates = strict({
+  run: rate,
+  runsync: rate,
+  status: rate,
+  stream: rate,
+  cancel: rate,
+  "purge-queue": rate,
+  requests: rate,
+} satisfies Record<RateBucket, z.ZodMiniType>);
 
-const textWithoutNul = text(/^[^\0]*$/, "text without NUL");
+/** The operating system ends text at a NUL, so that a program would get only a part of it. */
+const textWithoutNul = textLike(/^[^\0]*$/, "text without NUL");
 
-const workerCommand = fields({
-  command: (value, name) => {
-    const parts: unknown[] = Array.isArray(value) ? value : [value];
-    for (const part of parts) textWithoutNul(part, name);
-    if (typeof parts[0] !== "string" || parts[0].trim() === "") {
-      throw new TypeError(`${name} must be a command line, or a list of a program and its arguments`);
-    }
-  },
-  cwd: textWithoutNul,
-  env: (value, name) => {
-    if (!isRecord(value)) throw new TypeError(`${name} must be an object of texts`);
-    for (const [key, item] of Object.entries(value)) textWithoutNul(item, `${name}.${key}`);
-  },
+const program = textLike(/^[^\0]*[^\0\s][^\0]*$/, "a command line, or a list of a program and its arguments");
+
+const workerCommand = strict({
+  command: byKind((value) => (Array.isArray(value) ? programAndArguments : program)),
+  cwd: z.optional(textWithoutNul),
+  env: z.optional(z.record(z.string(), textWithoutNul, { error: "must be an object of texts" })),
 });
 
-const pathSegment = text(/^[A-Za-z0-9_-]+$/, "text of letters, digits, - and _");
+const programAndArguments = list(textWithoutNul).check(
+  z.check<string[]>(({ value, issues }) => {
+    if (value[0]?.trim()) return;
+    const message = "must be a command line, or a list of a program and its arguments";
+    issues.push({ code: "custom", path: [], message, input: value });
+  }),
+);
 
-/** Every option has its check: a new one cannot be forgotten here. */
-const optionChecks: { readonly [Name in keyof Required<LocalEndpointOptions>]: Check } = {
-  endpointId: pathSegment,
-  apiKey: literalOr([false], text(/^\S+$/, "false or text without spaces")),
-  worker: (value, name) => {
-    if (isRecord(value)) {
-      workerCommand(value, name);
-      if (value["command"] === undefined) throw new TypeError(`${name} must have a command`);
-    } else if (value !== false && typeof value !== "function") {
-      throw new TypeError(`${name} must be a function, { command } or false`);
-    }
-  },
-  aggregateStream: bool,
-  maxWorkers: wholeNumber,
-  minWorkers: wholeNumber,
-  coldStart: duration(),
-  idleTimeout: duration(),
-  initTimeout: duration(),
-  stopTimeout: duration(),
-  queueDelay: duration(),
-  throttled: literalOr([true, false], duration()),
-  crashLoop: bool,
-  executionTimeout: duration(),
-  executionTimeoutLag: duration(),
-  lease: duration(),
-  runRetention: duration(),
-  runSyncRetention: duration(),
-  resultLimit: duration(),
-  data: text(/./, "the path of a folder"),
-  rates: literalOr(
-    [false],
-    fields({ run: rate, runsync: rate, status: rate, stream: rate, cancel: rate, "purge-queue": rate, requests: rate }),
+const workerFunction = z.custom<WorkerFunction | false>((value) => value === false || typeof value === "function", {
+  error: ({ input }) => `must be a function, { command } or false, got ${shown(input)}`,
+});
+
+const isObject = (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+const pathSegment = textLike(/^[A-Za-z0-9_-]+$/, "text of letters, digits, - and _");
+
+const wholeNumber = number(0, Number.MAX_SAFE_INTEGER, 1);
+
+const apiKey = z.custom<string | false>(
+  (value) => value === false || (typeof value === "string" && /^\S+$/.test(value)),
+  { error: ({ input }) => `must be false or text without spaces, got ${shown(input)}` },
+);
+
+const throttled = z.custom<boolean | number>(
+  (value) => typeof value === "boolean" || (typeof value === "number" && value >= 0),
+  { error: ({ input }) => `must be true, false or a number of milliseconds from 0 up, got ${shown(input)}` },
+);
+
+/** Every option has its schema: the compiler notices one that is forgotten here. */
+const optionFields = {
+  endpointId: z.optional(pathSegment),
+  apiKey: z.optional(apiKey),
+  worker: z.optional(byKind((value) => (isObject(value) ? workerCommand : workerFunction))),
+  aggregateStream: z.optional(flag()),
+  maxWorkers: z.optional(wholeNumber),
+  minWorkers: z.optional(wholeNumber),
+  coldStart: z.optional(duration()),
+  idleTimeout: z.optional(duration()),
+  initTimeout: z.optional(duration()),
+  stopTimeout: z.optional(duration()),
+  queueDelay: z.optional(duration()),
+  throttled: z.optional(throttled),
+  crashLoop: z.optional(flag()),
+  executionTimeout: z.optional(duration()),
+  executionTimeoutLag: z.optional(duration()),
+  lease: z.optional(duration()),
+  runRetention: z.optional(duration()),
+  runSyncRetention: z.optional(duration()),
+  resultLimit: z.optional(amount("bytes")),
+  data: z.optional(textLike(/./, "the path of a folder")),
+  rates: z.optional(byKind((value) => (value === false ? z.literal(false) : rates))),
+  faults: z.optional(list(faultSchema)),
+  variants: z.optional(variantsSchema),
+  idSuffix: z.optional(pathSegment),
+  clock: z.optional(
+    withMethods<Clock>(["now", "setTimeout", "clearTimeout"], "an object with now, setTimeout and clearTimeout"),
   ),
-  faults: (value, name) => {
-    if (!Array.isArray(value)) throw new TypeError(`${name} must be an array`);
-  },
-  variants: fields(variantChecks),
-  idSuffix: pathSegment,
-  clock: (value, name) => {
-    if (isRecord(value) && ["now", "setTimeout", "clearTimeout"].every((key) => typeof value[key] === "function"))
-      return;
-    throw new TypeError(`${name} must have now, setTimeout and clearTimeout`);
-  },
-  webhookFetch: func,
-  onLog: func,
-};
+  webhookFetch: z.optional(callback<typeof fetch>()),
+  onLog: z.optional(callback<(line: string) => void>()),
+} satisfies { [Name in keyof Required<LocalEndpointOptions>]: z.ZodMiniType };
+
+const defaults = { maxWorkers: 3, minWorkers: 0 };
+
+const optionsSchema = strict(optionFields).check(
+  z.check<{ maxWorkers?: number | undefined; minWorkers?: number | undefined }>(({ value, issues }) => {
+    const { maxWorkers = defaults.maxWorkers, minWorkers = defaults.minWorkers } = value;
+    if (minWorkers <= maxWorkers) return;
+    const message = `must be at most maxWorkers (${maxWorkers}), got ${minWorkers}`;
+    issues.push({ code: "custom", path: ["minWorkers"], message, input: value });
+  }),
+);
 
 /**
  * Fills in the defaults.
  *
- * @throws TypeError for an unknown option or a value of the wrong type, RangeError for one out of range.
+ * @throws TypeError that names everything that is wrong with the options
  */
 export function resolveOptions(options: LocalEndpointOptions): Settings {
-  fields(optionChecks)(options, "options");
-  const maxWorkers = options.maxWorkers ?? 3;
-  const minWorkers = options.minWorkers ?? 0;
-  if (minWorkers > maxWorkers) {
-    throw new RangeError(`options.minWorkers must be at most maxWorkers (${maxWorkers}), got ${minWorkers}`);
-  }
+  const { issues, value } = check(optionsSchema, options);
+  if (issues) throw new TypeError(wrongOptions(issues));
   return {
     endpointId: options.endpointId ?? "local",
     apiKey: options.apiKey ?? "local",
     worker: options.worker,
     aggregateStream: options.aggregateStream ?? false,
-    maxWorkers,
-    minWorkers,
+    maxWorkers: options.maxWorkers ?? defaults.maxWorkers,
+    minWorkers: options.minWorkers ?? defaults.minWorkers,
     coldStart: options.coldStart ?? 0,
     idleTimeout: options.idleTimeout ?? 5_000,
     initTimeout: options.initTimeout ?? service.initTimeout,
@@ -211,25 +225,15 @@ export function resolveOptions(options: LocalEndpointOptions): Settings {
     lease: options.lease ?? service.lease,
     runRetention: options.runRetention ?? service.runRetention,
     runSyncRetention: options.runSyncRetention ?? service.runSyncRetention,
-    // Documented as the limit of a body, and seen near it for results.
+    // Documented as the limit of a request body; results were seen to have about the same.
     resultLimit: options.resultLimit ?? limits.runSyncBodyBytes,
     data: options.data,
     rates: options.rates ?? {},
-    faults: options.faults ?? [],
-    variants: { ...defaultVariants, ...definedOf(options.variants ?? {}) },
+    faults: value.faults ?? [],
+    variants: value.variants ?? z.parse(variantsSchema, {}),
     idSuffix: options.idSuffix ?? "u1",
     clock: options.clock ?? realClock,
     webhookFetch: options.webhookFetch ?? ((input, init) => fetch(input, init)),
     onLog: options.onLog ?? (() => {}),
   };
-}
-
-/** An option given as `undefined` is one not given. */
-function definedOf(variants: Partial<Variants>): Partial<Variants> {
-  return Object.fromEntries(Object.entries(variants).filter(([, value]) => value !== undefined));
-}
-
-function wholeNumber(value: unknown, name: string): void {
-  count()(value, name);
-  if (value === Number.POSITIVE_INFINITY) throw new RangeError(`${name} must be finite`);
 }

@@ -1,6 +1,6 @@
 /**
- * A file that is packed beside `src` and `dist`. This file lies two folders below the package's own, here and in the
- * built files, so the path is the same in both.
+ * The address of a file that the package carries beside `src` and `dist`. This source file must stay two folders below
+ * the package's, as `dist/local/index.js` is, so that the path is right in both.
  *
  * @param path from the package's folder
  */

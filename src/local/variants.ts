@@ -1,9 +1,12 @@
+import * as z from "zod/mini";
+import { oneOf, strict } from "../schema/fields.ts";
+
 /**
- * What no source settles about the service, or where sources contradict each other. Each has the
- * better attested behaviour as its default; a client should live with either.
+ * Choices where no source settles how the service behaves, or where sources contradict each other. The default is the
+ * behaviour with the better evidence. A client should work with either.
  *
- * The evidence is named in words: *documented* by RunPod, *seen live* by one of its repositories,
- * *read* in its source code, *reported* by third parties, or a *guess* of ours.
+ * Each choice names its evidence: *documented* by RunPod, *seen live* in one of its repositories, *read* in its source
+ * code, *reported* by third parties, or our *guess*.
  */
 export interface Variants {
   /** Body of a 401: `{"error":"unauthorized"}` or none. Reported, for both. Default `"json"`. */
@@ -78,23 +81,32 @@ export const variantValues: { readonly [Name in keyof Variants]: readonly [Varia
   queueLimit: [false, true],
 };
 
-export const defaultVariants: Variants = {
-  authError: variantValues.authError[0],
-  notFoundBody: variantValues.notFoundBody[0],
-  executionTimeout: variantValues.executionTimeout[0],
-  ttlExpiry: variantValues.ttlExpiry[0],
-  statusSync: variantValues.statusSync[0],
-  purged: variantValues.purged[0],
-  cancelFinished: variantValues.cancelFinished[0],
-  retryAfter: variantValues.retryAfter[0],
-  health: variantValues.health[0],
-  runStatus: variantValues.runStatus[0],
-  streamShape: variantValues.streamShape[0],
-  streamOutput: variantValues.streamOutput[0],
-  objectError: variantValues.objectError[0],
-  runningStatus: variantValues.runningStatus[0],
-  loopbackWebhook: variantValues.loopbackWebhook[0],
-  policyRange: variantValues.policyRange[0],
-  edgeCut: variantValues.edgeCut[0],
-  queueLimit: variantValues.queueLimit[0],
-};
+/** A variant that is not given has its default. */
+function variant<const Values extends readonly [string | number | boolean, ...(string | number | boolean)[]]>(
+  values: Values,
+): z.ZodMiniType<Values[number], Values[number] | undefined> {
+  return z._default(oneOf(values), values[0]);
+}
+
+/** Fills in the variants that are not given. */
+export const variantsSchema: z.ZodMiniType<Variants, { [Name in keyof Variants]?: Variants[Name] | undefined }> =
+  strict({
+    authError: variant(variantValues.authError),
+    notFoundBody: variant(variantValues.notFoundBody),
+    executionTimeout: variant(variantValues.executionTimeout),
+    ttlExpiry: variant(variantValues.ttlExpiry),
+    statusSync: variant(variantValues.statusSync),
+    purged: variant(variantValues.purged),
+    cancelFinished: variant(variantValues.cancelFinished),
+    retryAfter: variant(variantValues.retryAfter),
+    health: variant(variantValues.health),
+    runStatus: variant(variantValues.runStatus),
+    streamShape: variant(variantValues.streamShape),
+    streamOutput: variant(variantValues.streamOutput),
+    objectError: variant(variantValues.objectError),
+    runningStatus: variant(variantValues.runningStatus),
+    loopbackWebhook: variant(variantValues.loopbackWebhook),
+    policyRange: variant(variantValues.policyRange),
+    edgeCut: variant(variantValues.edgeCut),
+    queueLimit: variant(variantValues.queueLimit),
+  });

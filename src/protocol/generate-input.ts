@@ -41,6 +41,7 @@ export interface GenerateInput {
 /** The transparent decoder halves its input six times, so sides are multiples of 64. */
 export const sideStep = 64;
 const longestSide = 4096;
+export const mostSeed = 0xffff_ffff;
 /** The worker's default for both sides. */
 export const usualSide = 1024;
 export const mostPixels = 2_400_000;
@@ -55,7 +56,7 @@ export const loraFields = {
 export const inputFields = {
   prompt: text(),
   negativePrompt: text({ mayBeBlank: true }),
-  seed: number(0, 0xffff_ffff, 1),
+  seed: number(0, mostSeed, 1),
   steps: number(1, 100, 1),
   cfgScale: number(1, 30),
   width: number(sideStep, longestSide, sideStep),

@@ -1,7 +1,7 @@
 import * as z from "zod/mini";
 import type { QueueReason } from "../errors/index.ts";
 import { read } from "../schema/check.ts";
-import { orElse } from "../schema/fields.ts";
+import { number, orElse } from "../schema/fields.ts";
 
 /** The answer of `GET /health`: the number of jobs and workers in each state. Zero for states that the service leaves out. */
 export interface Health {
@@ -17,10 +17,11 @@ export interface Health {
   };
 }
 
-const count = orElse(z.number(), 0);
+const count = orElse(number(0, Number.MAX_SAFE_INTEGER, 1), 0);
 const noJobs: Health["jobs"] = { completed: 0, failed: 0, inProgress: 0, inQueue: 0, retried: 0 };
 
-const healthBody = z.object({
+/** The body of `GET /health`, whose gaps are filled with zeros. */
+export const healthBody = z.object({
   jobs: orElse(
     z.object({ completed: count, failed: count, inProgress: count, inQueue: count, retried: count }),
     noJobs,
@@ -37,7 +38,9 @@ const healthBody = z.object({
 
 /** Reads any object with `workers`; missing numbers count as zero. */
 export function parseHealth(body: unknown): Health | undefined {
-  return read(healthBody, body);
+  const health = read(healthBody, body);
+  // A copy: what is handed out is its reader's to change.
+  return health && { ...health, jobs: { ...health.jobs } };
 }
 
 /**

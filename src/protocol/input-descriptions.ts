@@ -57,8 +57,11 @@ const extraWords: Description = {
   description: "More fields for the worker (snake_case), passed on unchanged.",
 };
 
-/** Puts the descriptions where everything that makes documents of schemas looks for them: into zod's own registry. */
-export function describeInput(): typeof inputSchema {
+/**
+ * Puts the descriptions into a registry; by default into zod's own, where everything that makes documents of schemas
+ * looks for them.
+ */
+export function describeInput(registry: z.core.$ZodRegistry = z.globalRegistry): typeof inputSchema {
   const { loras, extra } = inputSchema.def.shape;
   const described: [z.ZodMiniType, Description][] = [
     ...entriesOf(inputFields, words),
@@ -68,7 +71,7 @@ export function describeInput(): typeof inputSchema {
   ];
   for (const [schema, description] of described) {
     const step = steps.get(schema);
-    z.globalRegistry.add(schema, {
+    registry.add(schema, {
       ...description,
       ...(step !== undefined && { type: "integer" }),
       ...(step !== undefined && step > 1 && { multipleOf: step }),

@@ -1,6 +1,6 @@
 import * as z from "zod/mini";
 import { defined, read } from "../schema/check.ts";
-import { lenient } from "../schema/fields.ts";
+import { lenient, number } from "../schema/fields.ts";
 
 /*
  * A job as the service describes it, in the body of `GET /status/{id}` and similar operations. It is read loosely, so that
@@ -19,8 +19,10 @@ export function isTerminal(status: string): status is TerminalStatus {
 }
 
 /** Letters, digits and what else needs no escaping in a path; never a path's own dots. Ids are opaque otherwise. */
+const jobIdForm = /^(?!\.+$)[\w.~:-]+$/;
+
 export function isJobId(id: unknown): id is string {
-  return typeof id === "string" && /^[\w.~:-]+$/.test(id) && !/^\.+$/.test(id);
+  return typeof id === "string" && jobIdForm.test(id);
 }
 
 /** The state of a job at one moment. */
@@ -47,16 +49,19 @@ export interface JobState<Output = unknown> {
   raw: string;
 }
 
-const jobBody = z.object({
-  id: z.string().check(z.refine(isJobId)),
+/** The fields of a job's body. */
+export const jobFields = {
+  id: z.string().check(z.regex(jobIdForm)),
   status: z.string().check(z.regex(/./)),
   output: z.optional(z.unknown()),
   error: z.optional(z.unknown()),
   delayTime: lenient(z.number()),
   executionTime: lenient(z.number()),
-  retries: lenient(z.number()),
+  retries: lenient(number(0, Number.MAX_SAFE_INTEGER, 1)),
   workerId: lenient(z.string()),
-});
+};
+
+const jobBody = z.object(jobFields);
 
 /** Reads a job's body. Returns `undefined` if it isn't one. */
 export function parseJob(body: unknown, raw: string): JobState | undefined {

@@ -34,7 +34,14 @@ export interface WorkerOutput {
   alpha?: AlphaShares;
 }
 
-const warning = z.object({ code: z.string(), message: z.string() });
+export const imageWarning = z.object({ code: z.string(), message: z.string() });
+
+export const alphaShares = z.object({
+  transparent: z.number(),
+  partial: z.number(),
+  opaque: z.number(),
+  below_250: z.number(),
+});
 
 const outputBody = z.object({
   status: lenient(z.string()),
@@ -44,13 +51,13 @@ const outputBody = z.object({
   info: z.optional(z.unknown()),
   seed: lenient(z.number()),
   warnings: lenient(z.array(z.unknown())),
-  alpha: lenient(z.object({ transparent: z.number(), partial: z.number(), opaque: z.number(), below_250: z.number() })),
+  alpha: lenient(alphaShares),
 });
 
 /** Reads an output loosely: what has the wrong type counts as absent. */
 export function parseOutput(output: unknown): WorkerOutput {
   const { warnings, ...fields } = read(outputBody, output) ?? {};
-  const said = warnings?.flatMap((each) => read(warning, each) ?? []) ?? [];
+  const said = warnings?.flatMap((each) => read(imageWarning, each) ?? []) ?? [];
   return { ...defined(fields), ...(said.length > 0 && { warnings: said }) };
 }
 

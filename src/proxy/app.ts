@@ -1,13 +1,15 @@
 import type { Clock } from "../runtime/clock.ts";
 import { Cors } from "./access/cors.ts";
-import { Tokens } from "./access/job-tokens.ts";
-import { Limits } from "./access/limits.ts";
+import { JobTokens } from "./access/job-tokens.ts";
+import { jobPause, Limits } from "./access/limits.ts";
+import { MemoryJobs, MemoryRate } from "./access/memory-limits.ts";
+import { SharedJobs, SharedRate } from "./access/shared-limits.ts";
 import { fileAnswer } from "./images/file-answer.ts";
-import { Images } from "./images/stored-images.ts";
-import { ProxyJobs } from "./jobs/caller-jobs.ts";
-import { Operations } from "./jobs/queue-routes.ts";
-import { Txt2Img } from "./jobs/txt2img-routes.ts";
-import { Webhook } from "./jobs/webhook-route.ts";
+import { StoredImages } from "./images/stored-images.ts";
+import { CallerJobs } from "./jobs/caller-jobs.ts";
+import { QueueRoutes } from "./jobs/queue-routes.ts";
+import { Txt2ImgRoutes } from "./jobs/txt2img-routes.ts";
+import { WebhookRoute } from "./jobs/webhook-route.ts";
 import {
   type ProxyErrorContext,
   type ProxyInternals,
@@ -20,44 +22,44 @@ import type { Handler, ProxyCall } from "./routes.ts";
 import { callersPaths, type FoundRoute, findRoute, type Route, type RouteName } from "./routes.ts";
 import { problemOf } from "./upstream-problem.ts";
 
-/** Answers a request; never rejects. Mount it under any path: it finds its routes at the path's end. */
+/** Answers a request and never rejects. Mount it under any path: it looks for its routes at the end of the path. */
 export type ProxyHandler = (request: Request) => Promise<Response>;
 
-/** As `createProxy`, on a clock of the caller's. */
+/** Does what `createProxy` does, on a clock of the caller's. */
 export function proxyOn(options: ProxyOptions, internals: ProxyInternals): ProxyHandler {
   const server = new ProxyServer(resolveOptions(options, internals), internals);
   return (request) => server.answer(request);
 }
 
-/** Lets requests in, hands them to their routes, and sees to it that whatever happens becomes an answer. */
+/** Checks who may call, hands requests to their routes, and turns every failure into an answer. */
 class ProxyServer {
   readonly #settings: Settings;
   readonly #cors: Cors;
-  readonly #images: Images;
+  readonly #images: StoredImages;
   readonly #clock: Clock;
   readonly #handlers: { readonly [Name in RouteName]: Handler };
 
   constructor(settings: Settings, internals: ProxyInternals) {
-    const { signer, limits, limiter, origins, publicUrl, storage } = settings;
+    const { signer, origins, publicUrl, storage } = settings;
     this.#settings = settings;
     this.#clock = internals.clock;
     this.#cors = new Cors(origins, publicUrl);
-    this.#images = new Images(storage, signer);
-    const tokens = new Tokens(signer, () => Math.floor(internals.wallTime() / 1000));
-    const jobs = new ProxyJobs(settings, internals, tokens, new Limits(limits, limiter, internals.clock));
-    const operations = new Operations(settings, internals, jobs);
-    const txt2img = new Txt2Img(settings, internals, jobs, this.#images);
+    this.#images = new StoredImages(storage, signer);
+    const tokens = new JobTokens(signer, () => Math.floor(internals.wallTime() / 1000));
+    const jobs = new CallerJobs(settings, internals, tokens, limitsOf(settings, internals.clock));
+    const queue = new QueueRoutes(settings, internals, jobs);
+    const txt2img = new Txt2ImgRoutes(settings, internals, jobs, this.#images);
     this.#handlers = {
-      run: operations.run,
-      runsync: operations.runsync,
-      status: operations.status,
-      "status-sync": operations.statusSync,
-      cancel: operations.cancel,
-      health: operations.health,
+      run: queue.run,
+      runsync: queue.runsync,
+      status: queue.status,
+      "status-sync": queue.statusSync,
+      cancel: queue.cancel,
+      health: queue.health,
       txt2img: txt2img.submit,
       job: txt2img.job,
       file: this.#file,
-      webhook: new Webhook(settings, internals, jobs, this.#images).receive,
+      webhook: new WebhookRoute(settings, internals, jobs, this.#images).receive,
     };
   }
 
@@ -103,7 +105,7 @@ class ProxyServer {
       status: 401,
       code: "authentication",
       detail:
-        "The server does not know who asks. Sign in, or send the headers it asks for, such as `Authorization: Bearer …`.",
+        "The server does not know who you are. Sign in, or send the headers it asks for, such as `Authorization: Bearer …`.",
       headers: { "www-authenticate": "Bearer" },
     });
   }
@@ -112,13 +114,13 @@ class ProxyServer {
     try {
       return await this.#settings.authorize(request);
     } catch (cause) {
-      throw notBegun("The server cannot tell just now who asks.", cause);
+      throw notBegun("The server cannot find out who you are right now.", cause);
     }
   }
 
   readonly #file: Handler = async ({ request, parameter }) => {
-    if (!Images.isName(parameter)) {
-      // Nothing that could lead elsewhere is so much as looked up.
+    if (!StoredImages.isName(parameter)) {
+      // A name that could lead out of the storage is never looked up.
       if (!/^[\w.-]{1,100}$/.test(parameter) || parameter.includes("..")) throw badRequest("Invalid filename.");
       throw fileNotFound();
     }
@@ -135,7 +137,15 @@ class ProxyServer {
   }
 }
 
-/** What is known of a request, filled in on the way: all of it has its place in the answer to a failure. */
+/** Counts in the stores that instances share, or in this process if there are none. */
+function limitsOf({ limits: { concurrency, ratePerMinute }, limiter }: Settings, clock: Clock): Limits {
+  return new Limits(
+    limiter.rate ? new SharedRate(limiter.rate) : new MemoryRate(ratePerMinute, clock),
+    limiter.jobs ? new SharedJobs(limiter.jobs, concurrency) : new MemoryJobs(concurrency, jobPause, clock),
+  );
+}
+
+/** What is known about a request, filled in along the way for the answer to a failure. */
 interface Found {
   route?: Route;
   readonly context: Partial<ProxyErrorContext>;
@@ -146,11 +156,11 @@ function fileNotFound(): Problem {
   return new Problem({
     status: 404,
     code: "bad_request",
-    detail: "File not found: it is kept no longer, or never was.",
+    detail: "File not found. It is no longer stored, or never was.",
   });
 }
 
-/** Nobody reads it. */
+/** Nobody reads this answer. */
 function left(cause: unknown): Problem {
   return new Problem({ status: 499, code: "connection", detail: "The caller has left.", cause });
 }
@@ -160,7 +170,7 @@ function wrongMethod({ route }: FoundRoute): Problem {
   return new Problem({
     status: 405,
     code: "bad_request",
-    detail: `This address takes ${allow}.`,
+    detail: `This address only takes ${allow}.`,
     headers: { allow },
   });
 }

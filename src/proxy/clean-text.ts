@@ -1,12 +1,12 @@
-/** Longer than this is no message. */
+/** The most characters of a message. */
 const longest = 1_000;
 
-/** Shorter secrets, such as the local endpoint's, are part of ordinary words. */
+/** Shorter secrets, such as those of the local endpoint, may be part of ordinary words. */
 const shortestSecret = 8;
 
 /**
- * Takes out of a worker's message what a browser must not know: a traceback, and the words in `secrets` (the endpoint's
- * id, its host, the key). An object written as text is no message, and could hold anything.
+ * Makes a function that removes from a worker's message what a browser must not see: a traceback, and the words in
+ * `secrets` (the endpoint's id, its host, the key). An object written as text could hold anything, so it is dropped.
  */
 export function textCleaner(secrets: () => readonly string[]): (text: string) => string {
   return (text) => {
@@ -17,7 +17,7 @@ export function textCleaner(secrets: () => readonly string[]): (text: string) =>
   };
 }
 
-/** Python ends a traceback with the exception; what stands before it is the worker's own. */
+/** What stands before a traceback is the worker's own message. Without one, the exception at the traceback's end is. */
 function withoutTrace(text: string): string {
   const at = text.indexOf("Traceback (most recent call last)");
   if (at < 0) return text;

@@ -1,5 +1,5 @@
 /**
- * Keeps the API key on a server: one handler for everything with `Request` and `Response`.
+ * Keeps the API key on your server. The proxy is one handler for every framework with `Request` and `Response`.
  *
  * @example
  * ```ts
@@ -22,10 +22,12 @@ export { type NodeListener, type NodeRequest, type NodeResponse, toNodeListener 
 export type { Authorize, ProxyErrorContext, ProxyLimits, ProxyOptions } from "./options.ts";
 
 /**
- * A handler that speaks to the endpoint for browsers: the operations the client needs, and the HTTP API under
- * `alpha/v1`. Job ids it hands out are signed for who asked.
+ * Makes a handler that talks to the endpoint on behalf of browsers. It serves the operations that the client needs, and
+ * the HTTP API under `alpha/v1`. Each job id it hands out is signed for its caller.
  *
- * @throws ConfigurationError for wrong options; the environment is read when the first request comes
+ * The environment is read at the first request, so that a proxy made at module level survives a server-side build.
+ *
+ * @throws ConfigurationError at once for wrong options
  */
 export function createProxy(options: ProxyOptions): ProxyHandler {
   return proxyOn(options, { ...realInternals, wallTime: () => Date.now() });

@@ -1,14 +1,14 @@
 import { badRequest } from "./problem.ts";
 
-/** What is needed of Node's `IncomingMessage`, with what Express adds. */
+/** The part of Node's `IncomingMessage` that is used, with what Express adds. */
 export interface NodeRequest {
   readonly method?: string | undefined;
   readonly httpVersionMajor?: number;
   readonly url?: string | undefined;
-  /** Express: the whole path, where `url` is what lies under the mount. */
+  /** The whole path in Express, whose `url` is only the part under the mount. */
   readonly originalUrl?: string | undefined;
   readonly headers: Record<string, string | string[] | undefined>;
-  /** Express: what a body parser has read already. */
+  /** What a body parser of Express has read already. */
   readonly body?: unknown;
   readonly readableEnded?: boolean;
   readonly socket: object;
@@ -19,10 +19,10 @@ export interface NodeRequest {
   resume(): unknown;
 }
 
-/** What is needed of Node's `ServerResponse`. */
+/** The part of Node's `ServerResponse` that is used. */
 export interface NodeResponse {
   readonly writableEnded: boolean;
-  /** HTTP/2 does not say. */
+  /** Absent in HTTP/2. */
   readonly destroyed?: boolean;
   writeHead(status: number, headers: Record<string, string | string[]>): unknown;
   write(chunk: Uint8Array): boolean;
@@ -34,8 +34,8 @@ export interface NodeResponse {
 export type NodeListener = (request: NodeRequest, response: NodeResponse) => Promise<void>;
 
 /**
- * A handler as a listener of `node:http`, and as middleware of Express. Mount it before body parsers: it reads bodies
- * itself, and no more of them than it must. After one it takes what is in `request.body`.
+ * Makes a handler into a listener of `node:http` or a middleware of Express. Mount it before body parsers: it reads
+ * bodies itself, and stops at its size limit. Behind a body parser it takes what is in `request.body`.
  *
  * @example
  * createServer(toNodeListener(handler)).listen(3000);
@@ -45,49 +45,49 @@ export function toNodeListener(handler: (request: Request) => Promise<Response>)
   return async (incoming, outgoing) => {
     const left = new AbortController();
     const leave = () => left.abort(new Error("The caller has left."));
-    // Not `writableFinished`: over HTTP/2 an answer that never began has that as well.
+    // Not `writableFinished`: in HTTP/2 that is also set for an answer that never began.
     outgoing.once("close", () => {
       if (!outgoing.writableEnded) leave();
     });
-    // While something before this was thinking.
+    // The caller may have left while an earlier middleware was at work.
     if (outgoing.destroyed) leave();
     try {
       const request = toRequest(incoming, left.signal);
       const response = request ? await handler(request) : notAnAddress();
-      // A body that nobody read would stop the connection: what comes after it would never be heard.
+      // An unread body would block the connection, and later requests on it would never be heard.
       if (request?.body && !request.bodyUsed) request.body.cancel().catch(() => {});
       if (left.signal.aborted) {
         await response.body?.cancel();
         return;
       }
       const headers: Record<string, string | string[]> = Object.fromEntries(response.headers);
-      // The only field that may stand there more than once.
+      // The only header that may occur more than once.
       const cookies = response.headers.getSetCookie();
       if (cookies.length > 0) headers["set-cookie"] = cookies;
-      // What is left of the body is not read, so the connection cannot go on; one of HTTP/2 has room for others.
+      // The rest of the body is not read, so the connection is of no more use; in HTTP/2 other streams still are.
       const isCutShort = response.status === 413 || response.status === 408;
       if (isCutShort && (incoming.httpVersionMajor ?? 1) < 2) headers["connection"] = "close";
       outgoing.writeHead(response.status, headers);
       await send(response, outgoing, left.signal);
     } catch (error) {
-      // Nobody awaits a listener: an error that left it would end the process.
+      // Nobody awaits a listener, so an error thrown here would end the process.
       outgoing.destroy(error instanceof Error ? error : new Error(String(error)));
     }
   };
 }
 
-/** A name or an address, and a port: nothing that would be another part of a URL. */
+/** A name or an address with an optional port, and nothing that would become another part of a URL. */
 const hostName = /^([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?$/i;
 
 /**
- * A path with `.` or `..` in it, however written. A router that goes by the path as it came would hand it over, and
- * read as a URL it would lie under another mount, which addresses made from it would then name.
+ * A path with `.` or `..` in it, however written. A router that compares the raw path would let it through. Read as a
+ * URL it would lie under another mount, and so would the addresses made from it.
  */
 const hasDotSegment = /(?:^|[\\/])(?:\.|%2e){1,2}(?:[\\/?#]|$)/i;
 
 function notAnAddress(): Response {
   const detail =
-    "This is no request for an address here: it wants a path without `.` and `..`, a plain `Host`, and another method than CONNECT and TRACE.";
+    "This is no request for an address here. Send a path without `.` and `..`, a plain `Host`, and a method other than CONNECT and TRACE.";
   return badRequest(detail).toResponse();
 }
 
@@ -95,7 +95,7 @@ function toRequest(incoming: NodeRequest, signal: AbortSignal): Request | undefi
   const { method = "GET", socket } = incoming;
   const headers = new Headers();
   for (const [name, value] of Object.entries(incoming.headers)) {
-    // HTTP/2 has its own beginning with a colon.
+    // HTTP/2's own fields begin with a colon.
     if (value === undefined || name.startsWith(":")) continue;
     for (const each of Array.isArray(value) ? value : [value]) headers.append(name, each);
   }
@@ -104,7 +104,7 @@ function toRequest(incoming: NodeRequest, signal: AbortSignal): Request | undefi
   const authority = incoming.headers[":authority"];
   const host = headers.get("host") ?? (typeof authority === "string" ? authority : "localhost");
   const base = `${scheme}://${host}`;
-  // A path may begin with two slashes and a request line may hold a whole address: neither may name the host.
+  // A path may begin with two slashes, and a request line may hold a whole address. Neither may name the host.
   if (hasDotSegment.test(path.split("?", 1)[0] ?? "")) return undefined;
   if (!path.startsWith("/") || !hostName.test(host) || !URL.canParse(base + path)) return undefined;
   if (/^(CONNECT|TRACE|TRACK)$/i.test(method)) return undefined;
@@ -136,19 +136,21 @@ function bodyOf(incoming: NodeRequest): ReadableStream<Uint8Array> | Uint8Array<
     },
     cancel() {
       isOver = true;
-      // Thrown away as it comes: a caller who is cut off while sending would not see the answer.
+      // The rest is read and dropped, because a caller who is cut off while sending does not see the answer.
       incoming.resume();
     },
   });
 }
 
-/** What came before and read the body has left of it. */
+/** The body as an earlier middleware left it. */
 function parsedBody(body: unknown): ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer> | string {
   if (typeof body === "string") return body;
   if (body instanceof Uint8Array) return new Uint8Array(body);
   if (body !== undefined) return JSON.stringify(body);
-  // Waiting for it would end in a time-out that blames the caller. Not all routes read it.
-  const error = new Error("The body was read before the proxy got the request. Mount the proxy before what reads it.");
+  // Waiting for the body would end in a time-out that blames the caller. It fails only when read, since not all routes read it.
+  const error = new Error(
+    "The body was read before the proxy got the request. Mount the proxy before the middleware that reads it.",
+  );
   return new ReadableStream({ start: (controller) => controller.error(error) });
 }
 

@@ -10,73 +10,77 @@ import {
 } from "../runpod/connection.ts";
 import { Queue } from "../runpod/queue.ts";
 import type { Internals } from "../runtime/clock.ts";
-import { checkOptions, defined } from "../schema/check.ts";
+import { check, checkOptions, defined, read } from "../schema/check.ts";
 import { callback, milliseconds, number, shown, strict, withMethods } from "../schema/fields.ts";
 import type { SharedLimiter, SharedLimiters } from "./access/shared-limits.ts";
 import { keysOfApiKey, keysOfSecrets, Signer } from "./access/signer.ts";
 import { textCleaner } from "./clean-text.ts";
 import { type ImageStorage, MemoryStorage } from "./images/memory-storage.ts";
-import { type Allow, type InputRules, wireInputSchema } from "./jobs/check-input.ts";
+import { type Allow, type InputRules, requestSchemas } from "./jobs/check-input.ts";
 
-/** Who asks: a name of 1 to 256 characters that is the same each time, or null for nobody the proxy knows. Leave the body alone. */
+/**
+ * Names the caller: 1 to 256 characters, always the same for the same person, or null for a caller you don't know. Do
+ * not read the request's body in it.
+ */
 export type Authorize = (request: Request) => string | null | Promise<string | null>;
 
-/** What one subject may ask for. */
+/** What each caller may ask for. */
 export interface ProxyLimits {
-  /** Largest body of a request. Default: 65 536. */
+  /** Largest request body, in bytes. Default: 65 536. */
   bodyBytes?: number | undefined;
-  /** Longest prompt, and negative prompt, in characters. Default: 2 000. */
+  /** Longest prompt and negative prompt, in characters. Default: 2 000. */
   promptLength?: number | undefined;
-  /** Jobs of one subject that were handed out and not seen to end. Default: 4. */
+  /** Jobs of one caller that are queued or running at once. Default: 4. */
   concurrency?: number | undefined;
-  /** Jobs one subject submits in a minute. Default: 30. */
+  /** Jobs that one caller may submit in a minute. Default: 30. */
   ratePerMinute?: number | undefined;
 }
 
 /** Where something went wrong. */
 export interface ProxyErrorContext {
-  /** The route, for example `"run"`; absent before one was found. */
+  /** The route, for example `"run"`. Absent if none was found. */
   route?: string;
+  /** The caller's name, from `authorize`. */
   subject?: string;
-  /** What the caller was answered. */
+  /** The status of the answer to the caller. */
   status: number;
 }
 
 /** Options of {@link createProxy}. Times in milliseconds, sizes in bytes. */
 export interface ProxyOptions extends Pick<ConnectionOptions, "endpointId" | "apiKey" | "baseUrl" | "fetch"> {
   /**
-   * Says who asks. Each picture costs money, so there is no default: `"public"` lets anyone in, and all
-   * of them share one subject's limits. A picture's file is not asked about, since an `<img>` sends no headers: its
-   * name, which nobody can guess, is what opens it.
+   * Names the caller of a request, or returns null for a 401. Each image costs you money, so there is no default.
+   * `"public"` lets anyone in, and all callers share one set of limits. Image files are served without asking, since an
+   * `<img>` sends no headers: whoever has a file's name, which cannot be guessed, can download it.
    */
   authorize: Authorize | "public";
-  /** Origins whose pages may call, exactly as browsers write them: `https://app.example.com`. Default: the server's own only. */
+  /** Origins whose pages may call, exactly as browsers write them: `https://app.example.com`. Default: only the server's own. */
   origins?: readonly string[] | undefined;
   /**
-   * Signs job ids and names files: at least 32 characters; with a list the first signs and all are taken, so that a
-   * secret can be changed. Default: derived from `apiKey`, where that is text.
+   * Signs job ids and names files. At least 32 characters. In a list the first signs and all are accepted, so that you
+   * can change the secret. Default: derived from `apiKey`. Required if `apiKey` is a function.
    */
   secret?: string | readonly string[] | undefined;
   limits?: ProxyLimits | undefined;
-  /** Counters that several instances share, for example of `rate-limiter-flexible` on Redis. Default: each instance counts its own. */
+  /** Counters that several instances share, for example of `rate-limiter-flexible` on Redis. Default: each instance counts for itself. */
   limiter?: SharedLimiters | undefined;
-  /** Looks at each input: may return another, or false (or throw) to refuse it. Default: everything valid is allowed. */
+  /** Checks each valid input before it is submitted. Return a changed input, or return false or throw to refuse it. Default: all are allowed. */
   allow?: Allow | undefined;
-  /** Where pictures are kept, for example a `Storage` of `unstorage`. Default: 200 pictures, 256 MiB, an hour, in memory. */
+  /** Stores the images, for example a `Storage` of `unstorage`. Default: 200 images or 256 MiB for an hour, in memory. */
   storage?: ImageStorage | undefined;
-  /** Longest a request is held for a job, below what the host of this server allows. Default: 55 000. */
+  /** The longest time that a request waits for a job. Keep it below the limit of your server's host. Default: 55 000. */
   syncWait?: number | undefined;
-  /** The origin at which others reach this server: makes addresses absolute, and has RunPod call `webhook` when a job ends. */
+  /** The origin at which others reach this server. It makes addresses absolute, and has RunPod call `webhook` when a job ends. */
   publicUrl?: string | undefined;
-  /** Longest wait of a job for a worker; sent to the service as part of the job's life. Default: 600 000. */
+  /** The longest time that a job waits for a worker. Sent to the service as part of the job's life. Default: 600 000. */
   queueTimeout?: number | undefined;
-  /** Longest run of a job; sent to the service. Default: 300 000. */
+  /** The longest time that a job runs. Sent to the service. Default: 300 000. */
   executionTimeout?: number | undefined;
-  /** Told of what callers are not: why the endpoint could not be used, what `authorize` or `allow` threw. */
+  /** Called with what callers are not told: why the endpoint could not be used, what `authorize` or `allow` threw. */
   onError?: ((error: unknown, context: ProxyErrorContext) => void) | undefined;
 }
 
-/** What tests hand in to own time and chance. */
+/** What tests pass in to control time and chance. */
 export interface ProxyInternals extends Internals {
   /** Milliseconds since 1970. */
   wallTime: () => number;
@@ -94,11 +98,11 @@ export interface Settings {
   publicUrl: string | undefined;
   policy: Policy & { ttl: number };
   onError: (error: unknown, context: ProxyErrorContext) => void;
-  /** Takes out of a worker's words what a browser must not know. */
+  /** Removes from a worker's message what a browser must not see. */
   clean: (text: string) => string;
-  /** Answers or fails at once: the browser's client repeats what may be repeated. */
+  /** Answers or fails at once, because the browser's client retries by itself. */
   direct: Queue;
-  /** Repeats itself, for callers that do not. */
+  /** Retries, for callers that don't. */
   patient: Queue;
 }
 
@@ -111,9 +115,9 @@ const defaults = {
 };
 
 const shortestSecret = 32;
-/** Requests in flight at once; together what the service allows for reads. */
+/** Requests in flight at once. Together they are what the service allows for reads. */
 const mostRequests = { direct: 300, patient: 100 };
-/** Of the patient one, after the first try. */
+/** Retries of the patient queue. */
 const patientRetries = 3;
 
 const limit = z.optional(number(1, Number.MAX_SAFE_INTEGER, 1));
@@ -137,6 +141,9 @@ const limiter = z.optional(
   ),
 );
 
+/** The limiters of rate-limiter-flexible have the number of points they give out. */
+const counterWithPoints = z.object({ points: z.number() });
+
 const proxyOptions = strict({
   endpointId: connectionFields.endpointId,
   apiKey: connectionFields.apiKey,
@@ -144,7 +151,7 @@ const proxyOptions = strict({
   fetch: connectionFields.fetch,
   authorize: z.custom<ProxyOptions["authorize"]>((value) => value === "public" || typeof value === "function", {
     error:
-      'is missing: without it anyone could spend your money. Pass a function that names who asks, or "public" to let anyone in',
+      'is missing: without it anyone could spend your money. Pass a function that names the caller, or "public" to let anyone in',
   }),
   origins: z.optional(z.array(origin, { error: "must be a list of origins" })),
   secret: z.optional(
@@ -171,23 +178,31 @@ const proxyOptions = strict({
   queueTimeout: z.optional(milliseconds()),
   executionTimeout: z.optional(milliseconds()),
   onError: z.optional(callback<NonNullable<ProxyOptions["onError"]>>()),
-} satisfies Record<keyof ProxyOptions, z.ZodMiniType>);
+} satisfies Record<keyof ProxyOptions, z.ZodMiniType>).check(
+  z.check<Pick<ProxyOptions, "apiKey" | "secret">>(({ value, issues }) => {
+    if (value.secret !== undefined || typeof value.apiKey !== "function") return;
+    const message = `is missing: with an apiKey function there is nothing to derive it from. Pass ${shortestSecret} random characters or more, the same to each instance`;
+    issues.push({ code: "custom", path: ["secret"], message, input: value });
+  }),
+  // A job's end is counted once by taking all points of a key. With fewer it would never count, with more several times.
+  z.check<Pick<ProxyOptions, "limits" | "limiter">>(({ value, issues }) => {
+    const { points } = read(counterWithPoints, value.limiter?.jobs) ?? {};
+    const concurrency = value.limits?.concurrency ?? defaultLimits.concurrency;
+    if (points === undefined || points === concurrency) return;
+    const message = `has ${points} points, and limits.concurrency is ${concurrency}: give both the same number`;
+    issues.push({ code: "custom", path: ["limiter", "jobs"], message, input: value });
+  }),
+);
 
 /**
- * Checks the options and fills in the defaults. The environment is read when the first request comes.
+ * Checks the options and fills in the defaults. The environment is read at the first request.
  *
  * @throws ConfigurationError
  */
 export function resolveOptions(given: ProxyOptions, internals: ProxyInternals): Settings {
   const options = checkOptions(proxyOptions, given ?? {});
   const { endpointId, apiKey, baseUrl, fetch, publicUrl, limiter = {}, storage, onError, secret } = options;
-  if (secret === undefined && typeof apiKey === "function") {
-    throw new ConfigurationError(
-      `secret is missing: with an apiKey function there is nothing to derive it from. Pass ${shortestSecret} random characters or more, the same to each instance.`,
-    );
-  }
   const limits = { ...defaultLimits, ...defined(options.limits ?? {}) };
-  refuseOtherPoints(limiter.jobs, limits.concurrency);
   const queueOf = (retries: number, concurrency: number) =>
     new Queue(resolveConnection({ endpointId, apiKey, baseUrl, fetch, retries, concurrency }), internals);
   const direct = queueOf(0, mostRequests.direct);
@@ -205,7 +220,7 @@ export function resolveOptions(given: ProxyOptions, internals: ProxyInternals): 
     ),
     limits,
     limiter,
-    input: { schema: wireInputSchema(limits.promptLength), allow: options.allow ?? (() => true) },
+    input: { schemas: requestSchemas(limits.promptLength), allow: options.allow ?? (() => true) },
     storage: storage ?? new MemoryStorage(internals.clock),
     syncWait: options.syncWait ?? defaults.syncWait,
     publicUrl: publicUrl === undefined ? undefined : addressOf(publicUrl),
@@ -217,36 +232,28 @@ export function resolveOptions(given: ProxyOptions, internals: ProxyInternals): 
   };
 }
 
-/** What a browser must not read in a worker's words. Nothing more of it is known than the key that is text. */
+/** What a browser must not read in a worker's message: the endpoint's id, its host, and the key if it is known. */
 function secretWords(apiKey: ProxyOptions["apiKey"], target: () => Target): string[] {
   const { base, apiKey: read } = target();
-  // One that is a function's may be another by now.
+  // A function may return another key by now.
   const key = typeof apiKey === "function" ? undefined : read?.();
   return [...(typeof key === "string" ? [key] : []), base.slice(base.lastIndexOf("/") + 1), new URL(base).host];
 }
 
+const subjectName = z.nullish(z.string().check(z.minLength(1), z.maxLength(256)));
+
 function authorizeOf(authorize: ProxyOptions["authorize"]): Authorize {
   if (authorize === "public") return () => "public";
   return async (request) => {
-    const subject: unknown = await authorize(request);
-    if (subject === null || subject === undefined) return null;
-    if (typeof subject === "string" && subject !== "" && subject.length <= 256) return subject;
-    throw new ConfigurationError("authorize answers a name of 1 to 256 characters, or null.");
+    const subject = check(subjectName, await authorize(request));
+    if (subject.issues) throw new ConfigurationError("authorize must return a name of 1 to 256 characters, or null.");
+    return subject.value ?? null;
   };
 }
 
-/** The owner's callback must cost no caller an answer; one that is async would end the process by a rejection of nobody's. */
+/** A callback that throws must not cost a caller the answer, and one that rejects must not end the process. */
 function quietly(onError: Settings["onError"]): Settings["onError"] {
   return (error, context) => {
     new Promise((resolve) => resolve(onError(error, context))).catch(() => {});
   };
-}
-
-/** An end is counted once by taking all points of a key: with fewer it would never count, with more several times. */
-function refuseOtherPoints(jobs: object | undefined, concurrency: number): void {
-  const points = jobs && "points" in jobs ? jobs.points : undefined;
-  if (typeof points !== "number" || points === concurrency) return;
-  throw new ConfigurationError(
-    `limiter.jobs has ${points} points, and limits.concurrency is ${concurrency}: give both the same number.`,
-  );
 }

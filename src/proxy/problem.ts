@@ -1,15 +1,26 @@
-import type { ErrorCode, InputIssue, Submitted } from "../errors/index.ts";
+import * as z from "zod/mini";
+import { errorCodes } from "../errors/index.ts";
+import { number } from "../schema/fields.ts";
 
-export interface ProblemDetails {
-  status: number;
-  code: ErrorCode;
-  /** What happened and what to do, for whoever reads the answer: nothing of the key, the endpoint or its host. */
-  detail: string;
-  /** Whether the request left a job behind; absent where it could not have. */
-  submitted?: Submitted;
+/**
+ * The body of every refusal and failure. `detail` says what happened and what to do, and never names the key, the
+ * endpoint or its host. `submitted` is absent if the request could not have submitted a job.
+ */
+export const problemBody = z.object({
+  // First, because the client shows the first of `error`, `detail`, `message` and `title`.
+  detail: z.string(),
+  code: z.enum(errorCodes),
+  title: z.string(),
+  status: number(400, 599, 1),
+  submitted: z.optional(z.enum(["no", "unknown", "yes"])),
+  issues: z.optional(z.array(z.object({ path: z.array(z.union([z.string(), z.number()])), message: z.string() }))),
+});
+
+type ProblemBody = z.output<typeof problemBody>;
+
+export interface ProblemDetails extends Omit<ProblemBody, "title"> {
   headers?: Record<string, string>;
-  issues?: readonly InputIssue[];
-  /** What the server's owner should know, and the caller should not. */
+  /** What the server's owner should know and the caller should not. */
   cause?: unknown;
 }
 
@@ -33,7 +44,7 @@ export const titles: Readonly<Record<number, string>> = {
   504: "Gateway Timeout",
 };
 
-/** A refusal or failure, thrown by whoever finds it, and answered as problem details. RFC 9457. */
+/** A refusal or failure. It is thrown where it is found, and answered as problem details. RFC 9457. */
 export class Problem extends Error {
   readonly details: ProblemDetails;
 
@@ -44,8 +55,7 @@ export class Problem extends Error {
 
   toResponse(): Response {
     const { status, code, detail, submitted, headers = {}, issues } = this.details;
-    // `detail` first: the client shows the first of `error`, `detail`, `message` and `title`.
-    const body = {
+    const body: ProblemBody = {
       detail,
       code,
       title: titles[status] ?? "Problem",
@@ -65,24 +75,24 @@ export class Problem extends Error {
   }
 }
 
-/** The same for an unknown job, another's, and a token that is none: nothing is to be learnt from the difference. */
+/** The same answer for an unknown job, another caller's job and an invalid token, so that nobody learns which it was. */
 export function jobNotFound(cause?: unknown): Problem {
   return new Problem({
     status: 404,
     code: "job_expired",
-    detail: "job not found: its result is kept no longer, or it is not yours. Submit it again.",
+    detail: "job not found: its result is no longer stored, or the job is not yours. Submit it again.",
     cause,
   });
 }
 
-/** The server's own failure before it asked the endpoint for anything: its caller need not wonder whether a job exists. */
+/** The server failed before it asked the endpoint for anything, so the caller can be sure that no job exists. */
 export function notBegun(what: string, cause: unknown): Problem {
   return new Problem({ status: 500, code: "server", detail: `${what} Nothing was submitted. Try again later.`, cause });
 }
 
-/** @param known what there is instead */
+/** @param known the paths that exist */
 export function pageNotFound(known: readonly string[]): Problem {
-  const detail = `There is nothing at this address. Under the proxy's own there are ${known.join(", ")}.`;
+  const detail = `There is nothing at this address. The proxy serves ${known.join(", ")}.`;
   return new Problem({ status: 404, code: "bad_request", detail });
 }
 

@@ -1,10 +1,12 @@
 import type { Clock } from "../runtime/clock.ts";
 import { withTimeLimit } from "../runtime/time-limit.ts";
+import { read } from "../schema/check.ts";
+import { record } from "../schema/fields.ts";
 import { badRequest, notBegun, Problem } from "./problem.ts";
 
-/** No input of ours is deeper than 4. */
+/** Our own inputs are at most 4 deep. */
 const deepest = 20;
-/** How long a caller may take to send a body. Milliseconds. */
+/** The longest time that a caller may take to send a body, in milliseconds. */
 const slowest = 10_000;
 
 export interface BodyLimits {
@@ -13,35 +15,33 @@ export interface BodyLimits {
 }
 
 /**
- * The JSON object in a request's body.
+ * Reads a request's body as a JSON object.
  *
- * @throws Problem: 415 for another type or an encoding, 413 over the size, 408 for one that takes too long, 400 for
- * anything that is no plain JSON object
+ * @throws Problem: 415 for another type or an encoding, 413 for a body that is too large, 408 for one that takes too
+ * long, 400 for anything that is not a plain JSON object
  */
 export async function readJsonBody(request: Request, limits: BodyLimits): Promise<object> {
   const { headers } = request;
-  // Two values, joined by a comma, are not this type either.
+  // Two values, joined by a comma, do not match either.
   if (!/^application\/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?$/i.test(headers.get("content-type") ?? "")) {
     throw badRequest("The body must be JSON: send `content-type: application/json`.", 415);
   }
-  const body = parse(await readTextBody(request, limits));
-  if (typeof body !== "object" || body === null || Array.isArray(body)) {
-    throw badRequest("The body must be a JSON object.");
-  }
+  const body = read(record(), parse(await readTextBody(request, limits)));
+  if (!body) throw badRequest("The body must be a JSON object.");
   return body;
 }
 
-/** The body as text, cut off as soon as it is over the limit, whatever it says of its own length. */
+/** Reads the body as text, and stops as soon as it is over the limit, whatever its `content-length` says. */
 export async function readTextBody(request: Request, { clock, mostBytes }: BodyLimits): Promise<string> {
   const { headers, body, signal } = request;
   if (!/^(identity)?$/i.test(headers.get("content-encoding") ?? "")) {
-    throw badRequest("A compressed body is not taken; send it as it is.", 415);
+    throw badRequest("The body must not be compressed.", 415);
   }
-  const tooLarge = () => badRequest(`The body is larger than ${mostBytes} bytes; send less.`, 413);
+  const tooLarge = () => badRequest(`The body is larger than ${mostBytes} bytes. Send a smaller one.`, 413);
   if (Number(headers.get("content-length")) > mostBytes) throw tooLarge();
   if (body === null) throw badRequest("The body is empty.");
   const reader = body.getReader();
-  const read = async () => {
+  const readAll = async () => {
     const chunks: Uint8Array[] = [];
     let size = 0;
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
@@ -52,12 +52,12 @@ export async function readTextBody(request: Request, { clock, mostBytes }: BodyL
     return decode(chunks, size);
   };
   const onLate = () => {
-    throw badRequest("The body took too long to come. Nothing was submitted.", 408);
+    throw badRequest("The body took too long to arrive. Nothing was submitted.", 408);
   };
   try {
-    return await withTimeLimit(read, { clock, milliseconds: slowest, signal, onLate });
+    return await withTimeLimit(readAll, { clock, milliseconds: slowest, signal, onLate });
   } catch (error) {
-    // Nobody waits for the rest.
+    // Nobody will read the rest.
     reader.cancel().catch(() => {});
     throw error instanceof Problem ? error : notBegun("The server could not read the body.", error);
   }
@@ -78,15 +78,15 @@ function decode(chunks: readonly Uint8Array[], size: number): string {
 }
 
 function parse(text: string): unknown {
-  // Before it is parsed: not every parser survives a million brackets.
-  if (depthOf(text) > deepest) throw badRequest(`The body is nested deeper than ${deepest}.`);
+  // Checked before parsing, because not every parser survives a million brackets.
+  if (depthOf(text) > deepest) throw badRequest(`The body is nested more than ${deepest} levels deep.`);
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
     throw badRequest("The body is not JSON.");
   }
-  if (holdsPrototype(value)) throw badRequest("The body holds a field named `__proto__`.");
+  if (holdsPrototype(value)) throw badRequest("The body has a field named `__proto__`.");
   return value;
 }
 

@@ -1,6 +1,6 @@
 import type { Submitted } from "../errors/index.ts";
 
-/** Everything the proxy answers to. */
+/** The proxy's routes. */
 export type RouteName =
   | "run"
   | "runsync"
@@ -15,34 +15,34 @@ export type RouteName =
 
 export interface Route {
   readonly name: RouteName;
-  /** The end of the path; `*` is a parameter. */
+  /** The end of the path. `*` is a parameter. */
   readonly path: string;
   readonly methods: readonly string[];
-  /** Whether anyone may ask: what guards the route stands in its address. */
+  /** Whether the route is open to anyone, because its address holds a secret. */
   readonly isOpen?: true;
-  /** Whether it submits a job: then each of its problems says whether one was submitted. */
+  /** Whether the route submits a job. Then each of its problems says whether one was submitted. */
   readonly submits?: true;
 }
 
-/** One request that was let in. */
+/** A request that was let in. */
 export interface ProxyCall {
   readonly request: Request;
-  /** When it came, by the clock: what it may be held for is counted from here. Milliseconds. */
+  /** When the request came, by the clock, in milliseconds. The time it may be held is counted from here. */
   readonly arrivedAt: number;
   readonly url: URL;
   /** Where the proxy is mounted: empty, or a path without a slash at its end. */
   readonly prefix: string;
-  /** The route's own part of the path, undecoded; empty where it has none. */
+  /** The route's parameter as it stands in the path, undecoded. Empty if the route has none. */
   readonly parameter: string;
-  /** Who asks; empty where nobody was asked to say. */
+  /** The caller's name. Empty on open routes. */
   readonly subject: string;
-  /** What became of its submission so far. */
+  /** What is known about its submission so far. */
   readonly outcome: { submitted: Submitted };
 }
 
 export type Handler = (call: ProxyCall) => Promise<Response>;
 
-/** The longer ones first: a job may be called `run`. */
+/** Longer paths come first, because a job may be called `run`. */
 export const routes: readonly Route[] = [
   { name: "job", path: "alpha/v1/job/*", methods: ["GET"] },
   { name: "file", path: "alpha/v1/file/*", methods: ["GET", "HEAD"], isOpen: true },
@@ -56,24 +56,24 @@ export const routes: readonly Route[] = [
   { name: "webhook", path: "webhook", methods: ["POST"], isOpen: true },
 ];
 
-/** The paths that callers ask for, as people read them. */
+/** The paths for callers, as people read them. */
 export const callersPaths = routes.filter(({ name }) => name !== "webhook").map(({ path }) => path.replace("*", "…"));
 
 export interface FoundRoute {
   readonly route: Route;
   /** Where the proxy is mounted: empty, or a path that begins with one slash and ends without. */
   readonly prefix: string;
-  /** As it stands in the path: nothing is decoded. */
+  /** As it stands in the path, undecoded. */
   readonly parameter: string;
 }
 
 const patterns = routes.map((route) => {
   const end = route.path.replace("*", "([^/]+)");
-  // An empty part in the prefix would make of a `Location` built from it an address of another host.
+  // With an empty part in the prefix, a `Location` built from it would name another host.
   return { route, pattern: new RegExp(`^((?:/[^/]+)*)/${end}$`) };
 });
 
-/** The route at the end of the path, whatever it is mounted under. */
+/** Finds the route at the end of a path, wherever the proxy is mounted. */
 export function findRoute(pathname: string): FoundRoute | undefined {
   for (const { route, pattern } of patterns) {
     const [whole, prefix = "", parameter = ""] = pattern.exec(pathname) ?? [];

@@ -15,45 +15,53 @@ interface Answer {
   detail: string;
 }
 
-/** Of a wrong key or endpoint the caller need not know, and can do nothing. */
+/** The caller can do nothing about a wrong key or endpoint, and need not know. */
 const notSetUp: Answer = {
   status: 502,
   code: "server",
-  detail: "The server's endpoint is not set up right; tell its owner.",
+  detail: "The server's endpoint is not set up correctly. Tell the server's owner.",
 };
 
-/** What a caller is told of each failure behind the proxy: 4xx only where the caller can do something about it. */
+/** What a caller is told about each failure behind the proxy. A 4xx is only for what the caller can do something about. */
 const answers: Record<ErrorCode, Answer> = {
   configuration: notSetUp,
   authentication: notSetUp,
   endpoint_not_found: notSetUp,
-  bad_request: { status: 502, code: "server", detail: "The endpoint refused what the server sent; tell its owner." },
+  bad_request: {
+    status: 502,
+    code: "server",
+    detail: "The endpoint refused the server's request. Tell the server's owner.",
+  },
   invalid_input: { status: 422, code: "invalid_input", detail: "The input was refused." },
-  rate_limited: { status: 429, code: "rate_limited", detail: "The endpoint is asked too often. Try again later." },
+  rate_limited: { status: 429, code: "rate_limited", detail: "The endpoint gets too many requests. Try again later." },
   server: { status: 502, code: "server", detail: "The endpoint has trouble. Try again later." },
   connection: { status: 502, code: "connection", detail: "The endpoint cannot be reached. Try again later." },
   submission_unknown: {
     status: 502,
     code: "submission_unknown",
-    detail: "The endpoint did not say whether it took the job, so it may exist.",
+    detail: "The endpoint did not say whether it took the job, so the job may exist.",
   },
   job_failed: { status: 502, code: "job_failed", detail: "The job failed" },
   job_cancelled: { status: 409, code: "job_cancelled", detail: "The job was cancelled" },
-  job_timed_out: { status: 504, code: "job_timed_out", detail: "The job was stopped after too long a run" },
+  job_timed_out: { status: 504, code: "job_timed_out", detail: "The job ran too long and was stopped" },
   job_expired: { status: 404, code: "job_expired", detail: "job not found" },
   generation_failed: { status: 502, code: "generation_failed", detail: "The worker made no image" },
   queue_timeout: { status: 504, code: "queue_timeout", detail: "No worker took the job in time. Try again later." },
   execution_timeout: { status: 504, code: "execution_timeout", detail: "The job ran too long. Ask for less." },
-  invalid_response: { status: 502, code: "invalid_response", detail: "The endpoint answered what nobody understands." },
+  invalid_response: {
+    status: 502,
+    code: "invalid_response",
+    detail: "The endpoint's answer makes no sense. Try again later.",
+  },
   invalid_image: {
     status: 502,
     code: "invalid_image",
     detail: "The job ended without a whole image. Generate it again.",
   },
-  file: { status: 500, code: "server", detail: "The server could not keep the image. Try again later." },
+  file: { status: 500, code: "server", detail: "The server could not store the image. Try again later." },
 };
 
-/** What a caller is told of any error; the error itself is the cause, for the server's owner only. */
+/** What a caller is told about an error. The error itself becomes the cause, which only the server's owner sees. */
 export function problemOf(error: unknown, clean: (text: string) => string): Problem {
   if (error instanceof Problem) return error;
   if (!isLayerDiffuseError(error)) {
@@ -71,7 +79,7 @@ export function problemOf(error: unknown, clean: (text: string) => string): Prob
   });
 }
 
-/** The input's own faults, in the words it came in. */
+/** What is wrong with the input, by the names of fields that the caller used. */
 export function inputProblem(error: InvalidInputError): Problem {
   const issues = error.issues.map(({ path, message }) => ({
     path: path.map((part) => (typeof part === "number" ? part : wireNameOf(part))),
@@ -86,7 +94,7 @@ export function inputProblem(error: InvalidInputError): Problem {
   });
 }
 
-/** A worker's own words are the caller's to read: they are about the caller's input. */
+/** The caller may read a worker's message, since it is about the caller's input. */
 function detailOf(error: LayerDiffuseError, detail: string, clean: (text: string) => string): string {
   if (!(error instanceof JobError)) return detail;
   const said = error.failure?.message;

@@ -147,8 +147,8 @@ export function resolveConnection(options: ConnectionOptions): Connection {
     },
     isProxy,
     headers,
-    // A browser's fetch must be called on its window.
-    fetch: given.fetch ?? fetch.bind(globalThis),
+    // Looked up at each call, since tests and tracing replace it later; a browser's must be called on its window.
+    fetch: given.fetch ?? ((input, init) => globalThis.fetch(input, init)),
     ...defaults,
     ...defined({ queueTimeout, executionTimeout, requestTimeout, retries, concurrency, retrySubmissions }),
   };

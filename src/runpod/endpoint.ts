@@ -1,4 +1,4 @@
-import { ConfigurationError, InvalidInputError, InvalidResponseError } from "../errors/index.ts";
+import { amend, ConfigurationError, InvalidInputError, InvalidResponseError } from "../errors/index.ts";
 import type { Health } from "../protocol/health.ts";
 import type { JobState } from "../protocol/job.ts";
 import { jobError } from "../protocol/job-error.ts";
@@ -9,6 +9,7 @@ import { checkOptions } from "../schema/check.ts";
 import type { StandardResult, StandardSchema } from "../schema/standard-schema.ts";
 import { resolveConnection } from "./connection.ts";
 import {
+  checkSubmitOptions,
   endpointOptions,
   type RequestOptions,
   type RunOptions,
@@ -23,7 +24,7 @@ import {
   waitOptions,
 } from "./options.ts";
 import { Call } from "./progress.ts";
-import { Queue } from "./queue.ts";
+import { Queue, type SubmitLimits } from "./queue.ts";
 import { streamJob } from "./stream.ts";
 import { pace } from "./wait.ts";
 
@@ -53,7 +54,7 @@ export class RunpodEndpoint<Output = unknown> {
 
   static {
     endpointOver = (queue, output) => {
-      const endpoint = new RunpodEndpoint({ output });
+      const endpoint = new RunpodEndpoint({ output, fetch: queue.connection.fetch });
       endpoint.#queue = queue;
       return endpoint;
     };
@@ -61,8 +62,8 @@ export class RunpodEndpoint<Output = unknown> {
 
   /** `POST /run`: queues a job and returns its id at once, so that a later connection failure can't lose the job. */
   async run(input: Record<string, unknown>, options: RunOptions = {}): Promise<JobState<Output>> {
-    checkOptions(runOptions, options);
-    return await this.#checked(await this.#queue.submit("run", input, options));
+    checkSubmitOptions(runOptions, options);
+    return await this.#submit("run", input, options);
   }
 
   /**
@@ -70,9 +71,9 @@ export class RunpodEndpoint<Output = unknown> {
    * continue with `wait(id)`. Prefer `run`: if the connection drops during `runSync`, the job's id is lost.
    */
   async runSync(input: Record<string, unknown>, options: RunSyncOptions = {}): Promise<JobState<Output>> {
-    checkOptions(runSyncOptions, options);
+    checkSubmitOptions(runSyncOptions, options);
     const { wait = pace.longPoll, ...rest } = options;
-    return await this.#checked(await this.#queue.submit("runsync", input, rest, { wait: checkWait(wait) }));
+    return await this.#submit("runsync", input, rest, { wait: checkWait(wait) });
   }
 
   /** `GET /status/{id}`. `ttl` re-sets the result's time to live, in milliseconds. */
@@ -147,6 +148,21 @@ export class RunpodEndpoint<Output = unknown> {
       return await this.#checked(await this.#queue.waitFor(id, call, options));
     } finally {
       call.end();
+    }
+  }
+
+  async #submit(
+    operation: "run" | "runsync",
+    input: Record<string, unknown>,
+    options: RunOptions,
+    limit?: SubmitLimits,
+  ): Promise<JobState<Output>> {
+    const state = await this.#queue.submit(operation, input, options, limit);
+    try {
+      return await this.#checked(state);
+    } catch (error) {
+      amend(error, { submitted: "yes" });
+      throw error;
     }
   }
 

@@ -12,7 +12,7 @@ import {
 import { parseProblem } from "../protocol/answers.ts";
 import { serviceWords } from "../protocol/service-words.ts";
 
-/* What a failed exchange means: an answer that is not 2xx, or no answer at all. */
+/* What a failed exchange means: an answer that is not 2xx, one that is not JSON, or no answer at all. */
 
 /** The error class that fits an answer that is not 2xx. `text` is its body, without the key. */
 export function statusError(
@@ -67,6 +67,24 @@ export function statusError(
     return new ServerError(advised("The service has trouble; try again."), { ...details, retryable: true });
   }
   return new BadRequestError(advised("Correct the request; sending it again changes nothing."), details);
+}
+
+/** The error of a 2xx answer that is not JSON. `text` is its body, without the key. */
+export function notJsonError(
+  what: string,
+  jobId: string | undefined,
+  status: number,
+  text: string,
+): InvalidResponseError {
+  // Python workers write NaN and Infinity for numbers that JSON does not have: asking again changes nothing.
+  const isNotFinite = /[[:,]\s*-?(NaN|Infinity)\s*[\],}]/.test(text);
+  const said = text ? "something that is not JSON" : "an empty body";
+  return new InvalidResponseError(
+    isNotFinite
+      ? `${what} answered ${status} with NaN or Infinity in it, which is not JSON. Fix the worker.`
+      : `${what} answered ${status} with ${said}. Try again; if it stays so, check baseUrl.`,
+    { status, jobId, retryable: !isNotFinite, excerpt: excerpt(text) },
+  );
 }
 
 /** The message in an error body: `{error}`, `{detail}`, `{message}`, nested or plain text; nothing of an HTML page. */

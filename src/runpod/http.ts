@@ -1,16 +1,10 @@
 import ky from "ky";
-import {
-  ConfigurationError,
-  ConnectionError,
-  InvalidImageError,
-  InvalidResponseError,
-  LayerDiffuseError,
-} from "../errors/index.ts";
+import { ConfigurationError, ConnectionError, InvalidImageError, LayerDiffuseError } from "../errors/index.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { isBrowser, knowsCacheMode, sentOnce } from "../runtime/environment.ts";
 import { withTimeLimit } from "../runtime/time-limit.ts";
 import type { HeadersLike, HeadersOption, Target } from "./connection.ts";
-import { connectionError, excerpt, rootMessage, statusError } from "./http-errors.ts";
+import { connectionError, notJsonError, rootMessage, statusError } from "./http-errors.ts";
 import { parseLargeJson } from "./large-json.ts";
 
 /** One request under the endpoint's address. */
@@ -83,7 +77,13 @@ export class HttpClient {
       },
     });
     if (!response.ok) throw statusError(what, jobId, response, redact(text));
-    return { status: response.status, body: parseJson(what, response.status, text, jobId, redact), text, redact };
+    const { status } = response;
+    try {
+      return { status, body: parseLargeJson(text), text, redact };
+    } catch {
+      // The parser's own error quotes the answer, so it is no cause to keep.
+      throw notJsonError(what, jobId, status, redact(text));
+    }
   }
 
   async #exchange(what: string, request: HttpRequest, signal: AbortSignal, onSent: () => void) {
@@ -250,7 +250,26 @@ async function followed(
 }
 
 async function readFile(what: string, response: Response, jobId: string): Promise<Uint8Array<ArrayBuffer>> {
-  const { status, ok, body } = response;
+  const reader = response.body?.getReader();
+  try {
+    checkFile(what, response, jobId);
+    const chunks: Uint8Array<ArrayBuffer>[] = [];
+    let size = 0;
+    for (let part = await reader?.read(); part?.value; part = await reader?.read()) {
+      size += part.value.length;
+      if (size > mostBytes) throw tooLarge(what, jobId);
+      chunks.push(part.value);
+    }
+    return new Uint8Array(await new Blob(chunks).arrayBuffer());
+  } catch (error) {
+    // What nobody reads would keep its connection open.
+    reader?.cancel().catch(() => {});
+    throw error;
+  }
+}
+
+function checkFile(what: string, response: Response, jobId: string): void {
+  const { status, ok, headers } = response;
   if (!ok) {
     const error = statusError(what, undefined, response, "");
     if (error.retryable) throw error;
@@ -259,37 +278,8 @@ async function readFile(what: string, response: Response, jobId: string): Promis
       status,
     });
   }
-  const tooLarge = () => new InvalidImageError(`${what} leads to more than ${mostBytes} bytes.`, { jobId });
-  if (Number(response.headers.get("content-length")) > mostBytes) throw tooLarge();
-  const chunks: Uint8Array<ArrayBuffer>[] = [];
-  let size = 0;
-  const reader = body?.getReader();
-  for (let part = await reader?.read(); part?.value; part = await reader?.read()) {
-    size += part.value.length;
-    if (size > mostBytes) throw tooLarge();
-    chunks.push(part.value);
-  }
-  return new Uint8Array(await new Blob(chunks).arrayBuffer());
+  if (Number(headers.get("content-length")) > mostBytes) throw tooLarge(what, jobId);
 }
 
-function parseJson(
-  what: string,
-  status: number,
-  text: string,
-  jobId: string | undefined,
-  redact: (text: string) => string,
-): unknown {
-  try {
-    return parseLargeJson(text);
-  } catch {
-    // The parser's own error quotes the answer, so it is no cause to keep. Python workers write NaN and
-    // Infinity for numbers that JSON does not have: asking again changes nothing.
-    const notFinite = /[[:,]\s*-?(NaN|Infinity)\s*[\],}]/.test(text);
-    throw new InvalidResponseError(
-      notFinite
-        ? `${what} answered ${status} with NaN or Infinity in it, which is not JSON. Fix the worker.`
-        : `${what} answered ${status} with ${text ? "something that is not JSON" : "an empty body"}. Try again; if it stays so, check baseUrl.`,
-      { status, jobId, retryable: !notFinite, excerpt: excerpt(redact(text)) },
-    );
-  }
-}
+const tooLarge = (what: string, jobId: string) =>
+  new InvalidImageError(`${what} leads to more than ${mostBytes} bytes.`, { jobId });

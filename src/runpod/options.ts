@@ -1,5 +1,7 @@
 import * as z from "zod/mini";
+import { amend } from "../errors/index.ts";
 import type { Policy } from "../protocol/run-body.ts";
+import { checkOptions } from "../schema/check.ts";
 import { callback, flag, milliseconds, signal, strict } from "../schema/fields.ts";
 import type { StandardSchema } from "../schema/standard-schema.ts";
 import { type ConnectionOptions, connectionFields, type HeadersOption } from "./connection.ts";
@@ -44,6 +46,20 @@ export interface WaitForJobOptions extends RequestOptions {
   cancelOnAbort?: boolean | undefined;
   /** Reject as soon as the endpoint's health says twice in a row that no worker will come (crash loop, or no workers allowed). Default: `false`. */
   failEarly?: boolean | undefined;
+}
+
+/**
+ * As `checkOptions`, for a call that submits a job.
+ *
+ * @throws ConfigurationError that says that none was submitted
+ */
+export function checkSubmitOptions<Options>(schema: z.ZodMiniType<Options>, options: unknown): Options {
+  try {
+    return checkOptions(schema, options);
+  } catch (error) {
+    amend(error, { submitted: "no" });
+    throw error;
+  }
 }
 
 /** Checked elsewhere: with the request's body, or where it is used. */

@@ -27,8 +27,13 @@ export function read<Output>(schema: z.ZodMiniType<Output>, value: unknown): Out
  */
 export function checkOptions<Output>(schema: z.ZodMiniType<Output>, options: unknown): Output {
   const { issues, value } = check(schema, options);
-  if (issues) throw new ConfigurationError(`Wrong options: ${issues.map(issueText).join("; ")}.`);
+  if (issues) throw new ConfigurationError(wrongOptions(issues));
   return value;
+}
+
+/** `Wrong options: steps must be a number; seeed is unknown; did you mean seed?.` */
+export function wrongOptions(issues: readonly InputIssue[]): string {
+  return `Wrong options: ${issues.map(issueText).join("; ")}.`;
 }
 
 /** `steps must be a number`: the path, and what is wrong there. */
@@ -46,6 +51,7 @@ function issuesOf(schema: z.ZodMiniType, issue: z.core.$ZodIssue): InputIssue[] 
 function namesAt(schema: z.core.$ZodType, path: readonly PropertyKey[]): string[] {
   const { def } = schema._zod as z.core.$ZodTypes["_zod"];
   if ("innerType" in def) return namesAt(def.innerType, path);
+  if (def.type === "pipe") return namesAt(def.in, path);
   const [next, ...rest] = path;
   if (def.type === "array") return namesAt(def.element, rest);
   if (def.type !== "object") return [];

@@ -5,6 +5,7 @@
  * zod is imported as a namespace everywhere: for `import { z }` esbuild bundles all of its languages.
  */
 import * as z from "zod/mini";
+import { suggestion } from "./did-you-mean.ts";
 
 /** What is said of a value in an error: enough to recognise it, and never a whole object. */
 export function shown(value: unknown): string {
@@ -40,7 +41,7 @@ export function textLike(form: RegExp, what: string): z.ZodMiniString<string> {
  * Of which numbers a schema takes multiples only, for whatever makes a document of it. zod's own whole numbers and
  * multiples are 0.6 kB gzipped, in every page that draws.
  */
-export const steps = new WeakMap<z.ZodMiniType, number>();
+export const steps = new WeakMap<z.core.$ZodType, number>();
 
 /** A number from `least` to `most`; with `step` a multiple of it. */
 export function number(least: number, most: number, step?: number): z.ZodMiniType<number, number> {
@@ -104,7 +105,12 @@ export function signal(): z.ZodMiniType<AbortSignal, AbortSignal> {
 
 /** An object with these fields and no others. */
 export function strict<Shape extends z.core.$ZodShape>(shape: Shape): z.ZodMiniObject<Shape, z.core.$strict> {
-  return z.strictObject(shape, { error: "must be an object" });
+  const known = Object.keys(shape);
+  // For whoever asks zod itself, by a schema that is exported: our own checks take unknown names one by one.
+  const unknown = (names: readonly string[]) => names.map((name) => `${name} is unknown; ${suggestion(name, known)}`);
+  return z.strictObject(shape, {
+    error: (issue) => (issue.code === "unrecognized_keys" ? unknown(issue.keys).join("; ") : "must be an object"),
+  });
 }
 
 export function list<Item extends z.ZodMiniType>(item: Item): z.ZodMiniArray<Item> {

@@ -6,11 +6,32 @@ export type Resolve = (reference: string) => JsonSchema;
 const kindOf = (value: unknown): string =>
   value === null ? "null" : Array.isArray(value) ? "array" : Number.isInteger(value) ? "integer" : typeof value;
 
-/**
- * What is wrong with a value by a schema, as `place: what`. Knows the keywords that the type names, and no other:
- * JSON Schema 2020-12.
- */
+/** The keywords of JSON Schema 2020-12 that the type names, and that are looked at below; the last three only explain. */
+const keywords: Readonly<Record<keyof JsonSchema, true>> = {
+  $ref: true,
+  type: true,
+  const: true,
+  enum: true,
+  pattern: true,
+  minimum: true,
+  maximum: true,
+  multipleOf: true,
+  maxLength: true,
+  maxItems: true,
+  properties: true,
+  required: true,
+  items: true,
+  anyOf: true,
+  not: true,
+  description: true,
+  format: true,
+  examples: true,
+};
+
+/** What is wrong with a value by a schema, as `place: what`. Throws for a keyword that it does not know. */
 export function schemaIssues(schema: JsonSchema, value: unknown, resolve: Resolve, at = "$"): string[] {
+  const unknown = Object.keys(schema).filter((keyword) => !Object.hasOwn(keywords, keyword));
+  if (unknown.length > 0) throw new Error(`${at}: unknown keywords ${unknown.join()}`);
   const issues: string[] = [];
   const within = (part: JsonSchema, inner: unknown, place = at) => schemaIssues(part, inner, resolve, place);
   const wrong = (what: string) => issues.push(`${at}: ${what}`);

@@ -7,6 +7,7 @@ import { endpointOver, type RunpodEndpoint } from "../../src/runpod/endpoint.ts"
 import type { RunpodEndpointOptions } from "../../src/runpod/options.ts";
 import { Queue } from "../../src/runpod/queue.ts";
 import type { Internals } from "../../src/runtime/clock.ts";
+import { countedFetch } from "./counted-fetch.ts";
 import { ManualClock } from "./manual-clock.ts";
 import { makePng } from "./png.ts";
 
@@ -40,22 +41,10 @@ export async function stage(options: LocalEndpointOptions = {}): Promise<Stage> 
   const endpoint = createLocalEndpoint({ worker: () => picture, clock, ...options });
   onTestFinished(() => endpoint.close());
   const baseUrl = await endpoint.listen();
-  let inFlight = 0;
-  // The whole answer is read here, so that the count includes it.
-  const countedFetch: typeof fetch = async (input, init) => {
-    inFlight++;
-    try {
-      const response = await fetch(input, init);
-      const body = await response.arrayBuffer();
-      const { status, headers } = response;
-      return new Response(status === 204 || status === 304 ? null : body, { status, headers });
-    } finally {
-      inFlight--;
-    }
-  };
-  const settings = { endpointId: "local", apiKey: "local", baseUrl, fetch: countedFetch } as const;
+  const counted = countedFetch();
+  const settings = { endpointId: "local", apiKey: "local", baseUrl, fetch: counted.fetch } as const;
   const internals = { clock, random: () => 0.5 };
-  const isBusy = () => inFlight !== endpoint.held;
+  const isBusy = () => counted.inFlight() !== endpoint.held;
   return {
     endpoint,
     clock,
@@ -65,7 +54,7 @@ export async function stage(options: LocalEndpointOptions = {}): Promise<Stage> 
     pass: (milliseconds) =>
       clock.drive(new Promise<void>((resolve) => clock.setTimeout(resolve, milliseconds)), isBusy),
     calls: () => endpoint.requests.map(({ method, operation, path }) => `${method} ${operation ?? path}`),
-    inFlight: () => inFlight,
+    inFlight: counted.inFlight,
     upstream: settings,
   };
 }

@@ -14,8 +14,9 @@ registerHooks({
   resolve(specifier, context, nextResolve) {
     const source = sources[specifier];
     if (source !== undefined) return nextResolve(new URL(source, root).href, context);
-    // A snippet lies in a temporary folder, and finds what the repository has installed.
-    const isOutside = context.parentURL !== undefined && !context.parentURL.startsWith(root.href);
+    // A snippet lies in a temporary folder, and finds what the repository has installed. A package finds its own.
+    const { parentURL = root.href } = context;
+    const isOutside = !parentURL.startsWith(root.href) && !parentURL.includes("/node_modules/");
     const isBare = /^[\w@]/.test(specifier) && !URL.canParse(specifier);
     return nextResolve(
       specifier,

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { deferred } from "../helpers/deferred.ts";
 import { repository } from "../helpers/run.ts";
 import { picture } from "./endpoints.ts";
-import { makeProject } from "./project.ts";
+import { bundleForWorkerd, makeProject } from "./project.ts";
 import { workerdConfig } from "./runtimes.ts";
 import { serve, serveWorkerd } from "./serve.ts";
 
@@ -64,7 +64,7 @@ const onDeno: Start = async (env) => {
 };
 
 const onWorkerd: Start = async (env) =>
-  await asGuest(await serveWorkerd(project, "hono", workerdConfig("hono.mjs", ["nodejs_compat"], env)));
+  await asGuest(await serveWorkerd(project, "hono", workerdConfig(project, "hono.mjs", ["nodejs_compat"], env)));
 
 /** The Cloudflare example behind what stands for Cloudflare's edge, with what its wrangler.jsonc says. */
 const onCloudflare: Start = async (env) => {
@@ -89,11 +89,7 @@ const edge :Workerd.Worker = (
 );
 
 const worker :Workerd.Worker = (
-  modules = [
-    (name = "cloudflare.mjs", esModule = embed "cloudflare.mjs"),
-    (name = "worker.mjs", esModule = embed "worker.mjs"),
-    (name = "layerdiffuse/proxy", esModule = embed "node_modules/layerdiffuse/dist/proxy/index.js"),
-  ],
+  modules = [(name = "cloudflare.mjs", esModule = embed ${text(bundleForWorkerd(project, "cloudflare.mjs"))})],
   compatibilityDate = ${text(wrangler.compatibility_date)},
   compatibilityFlags = ${text(wrangler.compatibility_flags)},
   bindings = [${bound.join(", ")}],

@@ -2,6 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "../helpers/run.ts";
 import { programOf } from "../helpers/runtime-programs.ts";
+import { bundleForWorkerd } from "./project.ts";
 
 /** What a scenario told: see programs/scenarios.mjs. */
 export type Told = Record<string, unknown>;
@@ -98,7 +99,7 @@ async function playWithWorkerd(
 ): Promise<Record<string, Told>> {
   const file = join(folder, `${flags.join("-") || "plain"}.capnp`);
   const bindings = { names: JSON.stringify(names), plan: JSON.stringify(plan), ...environment(plan) };
-  writeFileSync(file, workerdConfig("worker.mjs", flags, bindings));
+  writeFileSync(file, workerdConfig(folder, "worker.mjs", flags, bindings));
   const { code, stdout, stderr } = await run(programOf("workerd"), ["test", file], { cwd: folder });
   // Workerd logs each broken connection, so its stderr is no sign of anything.
   if (code !== 0) throw new Error(`workerd ended with ${code}\n${stdout}\n${stderr}`);
@@ -112,8 +113,13 @@ function read(stdout: string): Record<string, Told> {
   return { ...told, end: { lingered } };
 }
 
-/** A worker of the module `main`, with the package's own built file beside it, as Cap'n Proto text. */
-export function workerdConfig(main: string, flags: readonly string[], bindings: Record<string, string>): string {
+/** A worker of a folder's program `main`, as Cap'n Proto text. */
+export function workerdConfig(
+  folder: string,
+  main: string,
+  flags: readonly string[],
+  bindings: Record<string, string>,
+): string {
   const text = (value: unknown) => JSON.stringify(value);
   const bound = Object.entries(bindings).map(([name, value]) => `(name = ${text(name)}, text = ${text(value)})`);
   return `using Workerd = import "/workerd/workerd.capnp";
@@ -127,12 +133,7 @@ const config :Workerd.Config = (
 );
 
 const main :Workerd.Worker = (
-  modules = [
-    (name = "${main}", esModule = embed "${main}"),
-    (name = "scenarios.mjs", esModule = embed "scenarios.mjs"),
-    (name = "layerdiffuse/proxy", esModule = embed "node_modules/layerdiffuse/dist/proxy/index.js"),
-    (name = "layerdiffuse", esModule = embed "node_modules/layerdiffuse/dist/index.js"),
-  ],
+  modules = [(name = "${main}", esModule = embed ${text(bundleForWorkerd(folder, main))})],
   compatibilityDate = "2026-01-01",
   compatibilityFlags = ${text(flags)},
   bindings = [${bound.join(", ")}],

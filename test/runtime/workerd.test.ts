@@ -50,5 +50,5 @@ test("the proxy makes pictures for requests that overlap, serves their files, an
 
 /** A program of ours in workerd, with the plan. */
 function serve(main: string): Promise<string> {
-  return serveWorkerd(project, main, workerdConfig(main, [], { plan: JSON.stringify(endpoints.plan) }));
+  return serveWorkerd(project, main, workerdConfig(project, main, [], { plan: JSON.stringify(endpoints.plan) }));
 }

@@ -119,3 +119,115 @@ describe("the imports under src", () => {
     expect(circles).toEqual([]);
   });
 });
+
+describe("the rooms of src/local", () => {
+  /** From the ground up, with what each may import beside itself. A file directly in the folder is a room of its own. */
+  const localRooms: Readonly<Record<string, readonly string[]>> = {
+    "package-files.ts": [],
+    "option-fields.ts": [],
+    "variants.ts": [],
+    collections: [],
+    json: [],
+    jobs: ["variants.ts", "collections", "json"],
+    store: ["jobs"],
+    http: ["collections"],
+    pool: ["collections", "jobs"],
+    workers: ["jobs", "json", "pool"],
+    artist: ["package-files.ts"],
+    "faults.ts": ["option-fields.ts", "http"],
+    "client-side": ["variants.ts", "collections", "json", "jobs", "http", "pool"],
+    "worker-side": ["json", "jobs", "http", "pool"],
+    "status-page": ["package-files.ts", "json", "jobs", "http", "pool", "faults.ts", "client-side"],
+    "options.ts": ["option-fields.ts", "variants.ts", "workers", "faults.ts", "client-side"],
+    "local-endpoint.ts": [
+      ...["collections", "jobs", "store", "http", "pool", "workers"],
+      ...["faults.ts", "client-side", "worker-side", "status-page", "options.ts"],
+    ],
+    "index.ts": [
+      ...["variants.ts", "jobs", "http", "pool", "workers", "artist"],
+      ...["faults.ts", "client-side", "options.ts", "local-endpoint.ts"],
+    ],
+  };
+  const inLocal = (path: string) => (path.startsWith("local/") ? roomOf(path.slice("local/".length)) : undefined);
+
+  it("are those of the table, each below those that import it", () => {
+    const found = [...imports.keys()].flatMap((file) => inLocal(file) ?? []);
+    const names = Object.keys(localRooms);
+    expect([...new Set(found)].sort()).toEqual([...names].sort());
+    const upwards = names.filter((name, place) => localRooms[name]?.some((below) => names.indexOf(below) >= place));
+    expect(upwards).toEqual([]);
+  });
+
+  it("import each other as the table says", () => {
+    const isAllowed = (file: string, name: string) => {
+      const [from, to] = [inLocal(file), inLocal(name)];
+      return !from || !to || from === to || localRooms[from]?.includes(to) === true;
+    };
+    expect(broken((file, name) => isOurs(name) && !isAllowed(file, name))).toEqual([]);
+  });
+
+  it("are all used as the table allows", () => {
+    const used = new Set(
+      [...imports].flatMap(([file, names]) => names.map((name) => `${inLocal(file)} -> ${inLocal(name)}`)),
+    );
+    const allowed = Object.entries(localRooms).flatMap(([from, names]) => names.map((to) => `${from} -> ${to}`));
+    expect(allowed.filter((one) => !used.has(one))).toEqual([]);
+  });
+});
+
+describe("the rooms of src/cli", () => {
+  /** From the ground up, with what each may import beside itself. The files above the rooms may import any of them. */
+  const cliRooms: Readonly<Record<string, readonly string[]>> = {
+    terminal: [],
+    jobs: ["terminal"],
+    batch: ["jobs", "terminal"],
+    local: ["terminal"],
+    serve: ["jobs", "local", "terminal"],
+    commands: ["batch", "jobs", "local", "serve", "terminal"],
+  };
+  const cliRoomOf = (path: string) => /^cli\/(\w+)\//.exec(path)?.[1];
+
+  it("import each other as the table says", () => {
+    const found = new Set([...imports.keys()].flatMap((file) => cliRoomOf(file) ?? []));
+    expect([...found].sort()).toEqual(Object.keys(cliRooms).sort());
+    const isWrong = (file: string, name: string) => {
+      const from = cliRoomOf(file);
+      if (from === undefined || !name.startsWith("cli/")) return false;
+      const to = cliRoomOf(name);
+      return to === undefined || (to !== from && !cliRooms[from]?.includes(to));
+    };
+    expect(broken(isWrong)).toEqual([]);
+  });
+
+  it("run in no circle", () => {
+    const names = Object.keys(cliRooms);
+    const upward = names.flatMap((name, place) =>
+      (cliRooms[name] ?? []).filter((below) => names.indexOf(below) >= place).map((below) => `${name} -> ${below}`),
+    );
+    expect(upward).toEqual([]);
+  });
+
+  it("hold a dozen files each at most", () => {
+    const folders = [...imports.keys()].filter((file) => file.startsWith("cli/")).map((file) => dirname(file));
+    const tooMany = [...new Set(folders)].filter((folder) => folders.filter((each) => each === folder).length > 12);
+    expect(tooMany).toEqual([]);
+  });
+
+  it("are loaded by a command when it runs, and zod when a flag has a value, so that help is quick", () => {
+    const reached = new Set<string>();
+    const visit = (file: string) => {
+      if (reached.has(file)) return;
+      reached.add(file);
+      if (!imports.has(file)) return;
+      const text = readFileSync(join(root, file), "utf8");
+      for (const [, name = ""] of text.matchAll(/^(?:import|export) (?!type\b)[^"';]*?from\s*"([^"]+)"/gm)) {
+        visit(name.startsWith(".") ? relative(root, join(root, dirname(file), name)).replaceAll("\\", "/") : name);
+      }
+    };
+    visit("cli/main.ts");
+    expect([...reached]).toEqual(expect.arrayContaining(["cli/commands/generate.ts", "commander"]));
+    const heavy =
+      /^(zod\/mini|ky|p-retry|p-timeout|(client|runpod|proxy|local|image)\/.*|cli\/(jobs|batch|serve)\/.*)$/;
+    expect([...reached].filter((name) => heavy.test(name))).toEqual([]);
+  });
+});

@@ -3,9 +3,10 @@ import { describe, expect, it } from "vitest";
 import { clientOver, LayerDiffuse } from "../../src/client/layer-diffuse.ts";
 import type { LayerDiffuseOptions } from "../../src/client/options.ts";
 import { isLayerDiffuseError } from "../../src/errors/index.ts";
+import * as index from "../../src/index.ts";
 import { rejectionOf, thrownBy } from "../helpers/failures.ts";
-import { startTcpServer } from "../helpers/http-server.ts";
-import { ManualClock } from "../helpers/manual-clock.ts";
+import { closedUrl, startTcpServer } from "../helpers/http-server.ts";
+import { ManualClock, turns } from "../helpers/manual-clock.ts";
 
 /** Short, so that an excerpt of anything would hold all of it. */
 const key = "rpa_7F3AQ";
@@ -73,6 +74,27 @@ const calls = {
   },
 } satisfies Record<string, (client: LayerDiffuse) => Promise<unknown>>;
 
+const isObject = (value: unknown): value is object =>
+  (typeof value === "object" && value !== null) || typeof value === "function";
+
+/** Everything that can be got at from a value: by names and symbols, of prototypes too, and by getters. */
+function reachable(value: unknown, seen = new Set<unknown>(), receiver = value): Set<unknown> {
+  if (seen.has(value) || value === Object.prototype || value === Function.prototype) return seen;
+  seen.add(value);
+  if (!isObject(value)) return seen;
+  for (const name of Reflect.ownKeys(value)) {
+    // Of a strict function they throw.
+    if (name === "caller" || name === "arguments") continue;
+    try {
+      reachable(Reflect.get(value, name, receiver), seen);
+    } catch {
+      // A getter that wants an instance.
+    }
+  }
+  reachable(Object.getPrototypeOf(value), seen, receiver);
+  return seen;
+}
+
 function makeClient(clock: ManualClock, options: LayerDiffuseOptions = {}): LayerDiffuse {
   const base = { endpointId: "endpoint", apiKey: key, retries: 1, baseUrl: "http://base.test/v2", fetch: answer("{}") };
   return clientOver({ ...base, ...options }, { clock, random: () => 0.5 });
@@ -88,6 +110,29 @@ describe("the API key", () => {
       leaks.push(...whereShown(error).map((line) => `${name}: ${line}`));
     }
     expect(leaks).toEqual([]);
+  });
+
+  it("is in no error of a connection that is refused, and none of a submission", async () => {
+    const leaks: string[] = [];
+    for (const [name, call] of Object.entries(calls)) {
+      const baseUrl = await closedUrl();
+      const error = await rejectionOf(call(new LayerDiffuse({ endpointId: "e1", apiKey: key, retries: 0, baseUrl })));
+      expect(isLayerDiffuseError(error, "connection"), inspect(error)).toBe(true);
+      leaks.push(...whereShown(error).map((line) => `${name}: ${line}`));
+    }
+    expect(leaks).toEqual([]);
+  });
+
+  it("is in no reason of an abort, which is the caller's own, nor in what an abort by itself says", async () => {
+    for (const reason of [undefined, new Error("stop"), "stop"]) {
+      const controller = new AbortController();
+      const client = makeClient(new ManualClock(), { fetch: () => new Promise(() => {}) });
+      const sent = rejectionOf(client.health({ signal: controller.signal }));
+      await turns();
+      controller.abort(reason);
+      expect(await sent).toBe(controller.signal.reason);
+      expect(whereShown(await sent)).toEqual([]);
+    }
   });
 
   it("is in no error of a server that speaks no HTTP", async () => {
@@ -138,5 +183,29 @@ describe("the API key", () => {
   it("is not to be seen on the client, its endpoint or a job", () => {
     const client = makeClient(new ManualClock());
     for (const value of [client, client.endpoint, client.job("job-1")]) expect(whereShown(value)).toEqual([]);
+  });
+
+  it("is at the end of no path from the client, its endpoint or a job: not by a symbol, a getter or a function", async () => {
+    const client = makeClient(new ManualClock(), { apiKey: () => key });
+    const job = client.job("job-1");
+    expect(Reflect.ownKeys(client)).toEqual([]);
+    expect(Reflect.ownKeys(client.endpoint)).toEqual([]);
+    expect(Reflect.ownKeys(job)).toEqual(["id"]);
+    const reached = [client, client.withOptions({}), client.endpoint, job].flatMap((value) => [...reachable(value)]);
+    expect(reached).toContain(client.endpoint);
+    expect(reached.filter((value) => typeof value === "string" && value.includes(key))).toEqual([]);
+    // What stands for the connection itself: its options, its queue, the function that gives the key.
+    const names = ["connection", "apiKey", "target", "queue", "limiter", "internals", "fetch"];
+    expect(reached.filter((value) => names.some((name) => isObject(value) && name in value))).toEqual([]);
+    for (const value of [client, client.endpoint, job]) {
+      for (const name of names) expect(Reflect.get(value, name), name).toBeUndefined();
+    }
+  });
+
+  it("is at the end of no path from the package's own exports", () => {
+    makeClient(new ManualClock());
+    const reached = [...reachable({ ...index })];
+    expect(reached.filter((value) => typeof value === "string" && value.includes(key))).toEqual([]);
+    for (const name of ["endpointOver", "clientOver", "jobOn", "Queue"]) expect(index).not.toHaveProperty(name);
   });
 });

@@ -1,14 +1,14 @@
-import type { Session } from "../session.ts";
 import { bar, duration } from "../terminal/format.ts";
 import { canBeLive, LiveLine } from "../terminal/live-line.ts";
+import type { Session } from "../terminal/session.ts";
 
-/** How far a batch is. */
+/** How far a batch has come. */
 export class Tally {
-  /** Unknown while the list is read from standard input. */
+  /** Unknown when the list comes from standard input. */
   readonly total: number | undefined;
   made = 0;
   failed = 0;
-  /** Were there already. */
+  /** Already in the folder. */
   skipped = 0;
   running = 0;
 
@@ -16,7 +16,7 @@ export class Tally {
     this.total = total;
   }
 
-  /** How many need no more work. */
+  /** How many are settled. */
   get over(): number {
     return this.made + this.failed + this.skipped;
   }
@@ -29,14 +29,14 @@ export class Tally {
     return parts.join(" · ");
   }
 
-  /** Milliseconds that the rest will take at the pace so far, once there is a pace. */
+  /** Milliseconds that the rest will take at the pace so far; unknown before two are made. */
   left(elapsed: number): number | undefined {
     const worked = this.made + this.failed;
     return this.total === undefined || worked < 2 ? undefined : ((this.total - this.over) * elapsed) / worked;
   }
 }
 
-/** Tells how a batch goes: a live line with a bar on a terminal, a line per prompt elsewhere. */
+/** Shows how a batch goes: a live line with a bar on a terminal, one line per prompt elsewhere. */
 export class BatchProgress {
   readonly #session: Session;
   readonly #tally: Tally;
@@ -46,7 +46,7 @@ export class BatchProgress {
   constructor(session: Session, tally: Tally) {
     this.#session = session;
     this.#tally = tally;
-    if (!session.isQuiet && canBeLive(session.io)) this.#live = new LiveLine(session.io, () => this.#words());
+    if (canBeLive(session)) this.#live = new LiveLine(session.io, () => this.#words());
   }
 
   get elapsed(): number {

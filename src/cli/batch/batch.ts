@@ -1,22 +1,21 @@
 import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { ManyResult } from "../../client/options.ts";
-import { InvalidInputError, isLayerDiffuseError } from "../../errors/index.ts";
+import { type ErrorCode, InvalidInputError, isLayerDiffuseError } from "../../errors/index.ts";
 import type { GenerateInput } from "../../protocol/generate-input.ts";
-import { isKept, noteInterruption, outcomeWords, patience } from "../jobs/abandon.ts";
+import { isKept, isLate, noteInterruption, outcomeWords, patience } from "../jobs/abandon.ts";
 import { type Connected, connect } from "../jobs/connect.ts";
-import type { GenerateFlags } from "../jobs/generate-image.ts";
-import { imageRecord } from "../jobs/image-record.ts";
-import { inputOf } from "../jobs/input-flags.ts";
-import { exists, OutputFile, reasonOf } from "../jobs/output-file.ts";
-import type { Session } from "../session.ts";
-import { AdvisedError, BatchError, Interruption, OutputError } from "../terminal/failures.ts";
+import { type GenerateFlags, inputOf } from "../jobs/generate-image.ts";
+import { imageRecord, warningLines } from "../jobs/image-record.ts";
+import { exists, OutputFile } from "../jobs/output-file.ts";
+import { AdvisedError, BatchError, Interruption, OutputError, reasonOf, systemCodeOf } from "../terminal/failures.ts";
 import { count, duration } from "../terminal/format.ts";
 import { errorRecord } from "../terminal/report-failure.ts";
+import type { Session } from "../terminal/session.ts";
 import { BatchProgress, Tally } from "./batch-progress.ts";
 import { fileName } from "./file-name.ts";
 import { Manifest } from "./manifest.ts";
-import { type Entry, PromptList } from "./prompt-list.ts";
+import { PromptList } from "./prompt-list.ts";
 
 export interface BatchFlags extends GenerateFlags {
   /** The list of prompts; `-` for standard input. */
@@ -24,7 +23,7 @@ export interface BatchFlags extends GenerateFlags {
   concurrency: number;
 }
 
-/** `layerdiffuse generate --batch LIST -o FOLDER`: one image per prompt; what is there already is not made again. */
+/** `layerdiffuse generate --batch LIST -o FOLDER`: one image per prompt. Images that are there already are not made again. */
 export async function batch(session: Session, flags: BatchFlags): Promise<void> {
   const list = await PromptList.open(flags.batch, session.io);
   const connected = connect(session, flags);
@@ -42,10 +41,16 @@ async function makeFolder({ io }: Session, path: string): Promise<string> {
   try {
     await mkdir(folder, { recursive: true });
   } catch (cause) {
-    const isFile = cause instanceof Error && "code" in cause && cause.code === "EEXIST";
-    throw new OutputError(`Cannot make the folder ${path}: ${isFile ? "it is a file" : reasonOf(cause)}.`, { cause });
+    const why = systemCodeOf(cause) === "EEXIST" ? "it is a file" : reasonOf(cause);
+    throw new OutputError(`Cannot make the folder ${path}: ${why}.`, { cause });
   }
   return folder;
+}
+
+/** A prompt of the list, as the manifest names it. */
+interface Prompt {
+  position: number;
+  prompt: string;
 }
 
 class Batch {
@@ -56,10 +61,10 @@ class Batch {
   readonly #manifest: Manifest;
   readonly #tally: Tally;
   readonly #progress: BatchProgress;
-  /** What the client is at work on, by its count. */
-  readonly #taken = new Map<number, { entry: Entry; file: string }>();
+  /** What the client is working on, by its index. */
+  readonly #taken = new Map<number, Prompt & { file: string }>();
   #count = 0;
-  /** Cancellations that nobody waits for before the end. */
+  /** Cancellations to wait for at the end. */
   readonly #background = new Set<Promise<void>>();
 
   constructor(session: Session, flags: BatchFlags, connected: Connected, list: PromptList, manifest: Manifest) {
@@ -95,22 +100,23 @@ class Batch {
     await this.#conclude();
   }
 
-  /** What is to be made, taken from the list as the client asks for it. */
+  /** What to generate, read from the list as the client asks for it. */
   async *#inputs(): AsyncGenerator<GenerateInput, void, undefined> {
     const { output, force } = this.#flags;
     for await (const entry of this.#list.entries(inputOf(this.#flags))) {
-      if (entry.problem !== undefined) {
-        await this.#fail(entry, new InvalidInputError([{ path: [], message: entry.problem }]));
+      const { position, input, issues } = entry;
+      if (issues) {
+        await this.#fail({ position, prompt: entry.prompt }, new InvalidInputError(issues));
         continue;
       }
-      const file = fileName(entry.position, entry.input);
+      const file = fileName(position, input);
       if (!force && (await exists(resolve(this.#session.io.cwd, output, file)))) {
         this.#tally.skipped++;
         continue;
       }
-      this.#taken.set(this.#count++, { entry, file });
+      this.#taken.set(this.#count++, { position, prompt: input.prompt, file });
       this.#tally.running++;
-      yield entry.input;
+      yield input;
     }
   }
 
@@ -119,7 +125,7 @@ class Batch {
     if (!taken) throw new Error(`No entry has the count ${index}.`);
     this.#taken.delete(index);
     this.#tally.running--;
-    if (!image) return await this.#fail(taken.entry, error);
+    if (!image) return await this.#fail(taken, error);
     this.#connected.jobs.close(image.job.id);
     const { io, isJson } = this.#session;
     const path = join(this.#flags.output, taken.file);
@@ -127,27 +133,27 @@ class Batch {
       const file = await OutputFile.prepare(path, { cwd: io.cwd, force: this.#flags.force ?? false });
       await file.write(image.bytes);
     } catch (cause) {
-      return await this.#fail(taken.entry, new AdvisedError(cause, image.job.id, isKept(image.job.id)));
+      return await this.#fail(taken, new AdvisedError(cause, image.job.id, isKept(image.job.id)));
     }
     this.#tally.made++;
-    const { position, input } = taken.entry;
-    const line = { position, prompt: input.prompt, file: taken.file, ...imageRecord(image) };
+    const line = { ...taken, ...imageRecord(image) };
     await this.#manifest.add(line);
     await this.#session.answer(isJson ? JSON.stringify(line) : path);
     await this.#progress.made(taken.file);
+    for (const warning of warningLines(image, `${taken.file}: `)) await this.#session.note(warning);
   }
 
-  async #fail(entry: Entry, error: unknown): Promise<void> {
+  async #fail({ position, prompt }: Prompt, error: unknown): Promise<void> {
     const { jobs, client } = this.#connected;
     const record = errorRecord(error);
     if (isLate(error) && record.jobId) this.#inBackground(jobs.cancel(client.endpoint, record.jobId, patience));
     else jobs.close(record.jobId);
     this.#tally.failed++;
-    const line = { position: entry.position, prompt: String(entry.input.prompt), error: record };
+    const line = { position, prompt, error: record };
     await this.#manifest.add(line);
     if (stopsAll(error)) throw error;
     if (this.#session.isJson) await this.#session.answer(JSON.stringify(line));
-    await this.#progress.failed(entry.position, record.message);
+    await this.#progress.failed(position, record.message);
   }
 
   #inBackground(task: Promise<void>): void {
@@ -155,13 +161,13 @@ class Batch {
     this.#background.add(tracked);
   }
 
-  /** Cancels what runs, and says how to go on. */
+  /** Cancels the running jobs, and says how to go on. */
   async #stopAll(error: unknown): Promise<unknown> {
     const { jobs, client } = this.#connected;
     if (error instanceof Interruption) await noteInterruption(this.#session, jobs, error);
     const advice = [outcomeWords(await jobs.cancelAll(client.endpoint, patience))];
     if (error instanceof AdvisedError) advice.unshift(error.advice);
-    advice.push(`${this.#tally.words()}. The same command goes on from here.`);
+    advice.push(`${this.#tally.words()}. Run the same command again to go on from here.`);
     const cause = error instanceof AdvisedError ? error.cause : error;
     return new AdvisedError(cause, undefined, advice.filter(Boolean).join("\n"));
   }
@@ -175,14 +181,13 @@ class Batch {
     );
     if (failed === 0) return;
     throw new BatchError(
-      `${count(failed, "prompt", "prompts")} of ${this.#tally.over} failed. The same command tries those again.`,
+      `${count(failed, "prompt", "prompts")} of ${this.#tally.over} failed. Run the same command again to retry them.`,
     );
   }
 }
 
-function isLate(error: unknown): boolean {
-  return isLayerDiffuseError(error, "queue_timeout") || isLayerDiffuseError(error, "execution_timeout");
-}
+/** Errors of the connection, which every other prompt would meet too. */
+const sameForAll: ReadonlySet<ErrorCode> = new Set(["configuration", "authentication", "endpoint_not_found"]);
 
 /** Whether every other prompt would fail for the same reason. */
 function stopsAll(error: unknown): boolean {
@@ -190,5 +195,5 @@ function stopsAll(error: unknown): boolean {
   if (cause instanceof OutputError) return !cause.isTaken;
   if (!isLayerDiffuseError(cause)) return !(cause instanceof Error && cause.name === "AbortError");
   // 402: the account has no credit.
-  return ["configuration", "authentication", "endpoint_not_found"].includes(cause.code) || cause.status === 402;
+  return sameForAll.has(cause.code) || cause.status === 402;
 }

@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
 import type { GenerateInput } from "../../protocol/generate-input.ts";
 
-/** Letters of the prompt that are shown in a file's name. */
+/** Characters of the prompt in the name of a file. */
 const shown = 40;
 
 /**
- * The file for one entry of a batch, the same in every run: `0001-a-red-apple-1f3a9c2e.png`. Its
- * end stands for all that was asked for, so that a changed prompt or setting is another file.
+ * The file for one entry of a batch, the same in every run: `0001-a-red-apple-1f3a9c2e.png`. The end is a fingerprint
+ * of prompt and settings, so that a change makes another file.
  */
 export function fileName(position: number, input: GenerateInput): string {
   const slug = String(input.prompt)
@@ -22,7 +22,7 @@ export function fileName(position: number, input: GenerateInput): string {
 }
 
 function fingerprint(input: GenerateInput): string {
-  // Sorted, so that the order in which settings were given does not matter.
+  // Sorted, so that the order of the settings does not matter.
   const fields = Object.entries(input).sort(([a], [b]) => (a < b ? -1 : 1));
   return createHash("sha256").update(JSON.stringify(fields)).digest("hex").slice(0, 8);
 }

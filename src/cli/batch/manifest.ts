@@ -1,8 +1,9 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
+import { read } from "../../schema/check.ts";
+import { record } from "../../schema/fields.ts";
 import type { ImageRecord } from "../jobs/image-record.ts";
-import { reasonOf } from "../jobs/output-file.ts";
-import { OutputError } from "../terminal/failures.ts";
+import { OutputError, reasonOf } from "../terminal/failures.ts";
 import type { ErrorRecord } from "../terminal/report-failure.ts";
 
 /** One line of the manifest: how one prompt ended. */
@@ -11,10 +12,10 @@ export type ManifestLine = { position: number; prompt: string } & (
   | { file?: undefined; error: ErrorRecord }
 );
 
-/** How much of the manifest's end is looked at to find a torn line. Bytes. */
+/** How many bytes at the end of the manifest are searched for a torn line. */
 const tail = 1024 * 1024;
 
-/** `manifest.jsonl`: a line for each prompt that ended, appended as it ends. */
+/** `manifest.jsonl`: one line for each prompt, appended as it ends. */
 export class Manifest {
   readonly #file: FileHandle;
   readonly path: string;
@@ -39,7 +40,7 @@ export class Manifest {
   /** @throws OutputError */
   async add(line: ManifestLine): Promise<void> {
     try {
-      // One write for the whole line: a crash leaves all of it or nothing, but for a full disk.
+      // One write for the whole line: unless the disk is full, a crash leaves all of it or nothing.
       await this.#file.appendFile(`${JSON.stringify(line)}\n`);
     } catch (cause) {
       throw new OutputError(`Cannot write ${this.path}: ${reasonOf(cause)}.`, { cause });
@@ -51,7 +52,7 @@ export class Manifest {
   }
 }
 
-/** A crash of the machine may have torn the last line. A whole one gets its end, a torn one goes. */
+/** A crash of the machine may have torn the last line. A whole line gets its end, a torn one is removed. */
 async function mendEnd(file: FileHandle): Promise<void> {
   const { size } = await file.stat();
   const start = Math.max(0, size - tail);
@@ -59,14 +60,13 @@ async function mendEnd(file: FileHandle): Promise<void> {
   const text = buffer.subarray(0, bytesRead);
   const lastEnd = text.lastIndexOf(0x0a);
   if (bytesRead === 0 || lastEnd === bytesRead - 1) return;
-  if (isJson(text.subarray(lastEnd + 1).toString())) await file.appendFile("\n");
+  if (isRow(text.subarray(lastEnd + 1).toString())) await file.appendFile("\n");
   else if (lastEnd >= 0 || start === 0) await file.truncate(start + lastEnd + 1);
 }
 
-function isJson(text: string): boolean {
+function isRow(text: string): boolean {
   try {
-    JSON.parse(text);
-    return true;
+    return read(record(), JSON.parse(text)) !== undefined;
   } catch {
     return false;
   }

@@ -2,23 +2,20 @@ import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Readable } from "node:stream";
-import type { GenerateInput } from "../../protocol/generate-input.ts";
-import { reasonOf } from "../jobs/output-file.ts";
-import { messageOf, UsageError } from "../terminal/failures.ts";
-import { linesOf } from "./lines.ts";
+import type { InputIssue } from "../../errors/index.ts";
+import { type GenerateInput, inputSchema } from "../../protocol/generate-input.ts";
+import { check } from "../../schema/check.ts";
+import { messageOf, reasonOf, UsageError } from "../terminal/failures.ts";
 
-/** One entry of a prompt list: what to draw, or what is wrong with its line. */
-export interface Entry {
-  /** 1 for the first prompt; blank lines and comments do not count. */
-  position: number;
-  input: GenerateInput;
-  problem?: string;
-}
+/** One entry of a prompt list: what to draw, or what is wrong with its line. `position` is 1 for the first prompt. */
+export type Entry =
+  | { position: number; input: GenerateInput; issues?: undefined }
+  | { position: number; input?: undefined; prompt: string; issues: InputIssue[] };
 
-/** A list of prompts: one a line, or an object in JSON with the input's fields. Read as it is needed. */
+/** A list of prompts: one per line, or a JSON object with the fields of the input. It is read as it is needed. */
 export class PromptList {
   readonly #open: () => Readable;
-  /** How many prompts it has; unknown for what can be read only once. */
+  /** The number of prompts; unknown for a stream that can be read only once. */
   readonly total: number | undefined;
 
   private constructor(open: () => Readable, total: number | undefined) {
@@ -45,7 +42,7 @@ export class PromptList {
   /**
    * The entries, in order.
    *
-   * @param defaults what the entries do not say themselves
+   * @param defaults fields for entries that do not set them
    */
   async *entries(defaults: Omit<GenerateInput, "prompt">): AsyncGenerator<Entry, void, undefined> {
     let position = 0;
@@ -56,7 +53,7 @@ export class PromptList {
 async function* promptLines(stream: Readable): AsyncGenerator<string, void, undefined> {
   let isFirst = true;
   for await (const line of linesOf(stream)) {
-    // Some editors begin a file with a byte order mark.
+    // Some editors start a file with a byte order mark.
     const text = (isFirst ? line.replace(/^\uFEFF/, "") : line).trim();
     isFirst = false;
     if (text !== "" && !text.startsWith("#")) yield text;
@@ -70,12 +67,38 @@ async function countPrompts(stream: Readable): Promise<number> {
 }
 
 function entryOf(line: string, position: number, defaults: Omit<GenerateInput, "prompt">): Entry {
-  if (!line.startsWith("{")) return { position, input: { ...defaults, prompt: line } };
+  if (!line.startsWith("{")) return checked(position, { ...defaults, prompt: line });
+  let fields: unknown;
   try {
-    // The client checks each field; here it only has to be an object.
-    return { position, input: { ...defaults, ...(JSON.parse(line) as GenerateInput) } };
+    fields = JSON.parse(line);
   } catch (error) {
-    const problem = `The line begins with { but is no JSON: ${messageOf(error)}`;
-    return { position, input: { ...defaults, prompt: line }, problem };
+    const message = `The line starts with { but is not valid JSON: ${messageOf(error)}`;
+    return { position, prompt: line, issues: [{ path: [], message }] };
   }
+  return checked(position, Object.assign({}, defaults, fields));
+}
+
+/** As the client checks its input, so that a wrong line fails before anything is sent. */
+function checked(position: number, fields: object): Entry {
+  const { value, issues } = check(inputSchema, fields);
+  if (!issues) return { position, input: value };
+  return { position, prompt: "prompt" in fields ? String(fields.prompt) : "", issues };
+}
+
+/** The lines of a stream, without their ends. It holds no more than one chunk and one line in memory. */
+export async function* linesOf(chunks: AsyncIterable<Uint8Array | string>): AsyncGenerator<string, void, undefined> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const chunk of chunks) {
+    rest += typeof chunk === "string" ? chunk : decoder.decode(chunk, { stream: true });
+    const lines = rest.split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) yield withoutReturn(line);
+  }
+  rest += decoder.decode();
+  if (rest !== "") yield withoutReturn(rest);
+}
+
+function withoutReturn(line: string): string {
+  return line.endsWith("\r") ? line.slice(0, -1) : line;
 }

@@ -1,10 +1,10 @@
 import type { GeneratedImage } from "../../image/generated-image.ts";
-import { writeAll } from "../io.ts";
-import type { Session } from "../session.ts";
 import { AdvisedError, messageOf, OutputError, UsageError } from "../terminal/failures.ts";
 import { duration } from "../terminal/format.ts";
+import { writeAll } from "../terminal/io.ts";
+import type { Session } from "../terminal/session.ts";
 import { isKept } from "./abandon.ts";
-import { imageRecord, imageSummary } from "./image-record.ts";
+import { imageRecord, imageSummary, warningLines } from "./image-record.ts";
 import { OutputFile } from "./output-file.ts";
 
 export interface OutputFlags {
@@ -12,7 +12,7 @@ export interface OutputFlags {
   force?: boolean;
 }
 
-/** Where one image goes. */
+/** Where an image is written. */
 export interface Destination {
   /** Absent for standard output. */
   path?: string;
@@ -21,7 +21,7 @@ export interface Destination {
 }
 
 /**
- * Makes sure that the image can be put where it shall go, before anything is submitted.
+ * Makes sure that the image can be written, before anything is submitted.
  *
  * @throws UsageError and OutputError
  */
@@ -31,14 +31,14 @@ export async function prepareDestination(
 ): Promise<Destination> {
   const { io, isJson } = session;
   if (output !== "-") return await OutputFile.prepare(output, { cwd: io.cwd, force });
-  if (isJson) throw new UsageError("--json and -o - both want standard output. Name a file: -o output.png");
+  if (isJson) throw new UsageError("--json and -o - both write to standard output. Name a file: -o output.png");
   if (io.stdout.isTTY && !force) {
     throw new OutputError("-o - would write a PNG to the terminal. Redirect it (-o - > output.png), or pass --force");
   }
   return { write: (bytes) => writeToStdout(session, bytes) };
 }
 
-/** Writes the image and tells what it took; nothing paid is lost when it cannot be written. */
+/** Writes the image and prints what it took. When it cannot be written, the error says how to fetch it again. */
 export async function deliver(
   session: Session,
   image: GeneratedImage,
@@ -52,6 +52,7 @@ export async function deliver(
   }
   if (session.isJson) await session.answer(JSON.stringify({ path: to.path, ...imageRecord(image) }));
   else if (to.path !== undefined) await session.answer(to.path);
+  for (const line of warningLines(image)) await session.note(line);
   await session.note(`done in ${duration(elapsed)}: ${imageSummary(image)}`);
 }
 

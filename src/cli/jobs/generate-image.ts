@@ -1,9 +1,22 @@
-import type { Session } from "../session.ts";
+import type { GenerateInput } from "../../protocol/generate-input.ts";
 import { JobProgress } from "../terminal/progress-view.ts";
+import type { Session } from "../terminal/session.ts";
 import { abandon } from "./abandon.ts";
 import { type ConnectionFlags, connect } from "./connect.ts";
 import { deliver, type OutputFlags, prepareDestination } from "./destination.ts";
-import { type InputFlags, inputOf } from "./input-flags.ts";
+
+/** The options that say what to draw and how. */
+export interface InputFlags {
+  negative?: string;
+  seed?: number;
+  steps?: number;
+  cfgScale?: number;
+  width?: number;
+  height?: number;
+  sampler?: string;
+  scheduler?: string;
+  preset?: string;
+}
 
 export interface WaitFlags {
   /** Milliseconds. */
@@ -39,4 +52,11 @@ export async function generate(session: Session, prompt: string, flags: Generate
     })
     .finally(() => progress.stop());
   await deliver(session, image, destination, progress.elapsed);
+}
+
+/** The input's fields that were given, without those left out. */
+export function inputOf(flags: InputFlags): Omit<GenerateInput, "prompt"> {
+  const { negative: negativePrompt, seed, steps, cfgScale, width, height, sampler, scheduler, preset } = flags;
+  const fields = { negativePrompt, seed, steps, cfgScale, width, height, sampler, scheduler, preset };
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }

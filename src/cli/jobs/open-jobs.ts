@@ -2,23 +2,23 @@ import { isLayerDiffuseError } from "../../errors/index.ts";
 import { isTerminal, parseJob } from "../../protocol/job.ts";
 import type { RunpodEndpoint } from "../../runpod/endpoint.ts";
 
-/** What became of the jobs that were to be cancelled, by id. */
+/** What became of the jobs that were to be cancelled. Lists of ids. */
 export interface CancelOutcome {
   cancelled: string[];
-  /** They had completed before the cancel came: their results can be fetched. */
+  /** Completed before the cancellation arrived: their results can be fetched. */
   completed: string[];
-  /** Nothing certain is known: they may still run. */
+  /** May still be running: the cancellation failed. */
   uncertain: string[];
-  /** Submissions that had no answer yet. */
+  /** How many submissions had no answer yet. */
   unanswered: number;
 }
 
-/** Milliseconds: as long as the client has a submission held, and a little. */
+/** Milliseconds: as long as the service holds a submission, and a little more. */
 const heldPatience = 65_000;
 
 /**
- * Which jobs this process has made and not seen end. It looks over the client's shoulder: a
- * submission that is under way when the user gives up still makes a job, and only its answer names it.
+ * The jobs that this process has submitted and not seen end. It watches the client's requests: a submission that is
+ * under way when the user gives up still makes a job, and only its answer names that job.
  */
 export class OpenJobs {
   /** To be given to the client. */
@@ -52,7 +52,11 @@ export class OpenJobs {
     return [...this.#submissions.values()].includes(true);
   }
 
-  /** Cancels all that is open, and what comes out of submissions under way; `patience` milliseconds at the longest for each of the two. */
+  /**
+   * Cancels every open job, and those that submissions under way still make.
+   *
+   * @param patience the longest wait for each of the two, in milliseconds
+   */
   async cancelAll(endpoint: RunpodEndpoint, patience: number): Promise<CancelOutcome> {
     const answers = Promise.all(this.#submissions.keys());
     await Promise.race([answers, aborted(AbortSignal.timeout(this.hasHeld ? heldPatience : patience))]);
@@ -78,7 +82,7 @@ export class OpenJobs {
       this.#open.delete(id);
       return status === "COMPLETED" ? "completed" : "cancelled";
     } catch (error) {
-      // Why does not matter to somebody who leaves; that the job may still run does.
+      // To a user who leaves it matters that the job may still run, not why the cancellation failed.
       return isLayerDiffuseError(error, "job_expired") ? "cancelled" : "uncertain";
     }
   }

@@ -2,9 +2,9 @@ import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
 import { access, copyFile, link, lstat, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { messageOf, OutputError } from "../terminal/failures.ts";
+import { OutputError, reasonOf, systemCodeOf } from "../terminal/failures.ts";
 
-/** Where an image goes: a place that was free when it was asked for, and is filled in one step. */
+/** The file for an image: its place was free when it was prepared, and is filled in one step. */
 export class OutputFile {
   /** As the user wrote it. */
   readonly path: string;
@@ -18,7 +18,7 @@ export class OutputFile {
   }
 
   /**
-   * Looks whether `path` can be written, before anything is paid for.
+   * Checks that `path` can be written, before anything is paid for.
    *
    * @param force whether an existing file is overwritten
    * @throws OutputError
@@ -32,17 +32,18 @@ export class OutputFile {
       throw new OutputError(`Cannot write to the folder ${folder}: ${reasonOf(cause)}.`, { cause });
     }
     if (!(await exists(target))) return new OutputFile(path, target, force);
-    // What is behind a link counts; a link to nothing is taken all the same.
+    // What a link points to counts; a link to nothing takes the place all the same.
     const found = await stat(target).catch(() => undefined);
     if (found?.isDirectory()) throw new OutputError(`${path} is a folder. Name a file: -o ${join(path, "output.png")}`);
-    if (!force) throw taken(path, "exists already");
-    if (found && !found.isFile()) throw new OutputError(`${path} is no ordinary file. For standard output, use -o -`);
+    if (!force) throw taken(path, "already exists");
+    if (found && !found.isFile())
+      throw new OutputError(`${path} is not an ordinary file. For standard output, pass -o -`);
     // Through a link, so that the link stays one.
     return new OutputFile(path, found ? await realpath(target) : target, force);
   }
 
   /**
-   * The whole file or nothing of it, and never over a file that has appeared meanwhile.
+   * Writes the whole file or nothing, and never over a file that has appeared since.
    *
    * @throws OutputError
    */
@@ -53,7 +54,7 @@ export class OutputFile {
       if (this.#force) await rename(draft, this.#target);
       else await moveInto(draft, this.#target);
     } catch (cause) {
-      if (codeOf(cause) === "EEXIST") throw taken(this.path, "has appeared meanwhile");
+      if (systemCodeOf(cause) === "EEXIST") throw taken(this.path, "has appeared in the meantime");
       throw new OutputError(`Cannot write ${this.path}: ${reasonOf(cause)}.`, { cause });
     } finally {
       await rm(draft, { force: true });
@@ -61,24 +62,24 @@ export class OutputFile {
   }
 }
 
-/** Moves a file to a free place; `EEXIST` when it is not free. */
+/** Moves a file to a free place; fails with `EEXIST` when it is not free. */
 async function moveInto(from: string, to: string): Promise<void> {
   try {
     await link(from, to);
   } catch (error) {
     // Some file systems have no links: FAT, some network drives.
-    if (!["EPERM", "ENOTSUP", "ENOSYS", "EOPNOTSUPP", "EMLINK"].includes(codeOf(error))) throw error;
+    if (!["EPERM", "ENOTSUP", "ENOSYS", "EOPNOTSUPP", "EMLINK"].includes(systemCodeOf(error))) throw error;
     await copyFile(from, to, constants.COPYFILE_EXCL);
   }
 }
 
-/** Whether anything bears that name, be it a link to nothing. */
+/** Whether there is anything of that name, a link to nothing included. */
 export async function exists(path: string): Promise<boolean> {
   try {
     await lstat(path);
     return true;
   } catch (error) {
-    if (codeOf(error) === "ENOENT") return false;
+    if (systemCodeOf(error) === "ENOENT") return false;
     throw new OutputError(`Cannot look at ${path}: ${reasonOf(error)}.`, { cause: error });
   }
 }
@@ -92,21 +93,4 @@ function taken(path: string, how: string): OutputError {
 function otherName(path: string): string {
   const name = basename(path);
   return join(dirname(path), name.includes(".") ? name.replace(/(\.[^.]*)$/, "-2$1") : `${name}-2`);
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && "code" in error ? String(error.code) : "";
-}
-
-/** The system's reason in words. */
-export function reasonOf(error: unknown): string {
-  const words: Record<string, string> = {
-    ENOENT: "it does not exist",
-    EACCES: "permission denied",
-    EROFS: "the file system is read-only",
-    ENOSPC: "no space is left",
-    ENOTDIR: "a part of its path is no folder",
-    EISDIR: "it is a folder",
-  };
-  return words[codeOf(error)] ?? messageOf(error);
 }

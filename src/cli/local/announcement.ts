@@ -1,9 +1,9 @@
-import type { Session } from "../session.ts";
-import { agreeingCommand, isLoopback } from "./local-address.ts";
+import type { Session } from "../terminal/session.ts";
+import { isLoopback } from "./listening.ts";
 import { type LocalFlags, mostWorkers } from "./local-flags.ts";
-import { assignment, sourcing } from "./shell.ts";
+import { agreeingCommand, assignment, sourcing } from "./shell.ts";
 
-/** Says that the endpoint is there, and how to reach it: on stdout only what a shell takes as it is. */
+/** Says where the endpoint is and how to use it. To stdout goes only what a shell can take as it is. */
 export async function announce(session: Session, url: string, flags: LocalFlags): Promise<void> {
   const settings = {
     RUNPOD_BASE_URL: url,
@@ -24,16 +24,22 @@ export async function announce(session: Session, url: string, flags: LocalFlags)
   for (const line of waysIn(url, flags)) await session.note(line);
 }
 
+/** Says so now, rather than in the first job that fails. */
+export async function tellMissingRenderer(session: Session): Promise<void> {
+  const { loadRenderer } = await import("../../local/artist/draw.ts");
+  await loadRenderer().catch(({ message }: Error) => session.note(`\n${message}`));
+}
+
 function introduction(platform: string, url: string, flags: LocalFlags): string[] {
   return [
-    `A local endpoint, at ${url}. ${jobsGo(platform, url, flags)}`,
-    `Its jobs and workers: ${new URL("/", url)}`,
-    ...(isLoopback(flags.host) ? [] : ['Every computer that reaches this one may use it: the key is "local".']),
+    `The local endpoint is at ${url}. ${jobsGo(platform, url, flags)}`,
+    `Its status page: ${new URL("/", url)}`,
+    ...(isLoopback(flags.host) ? [] : ['Every computer that can reach this one may use it: the key is "local".']),
     "\nIn another terminal:\n",
   ];
 }
 
-/** What runs the jobs. */
+/** Who runs the jobs. */
 function jobsGo(platform: string, url: string, flags: LocalFlags): string {
   const { worker, workers = mostWorkers, cwd } = flags;
   if (worker === false) {
@@ -45,7 +51,7 @@ function jobsGo(platform: string, url: string, flags: LocalFlags): string {
   if (workers === 0) return "With --workers 0 it starts no worker: jobs wait.";
   if (worker === undefined) return "No GPU, no account: a stand-in artist draws.";
   const where = cwd === undefined ? "" : `, in ${cwd}`;
-  return `When jobs come it starts workers, ${workers} at most: ${worker}${where}`;
+  return `When jobs arrive, it starts up to ${workers} workers: ${worker}${where}`;
 }
 
 function waysIn(url: string, { worker }: LocalFlags): string[] {
@@ -54,10 +60,10 @@ function waysIn(url: string, { worker }: LocalFlags): string[] {
   const access = `{ baseUrl: "${url}", endpointId: "local", apiKey: "local" }`;
   const sdk = `runpodSdk("local", { baseUrl: "${url}" }).endpoint("local")`;
   return [
-    "\nthen one of:\n",
+    "\nThen one of:\n",
     ...(worker === undefined ? [`npx layerdiffuse generate "${prompt}"`] : []),
     `curl ${url}/local/runsync -H 'Authorization: Bearer local' -H 'Content-Type: application/json' -d '{"input":{"prompt":"${prompt}"}}'`,
-    // Only the artist is sure to draw: what a worker of one's own makes, nobody here knows.
+    // Only the artist is sure to draw an image; a worker of the user's may make anything.
     worker === undefined
       ? `await new LayerDiffuse(${access}).generate("${prompt}") // import { LayerDiffuse } from "layerdiffuse"`
       : `await new RunpodEndpoint(${access}).runSync({ prompt: "${prompt}" }) // import { RunpodEndpoint } from "layerdiffuse"`,

@@ -1,21 +1,25 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
+import * as z from "zod/mini";
 import type { Fault } from "../../local/index.ts";
-import { reasonOf } from "../jobs/output-file.ts";
-import { messageOf, UsageError } from "../terminal/failures.ts";
+import { read } from "../../schema/check.ts";
+import { messageOf, reasonOf, UsageError } from "../terminal/failures.ts";
 import { sentence } from "../terminal/format.ts";
 
+/** What a fault may hold is checked by the endpoint itself. */
+const faultList = z.array(z.custom<Fault>());
+
 /**
- * The faults of a file: an array of them in JSON.
+ * The faults of a file: a JSON array.
  *
- * @throws UsageError that names the file and the place in it.
+ * @throws UsageError that names the file and the place in it
  */
 export async function readFaults(path: string, cwd: string): Promise<Fault[]> {
-  const list = parse(path, await read(path, cwd));
-  if (!Array.isArray(list)) {
-    throw new UsageError(`${path}: It must be an array of faults, such as [{"operation": "run", "reset": true}].`);
+  const list = read(faultList, parse(path, await textOf(path, cwd)));
+  if (!list) {
+    throw new UsageError(`${path} must be an array of faults, such as [{"operation": "run", "reset": true}].`);
   }
-  // Loaded here alone: the endpoint is no business of the other commands.
+  // Loaded here: no other command needs the endpoint. It knows what a fault may be.
   const { Faults } = await import("../../local/faults.ts");
   const faults = new Faults();
   for (const [index, fault] of list.entries()) {
@@ -28,7 +32,7 @@ export async function readFaults(path: string, cwd: string): Promise<Fault[]> {
   return faults.active.map(({ fault }) => fault);
 }
 
-async function read(path: string, cwd: string): Promise<string> {
+async function textOf(path: string, cwd: string): Promise<string> {
   try {
     return await readFile(resolve(cwd, path), "utf8");
   } catch (cause) {
@@ -38,9 +42,9 @@ async function read(path: string, cwd: string): Promise<string> {
 
 function parse(path: string, text: string): unknown {
   try {
-    // Some editors begin a file with a byte order mark.
+    // Some editors start a file with a byte order mark.
     return JSON.parse(text.replace(/^\uFEFF/, ""));
   } catch (cause) {
-    throw new UsageError(`${path} is no JSON: ${sentence(messageOf(cause))}`, { cause });
+    throw new UsageError(`${path} is not valid JSON: ${sentence(messageOf(cause))}`, { cause });
   }
 }

@@ -1,17 +1,16 @@
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import type { LocalEndpointOptions } from "../../local/index.ts";
-import { reasonOf } from "../jobs/output-file.ts";
-import { UsageError } from "../terminal/failures.ts";
+import { reasonOf, UsageError } from "../terminal/failures.ts";
 
-/** As commander gives them: what was not said is absent. Times are milliseconds. */
+/** As commander gives them: a flag that was not given is absent. Times are milliseconds. */
 export interface LocalFlags {
   /** The command of a worker; false for `--no-worker`. */
   worker?: string | false;
   cwd?: string;
   workers?: number;
   minWorkers?: number;
-  /** True: for good. */
+  /** True: forever. */
   throttle?: number | true;
   coldStart?: number;
   idleTimeout?: number;
@@ -27,10 +26,10 @@ export interface LocalFlags {
   printEnv?: boolean;
 }
 
-/** The endpoint's default, for words about it. */
+/** The endpoint's default, for messages about it. */
 export const mostWorkers = 3;
 
-/** What only means something for workers that are started from here. */
+/** Flags that only matter for workers that this command starts. */
 const ofStarting = [
   ["minWorkers", "--min-workers"],
   ["throttle", "--throttle"],
@@ -41,23 +40,23 @@ const ofStarting = [
 ] as const;
 
 /**
- * The options of the endpoint that the flags ask for, but for faults and log.
+ * The options of the endpoint that the flags ask for, without faults and log.
  *
- * @param cwd What relative paths start from.
- * @throws UsageError for flags that contradict each other, and for folders that are none.
+ * @param cwd the folder that relative paths start from
+ * @throws UsageError for flags that contradict each other, and for a folder that does not exist
  */
 export function endpointOptions(flags: LocalFlags, cwd: string): LocalEndpointOptions {
   const { worker, data, throttle, workers, minWorkers = 0 } = flags;
   if (flags.cwd !== undefined && typeof worker !== "string") {
-    throw new UsageError("--cwd is where the command of --worker runs. Pass --worker too.");
+    throw new UsageError("--cwd is the folder for the command of --worker. Pass --worker too.");
   }
   if (flags.initTimeout !== undefined && worker === undefined) {
-    throw new UsageError("--init-timeout is for the processes of --worker. Pass --worker too, or try --cold-start.");
+    throw new UsageError("--init-timeout is for the processes of --worker. Pass --worker too, or use --cold-start.");
   }
   if (worker === false) {
     for (const [name, flag] of ofStarting) {
       if (flags[name] === undefined) continue;
-      throw new UsageError(`${flag} is for workers that are started from here, and --no-worker starts none.`);
+      throw new UsageError(`${flag} is for workers that this command starts, and --no-worker starts none.`);
     }
   }
   if (minWorkers > (workers ?? mostWorkers)) {
@@ -67,7 +66,7 @@ export function endpointOptions(flags: LocalFlags, cwd: string): LocalEndpointOp
   }
   const { coldStart, idleTimeout, queueDelay, initTimeout, executionTimeout, lease } = flags;
   return {
-    ...(typeof worker === "string" && { worker: { command: commandOf(worker), cwd: folderOf(flags.cwd, cwd) } }),
+    ...(typeof worker === "string" && { worker: { command: worker, cwd: folderOf(flags.cwd, cwd) } }),
     ...(worker === false && { worker }),
     ...(workers !== undefined && { maxWorkers: workers }),
     ...(flags.minWorkers !== undefined && { minWorkers }),
@@ -82,13 +81,6 @@ export function endpointOptions(flags: LocalFlags, cwd: string): LocalEndpointOp
   };
 }
 
-function commandOf(text: string): string {
-  if (text.trim() === "" || text.includes("\0")) {
-    throw new UsageError('--worker must be a command, such as --worker "python handler.py".');
-  }
-  return text;
-}
-
 function folderOf(path: string | undefined, cwd: string): string {
   const folder = resolve(cwd, path ?? ".");
   try {
@@ -96,5 +88,5 @@ function folderOf(path: string | undefined, cwd: string): string {
   } catch (cause) {
     throw new UsageError(`Cannot run workers in ${path ?? folder}: ${reasonOf(cause)}.`, { cause });
   }
-  throw new UsageError(`Cannot run workers in ${path ?? folder}: it is no folder.`);
+  throw new UsageError(`Cannot run workers in ${path ?? folder}: it is not a folder.`);
 }

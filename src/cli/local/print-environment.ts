@@ -1,28 +1,28 @@
 import { randomUUID } from "node:crypto";
-import type { Session } from "../session.ts";
 import { UsageError } from "../terminal/failures.ts";
-import { agreeingCommand, localUrl } from "./local-address.ts";
+import type { Session } from "../terminal/session.ts";
+import { localUrl } from "./listening.ts";
 import type { LocalFlags } from "./local-flags.ts";
-import { assignment, lines, quoted, sourcing } from "./shell.ts";
+import { agreeingCommand, assignment, lines, quoted, sourcing } from "./shell.ts";
 
 /** The image that `docker buildx bake` in worker-image/ makes. */
 const image = "layerdiffuse-worker";
 
-/** What a container calls the computer it runs on; `--add-host` makes it so everywhere. */
+/** The name by which a container reaches this computer; `--add-host` makes it known everywhere. */
 const hostOfContainers = "host.docker.internal";
 
-/** `layerdiffuse local --print-env`: what a worker must find in its environment, and how to give it. */
+/** `layerdiffuse local --print-env`: the environment of a worker, and how to set it. */
 export async function printEnvironment(session: Session, { host, port, lease }: LocalFlags): Promise<void> {
-  if (port === 0) throw new UsageError("--print-env must know the port: pass the one where the endpoint listens.");
+  if (port === 0) throw new UsageError("--print-env must know the port. Pass the one that the endpoint listens on.");
   const { workerEnvironment } = await import("../../local/index.ts");
-  // Two workers that share a name would be one to the endpoint, so each printing has another.
+  // To the endpoint, two workers with one name are the same worker, so each printing has a new one.
   const environment = (name: string) => ({
     ...workerEnvironment({
       url: localUrl(name, port),
       workerId: `by-hand-${randomUUID().slice(0, 8)}`,
       ...(lease !== undefined && { lease }),
     }),
-    // As for those that the endpoint starts: what the library says by default drowns the worker's own lines.
+    // As for workers that the endpoint starts: by default the library's messages drown the worker's own.
     RUNPOD_DEBUG_LEVEL: "INFO",
   });
   const here = environment(host);
@@ -35,17 +35,17 @@ export async function printEnvironment(session: Session, { host, port, lease }: 
   const agreed = { host, port, ...(lease !== undefined && { lease }) };
   await session.note(
     `
-For a worker started by hand. In one terminal the endpoint:
+For a worker that you start by hand. Start the endpoint in one terminal:
 
   ${agreeingCommand("--no-worker", agreed)}
 
-and in another the worker, with these variables. RUNPOD_POD_ID is new at each printing: no two workers may share one.
+and the worker in another, with these variables. RUNPOD_POD_ID is new each time, because no two workers may share one.
 
   ${sourcing(platform, agreeingCommand("--print-env -q", agreed))}; python -u handler.py
 
-Stop it when the endpoint stops: the library asks again at once, for ever.
+Stop the worker when the endpoint stops: otherwise its library keeps asking without a pause.
 
-For one in a container, the endpoint must listen beyond this computer:
+For a worker in a container, the endpoint must listen on all addresses:
 
   ${agreeingCommand("--no-worker", { ...agreed, host: "0.0.0.0" })}
   ${dockerRun(platform, environment(hostOfContainers))}`,

@@ -1,10 +1,10 @@
 import type { LocalWorker } from "../../local/index.ts";
-import { cannotListen, interruption } from "../listening.ts";
-import type { Session } from "../session.ts";
 import { messageOf, UsageError } from "../terminal/failures.ts";
 import { count } from "../terminal/format.ts";
-import { announce } from "./announcement.ts";
+import type { Session } from "../terminal/session.ts";
+import { announce, tellMissingRenderer } from "./announcement.ts";
 import { readFaults } from "./faults-file.ts";
+import { cannotListen, interruption } from "./listening.ts";
 import { endpointOptions, type LocalFlags } from "./local-flags.ts";
 import { printEnvironment } from "./print-environment.ts";
 
@@ -15,7 +15,7 @@ export async function local(session: Session, flags: LocalFlags): Promise<void> 
   const faults = flags.faults === undefined ? [] : await readFaults(flags.faults, cwd);
   if (flags.printEnv) return await printEnvironment(session, flags);
 
-  // Loaded here alone: no other command needs it, nor what it depends on.
+  // Loaded here: no other command needs it.
   const { createLocalEndpoint } = await import("../../local/index.ts");
   const create = () => createLocalEndpoint({ ...options, faults, onLog: (line) => void session.note(line) });
   const endpoint = flags.data === undefined ? create() : withFolder(create);
@@ -24,7 +24,7 @@ export async function local(session: Session, flags: LocalFlags): Promise<void> 
       throw cannotListen(flags, cause);
     });
     await announce(session, url, flags);
-    if (flags.worker === undefined) await lookForRenderer(session);
+    if (flags.worker === undefined) await tellMissingRenderer(session);
     await interruption(session.signal);
     const stopping = endpoint.workers().filter(({ pid, state }) => pid !== undefined && state !== "gone");
     if (stopping.length > 0) await session.note(farewell(stopping));
@@ -34,7 +34,7 @@ export async function local(session: Session, flags: LocalFlags): Promise<void> 
   await session.note("The local endpoint has stopped.");
 }
 
-/** The options are checked by now: what fails yet is the folder of `--data`, and its error says what to do. */
+/** The other options are checked by now: only the folder of `--data` can still fail, and its error says what to do. */
 function withFolder<Endpoint>(create: () => Endpoint): Endpoint {
   try {
     return create();
@@ -43,13 +43,7 @@ function withFolder<Endpoint>(create: () => Endpoint): Endpoint {
   }
 }
 
-/** Better told now than by the first job that fails. */
-async function lookForRenderer(session: Session): Promise<void> {
-  const { loadRenderer } = await import("../../local/artist/draw.ts");
-  await loadRenderer().catch(({ message }: Error) => session.note(`\n${message}`));
-}
-
-/** What is waited for, and how long: the `stopTimeout` of the endpoint, which no flag changes. */
+/** What the endpoint waits for, and how long: its `stopTimeout`, which no flag changes. */
 function farewell(workers: readonly LocalWorker[]): string {
   const jobs = new Set(workers.flatMap(({ jobs }) => jobs)).size;
   const whom = count(workers.length, "worker", "workers");

@@ -1,21 +1,22 @@
-import { isLayerDiffuseError } from "../../errors/index.ts";
+import { type ErrorCode, isLayerDiffuseError } from "../../errors/index.ts";
 import type { ProxyErrorContext } from "../../proxy/index.ts";
 import { messageOf } from "../terminal/failures.ts";
+import { oneLine } from "../terminal/format.ts";
 
-/** Of what went wrong behind the server, as much as fits a line. */
+/** Characters of a reason that fit on a line. */
 const longestReason = 300;
 
 /**
- * One request as the log tells it. Of the address only the route: the path holds job ids and the query a webhook's
- * key, and whoever has a file's name may see the picture.
+ * One request in the log. Only the route is kept of its address: a path holds job ids, a query holds a webhook's key,
+ * and anyone who has the name of a file may see the image.
  */
 export interface Access {
   /** When it came. */
   time: Date;
   method: string;
-  /** `-` for an address that is none. */
+  /** `-` for an address without a route. */
   route: string;
-  /** 499 for a caller who left before the end. */
+  /** 499 when the caller left before the end. */
   status: number;
   milliseconds: number;
   subject: string | undefined;
@@ -32,8 +33,15 @@ export function accessJson({ time, milliseconds, subject, ...rest }: Access): st
   return JSON.stringify({ time: time.toISOString(), method, route, status, ms: milliseconds, subject });
 }
 
-/** What a worker says, or RunPod of a request, may repeat what was asked for. */
-const isAboutInput = /^(job_|generation_|bad_request)/;
+/** Errors whose message may repeat the prompt: the words of a worker, or of RunPod about a request. */
+const mayRepeatPrompt: ReadonlySet<ErrorCode> = new Set([
+  "job_failed",
+  "job_cancelled",
+  "job_timed_out",
+  "job_expired",
+  "generation_failed",
+  "bad_request",
+]);
 
 interface Trouble {
   time: string;
@@ -44,16 +52,13 @@ interface Trouble {
   reason?: string;
 }
 
-/** Why the server could not do what it was asked, for its owner: no key, no prompt. */
+/** Why the server could not do what was asked, for its owner. It holds no key and no prompt. */
 function troubleOf(error: unknown, context: ProxyErrorContext, apiKey: string): Trouble {
   const { route = "-", subject = "-", status } = context;
-  const code = isLayerDiffuseError(error) ? error.code : "unexpected";
-  const trouble = { time: new Date().toISOString(), route, status, subject, code };
-  if (isAboutInput.test(code)) return trouble;
-  const reason = messageOf(error)
-    .replaceAll(apiKey, "…")
-    .replace(/[\s\p{Cc}]+/gu, " ")
-    .slice(0, longestReason);
+  const known = isLayerDiffuseError(error) ? error.code : undefined;
+  const trouble = { time: new Date().toISOString(), route, status, subject, code: known ?? "unexpected" };
+  if (known !== undefined && mayRepeatPrompt.has(known)) return trouble;
+  const reason = oneLine(messageOf(error).replaceAll(apiKey, "…")).slice(0, longestReason);
   return { ...trouble, reason };
 }
 

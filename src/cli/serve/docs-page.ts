@@ -21,7 +21,7 @@ td:first-child { width: 12rem; } td:last-child { padding-right: 0; }
 @media (max-width: 40rem) { td { display: block; border-top: 0; padding: 0 0 .35rem; } td:first-child { border-top: 1px solid var(--edge); padding: .35rem 0 0; width: auto; } }
 `;
 
-/** Nothing is loaded, nothing runs, nothing is sent, nobody may frame it: the one style is known by its digest. */
+/** The page loads, runs and sends nothing, and nobody may frame it. Its one style is allowed by digest. */
 const policy = [
   "default-src 'none'",
   `style-src 'sha256-${createHash("sha256").update(style).digest("base64")}'`,
@@ -35,13 +35,13 @@ export interface DocsPage {
   headers: Record<string, string>;
 }
 
-/** The document as a page, made once: no script, and nothing from elsewhere. */
+/** The document as a page without scripts and foreign content. */
 export function docsPage(document: OpenApiDocument): DocsPage {
   const { info, paths, servers } = document;
   const server = servers[0]?.url ?? "/";
   const sections = Object.entries(paths).flatMap(([path, operations]) =>
     Object.entries(operations)
-      // Without a body it says nothing that GET does not.
+      // It says nothing that GET does not.
       .filter(([method]) => method !== "head")
       .map(([method, operation]) => section(document, server, method.toUpperCase(), path, operation)),
   );
@@ -64,7 +64,7 @@ export function docsPage(document: OpenApiDocument): DocsPage {
 ${sections.join("\n")}
 <section aria-labelledby="problems">
 <h2 id="problems">Problems</h2>
-<p>${words(Problem.description ?? "")} A program goes by ${code("code")}.</p>
+<p>${words(Problem.description ?? "")} Programs go by ${code("code")}.</p>
 ${table("Body", fields(document, Problem))}
 </section>
 </main>
@@ -75,8 +75,8 @@ ${table("Body", fields(document, Problem))}
 }
 
 function howToAsk({ components }: OpenApiDocument): string {
-  if (!components.securitySchemes) return "Anyone may ask; no token is needed.";
-  return `Requests carry ${code("Authorization: Bearer …")}, with a token that the server's owner gave out.`;
+  if (!components.securitySchemes) return "Anyone may call; no token is needed.";
+  return `Send ${code("Authorization: Bearer …")} with a token from the owner of the server.`;
 }
 
 function section(document: OpenApiDocument, server: string, method: string, path: string, it: ApiOperation): string {
@@ -98,7 +98,7 @@ ${table("Answers", answerRows(it))}
 </section>`;
 }
 
-/** A row for each good answer, and one for all problems: they look alike. */
+/** A row for each good answer, and one for all problems, which look alike. */
 function answerRows({ responses }: ApiOperation): string[] {
   const all = Object.entries(responses).filter(([status]) => status !== "default");
   const isProblem = ({ content = {} }: ApiResponse) => "application/problem+json" in content;
@@ -116,7 +116,7 @@ function answerRow([status, { description, content = {} }]: [string, ApiResponse
   return row(code(status), `${words(description)}${shown}`);
 }
 
-/** What a body may hold; of alternatives, each one's fields. */
+/** The fields of a body, of each alternative where there are several. */
 function fields(document: OpenApiDocument, schema: JsonSchema, prefix = ""): string[] {
   const known = schema.$ref === undefined ? schema : lookUp(document, schema.$ref);
   if (known.anyOf) return known.anyOf.flatMap((each) => fields(document, each, prefix));
@@ -140,8 +140,8 @@ function limits(schema: JsonSchema): string {
     only === undefined ? type && [type].flat().join(" or ") : JSON.stringify(only),
     minimum !== undefined && `${minimum} to ${maximum}`,
     multipleOf && `a multiple of ${multipleOf}`,
-    maxLength && `${maxLength} characters at most`,
-    maxItems && `${maxItems} at most`,
+    maxLength && `at most ${maxLength} characters`,
+    maxItems && `at most ${maxItems}`,
     values?.join(", "),
   ];
   return escaped(parts.filter(Boolean).join(", "));

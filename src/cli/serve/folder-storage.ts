@@ -2,20 +2,19 @@ import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
 import { lstat, mkdir, open, opendir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { reasonOf } from "../jobs/output-file.ts";
-import { UsageError } from "../terminal/failures.ts";
+import { reasonOf, systemCodeOf, UsageError } from "../terminal/failures.ts";
 
-/** Names as the proxy makes them: no separator, no dot in front, nothing that a file system reads otherwise. */
+/** Names as the proxy makes them: no separator, no leading dot, nothing that a file system treats specially. */
 const nameForm = /^[\w-]{1,80}\.png$/;
-/** A picture while it is written. */
+/** An image while it is written. */
 const draftForm = /^\.[\w-]{1,80}\.png\.[\da-f]{12}\.part$/;
-/** Milliseconds after which nobody writes a draft any more, on whichever instance. */
+/** Milliseconds after which no instance is still writing a draft. */
 const oldDraft = 3_600_000;
 
-/** Whoever else has an account on this computer need not see the pictures. */
+/** Other users of this computer must not see the images. */
 const modes = { folder: 0o700, file: 0o600 };
 
-/** Pictures as files of one folder. They are never deleted from here. */
+/** Keeps images as files in one folder, and never deletes them. */
 export class FolderStorage {
   readonly #folder: string;
 
@@ -24,21 +23,21 @@ export class FolderStorage {
   }
 
   /**
-   * Makes the folder, and clears away what was being written when an instance was killed.
+   * Makes the folder, and removes the drafts of instances that were killed.
    *
-   * @throws UsageError for one that cannot be written to: better now than when a picture is paid for
+   * @throws UsageError if it cannot be written to: better now than once an image is paid for
    */
   static async open(folder: string): Promise<FolderStorage> {
     try {
-      // What mkdir says of a file in the way is no help.
-      if (await isOther(folder)) throw new Error("it is no folder");
+      // The error of mkdir about a file in the way is of no help.
+      if (await isOther(folder)) throw new Error("it is not a folder");
       await mkdir(folder, { recursive: true, mode: modes.folder });
       const trial = join(folder, draftOf("trial.png"));
       await writeFile(trial, "", { flag: "wx", mode: modes.file });
       await rm(trial);
       await sweep(folder);
     } catch (cause) {
-      throw new UsageError(`Cannot keep pictures in ${folder}: ${reasonOf(cause)}.`, { cause });
+      throw new UsageError(`Cannot keep images in ${folder}: ${reasonOf(cause)}.`, { cause });
     }
     return new FolderStorage(folder);
   }
@@ -46,8 +45,8 @@ export class FolderStorage {
   async getItemRaw(name: string): Promise<Uint8Array | undefined> {
     if (!nameForm.test(name)) return undefined;
     try {
-      // A link would lead out of the folder, and a pipe would never answer. Windows has no such flags, and asks for
-      // rights to make links.
+      // A link could lead out of the folder, and a pipe would never answer. Windows lacks these flags, and lets only
+      // privileged users make links.
       const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = constants;
       const file = await open(join(this.#folder, name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
       try {
@@ -61,11 +60,12 @@ export class FolderStorage {
     }
   }
 
-  /** Whole or not at all, whatever happens meanwhile: readers and other instances never see a part of it. */
+  /** Writes the whole image or nothing: readers and other instances never see a part of it. */
   async setItemRaw(name: string, bytes: Uint8Array): Promise<void> {
-    if (!nameForm.test(name)) throw new Error("A picture's name has letters, digits, _ and - only, and ends in .png.");
+    if (!nameForm.test(name))
+      throw new Error("The name of an image has letters, digits, _ and - only, and ends in .png.");
     const draft = join(this.#folder, draftOf(name));
-    // Whoever clears up old pictures may take the folder with them.
+    // A clean-up of old images may have removed the folder.
     await mkdir(this.#folder, { recursive: true, mode: modes.folder });
     try {
       const file = await open(draft, "wx", modes.file);
@@ -97,7 +97,7 @@ function draftOf(name: string): string {
   return `.${name}.${randomBytes(6).toString("hex")}.part`;
 }
 
-/** Whether something lies at the path that is no folder. */
+/** Whether there is something else than a folder at the path. */
 async function isOther(path: string): Promise<boolean> {
   try {
     return !(await stat(path)).isDirectory();
@@ -107,7 +107,7 @@ async function isOther(path: string): Promise<boolean> {
   }
 }
 
-/** Deletes what a killed process left half written. What cannot be deleted does no harm. */
+/** Deletes the drafts that killed processes left. Those that cannot be deleted do no harm. */
 async function sweep(folder: string): Promise<void> {
   const before = Date.now() - oldDraft;
   for await (const { name } of await opendir(folder)) {
@@ -119,6 +119,5 @@ async function sweep(folder: string): Promise<void> {
 }
 
 function isAbsent(error: unknown): boolean {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  return ["ENOENT", "ELOOP", "EISDIR"].includes(code);
+  return ["ENOENT", "ELOOP", "EISDIR"].includes(systemCodeOf(error));
 }

@@ -4,7 +4,7 @@ import { Problem } from "../../proxy/problem.ts";
 import { findRoute } from "../../proxy/routes.ts";
 import { docsPage } from "./docs-page.ts";
 
-/** What the log wants to know of a request, filled in on the way. */
+/** What the log needs to know of a request, filled in while it is answered. */
 export interface Trace {
   route: string;
 }
@@ -12,7 +12,7 @@ export interface Trace {
 export interface FrontOptions {
   proxy: ProxyHandler;
   document: OpenApiDocument;
-  /** The names by which callers may call this server; undefined where any will do. */
+  /** The names by which this server may be called; undefined if any will do. */
   hosts: ReadonlySet<string> | undefined;
   isStopping: () => boolean;
 }
@@ -24,7 +24,7 @@ interface Page {
 
 const nothingCached = { "cache-control": "no-cache", "x-content-type-options": "nosniff" };
 
-/** The server's own pages, and the proxy for all else. */
+/** Answers the server's own pages, and leaves everything else to the proxy. */
 export class Front {
   readonly #options: FrontOptions;
   readonly #pages: ReadonlyMap<string, Page>;
@@ -48,7 +48,7 @@ export class Front {
     const page = this.#pages.get(pathname);
     trace.route = page?.route ?? findRoute(pathname)?.route.name ?? "-";
     const { hosts, proxy } = this.#options;
-    // Whoever asks whether it is well may know it by any name, and learns nothing else.
+    // A health check may use any name: it learns nothing else.
     if (hosts && !hosts.has(hostname) && trace.route !== "healthz") return foreignHost();
     if (!page) return await proxy(request);
     if (request.method !== "GET" && request.method !== "HEAD") {
@@ -72,16 +72,16 @@ function textAnswer(text: string, type: string, headers: Record<string, string> 
 
 function wrongMethod(): Response {
   const allow = "GET, HEAD";
-  const detail = `This address takes ${allow}.`;
+  const detail = `This address accepts ${allow}.`;
   return new Problem({ status: 405, code: "bad_request", detail, headers: { allow } }).toResponse();
 }
 
 /**
- * A page elsewhere can have its own name lead to this computer (DNS rebinding), and would then be of the server's
- * own origin. The name in `Host` is what gives it away.
+ * A foreign page can point its own name at this computer (DNS rebinding), and would then share the server's origin.
+ * The name in `Host` gives it away.
  */
 function foreignHost(): Response {
   const detail =
-    "Without tokens this server answers to its own address only. Behind another name, start it with --public-url.";
+    "Without tokens this server answers only to its own address. To reach it by another name, start it with --public-url.";
   return new Problem({ status: 403, code: "authentication", detail }).toResponse();
 }

@@ -4,14 +4,14 @@ import type { Clock } from "../../runtime/clock.ts";
 import type { Access } from "./access-log.ts";
 import type { Front } from "./front.ts";
 
-/** How long the headers may take to come, and the whole of a request. Milliseconds. */
+/** Milliseconds for the headers, and for a whole request, to arrive. */
 const slowest = { headers: 15_000, request: 30_000 };
-/** How long cancellations may take when what is held was cut off. Milliseconds. */
+/** Milliseconds for cancellations after open requests were cut off. */
 const cancelling = 2_000;
 
 export interface HttpServerOptions {
   front: () => Front;
-  /** Who sent a request, as far as it was asked. */
+  /** The caller of a request, once it is known. */
   subjectOf: (request: Request) => string | undefined;
   log: (access: Access) => void;
   clock: Clock;
@@ -19,13 +19,13 @@ export interface HttpServerOptions {
 
 /** How the server ended. */
 export interface Ending {
-  /** Requests that were cut off, the time being over. */
+  /** Requests that were cut off because the time was over. */
   cut: number;
-  /** Those of them that had not come to their end when it was over at last: their jobs may run on. */
+  /** Those of them that had still not ended: their jobs may keep running. */
   left: number;
 }
 
-/** The front on a socket: logs each request, and ends in good order. */
+/** Serves the front on a socket, logs each request, and stops in good order. */
 export class HttpServer {
   readonly #options: HttpServerOptions;
   readonly #server: Server;
@@ -46,7 +46,7 @@ export class HttpServer {
     return this.#isStopping;
   }
 
-  /** Answers the port. Rejects with the system's error. */
+  /** Resolves with the port. Rejects with the error of the system. */
   open(port: number, host: string): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#server.on("error", reject);
@@ -58,12 +58,11 @@ export class HttpServer {
   }
 
   /**
-   * Takes no more connections, lets what is held end by itself within the time, and cuts off the rest, which cancels
-   * the jobs that hang on it.
+   * Takes no more connections, gives open requests time to finish, and then cuts them off, which cancels their jobs.
    */
   async close(timeout: number): Promise<Ending> {
     this.#isStopping = true;
-    // Closes the connections that nothing is asked on, too.
+    // This closes idle connections too.
     this.#server.close();
     await this.#within(timeout);
     const cut = this.#open.size;
@@ -78,7 +77,7 @@ export class HttpServer {
     const time = new Date();
     const trace = { route: "-" };
     let asked: Request | undefined;
-    // No connection is kept for another request when there will be none.
+    // There will be no other request to keep the connection for.
     if (this.#isStopping) outgoing.setHeader("connection", "close");
     const closed = new Promise<void>((resolve) => outgoing.once("close", resolve));
     outgoing.once("close", () => {
@@ -92,7 +91,7 @@ export class HttpServer {
       asked = request;
       return front().answer(request, trace);
     })(incoming, outgoing);
-    // What the system has not taken yet would be lost with the connection.
+    // Bytes that the system has not taken yet would be lost with the connection.
     const ended = Promise.all([answered, closed]).then(() => {
       this.#open.delete(ended);
       if (this.#open.size === 0) this.#emptied?.();
@@ -100,7 +99,7 @@ export class HttpServer {
     this.#open.add(ended);
   }
 
-  /** Resolves when nothing is being answered, or the time is over. */
+  /** Resolves when no request is open, or the time is over. */
   async #within(milliseconds: number): Promise<void> {
     if (this.#open.size === 0) return;
     const { clock } = this.#options;

@@ -1,46 +1,55 @@
 import { randomBytes } from "node:crypto";
 import { resolve } from "node:path";
-import { ConfigurationError, isLayerDiffuseError } from "../../errors/index.ts";
-import { createProxy, type ProxyOptions } from "../../proxy/index.ts";
+import { createProxy } from "../../proxy/index.ts";
 import { openApiDocument } from "../../proxy/openapi/document.ts";
 import { defaultLimits } from "../../proxy/options.ts";
 import { realClock } from "../../runtime/clock.ts";
 import { VERSION } from "../../runtime/environment.ts";
-import { cannotListen, interruption } from "../listening.ts";
-import { isLoopback, localUrl } from "../local/local-address.ts";
-import type { Session } from "../session.ts";
+
+import { endpointAccess } from "../jobs/endpoint-access.ts";
+import { tellMissingRenderer } from "../local/announcement.ts";
+import { cannotListen, interruption, isLoopback, localUrl } from "../local/listening.ts";
 import { UsageError } from "../terminal/failures.ts";
 import { count, duration } from "../terminal/format.ts";
+import type { Session } from "../terminal/session.ts";
 import { accessJson, accessLine, troubleJson, troubleLine } from "./access-log.ts";
-import { Tokens, tokenWords } from "./bearer-tokens.ts";
+import { Tokens } from "./bearer-tokens.ts";
 import { FolderStorage } from "./folder-storage.ts";
 import { Front } from "./front.ts";
 import { HttpServer } from "./http-server.ts";
-import { type Admission, admission, type ServeFlags, upstreamOf } from "./serve-flags.ts";
+import { type Admission, admission, type ServeFlags, secretsOf } from "./serve-flags.ts";
+
+/** Milliseconds that open requests have to finish: a little less than the ten seconds that Docker gives. */
+const usualStopTimeout = 7_000;
 
 /** `layerdiffuse serve`: the proxy as a server of its own, until Ctrl-C or SIGTERM. */
 export async function serve(session: Session, flags: ServeFlags): Promise<void> {
   const { io } = session;
+  const { stopTimeout = usualStopTimeout } = flags;
   if (flags.local && (flags.endpoint !== undefined || flags.baseUrl !== undefined)) {
-    throw new UsageError("--local has an endpoint of its own. Drop --endpoint and --base-url, or --local.");
+    throw new UsageError("--local brings its own endpoint. Drop --endpoint and --base-url, or --local.");
   }
-  const admitted = await admission(flags, io);
-  // As a variable that is not set makes it: the pictures would lie wherever this was started.
-  if (flags.storage === "") throw new UsageError("--storage is empty. Name a folder, or leave it out.");
+  const admitted = await admission(flags, session);
+  const secret = secretsOf(session.variables);
   const storage = flags.storage === undefined ? undefined : await FolderStorage.open(resolve(io.cwd, flags.storage));
-  const upstream = flags.local ? await standIn() : { ...upstreamOf(flags, io), fetch: io.fetch, close: async () => {} };
+  const upstream = flags.local
+    ? await standIn()
+    : {
+        ...endpointAccess(flags, session.variables, "without an account, pass --local"),
+        fetch: io.fetch,
+        close: async () => {},
+      };
   const { close: closeUpstream, ...connection } = upstream;
   try {
     const subjects = new WeakMap<Request, string>();
-    const secrets = tokenWords(io.env["LAYERDIFFUSE_SECRET"] ?? "");
-    const proxy = createInOurWords({
+    const proxy = createProxy({
       ...connection,
       authorize: (request) => {
         const subject = admitted instanceof Tokens ? admitted.bearerOf(request) : "public";
         if (subject !== null) subjects.set(request, subject);
         return subject;
       },
-      secret: secrets.length > 0 ? secrets : undefined,
+      secret,
       origins: flags.origin ?? [],
       limits: { concurrency: flags.concurrency, ratePerMinute: flags.ratePerMinute },
       storage,
@@ -60,7 +69,7 @@ export async function serve(session: Session, flags: ServeFlags): Promise<void> 
     const hosts = hostsOf(flags, admitted);
     const frontAt = (url: string): Front =>
       new Front({ proxy, document: documentAt(url, admitted), hosts, isStopping: () => server.isStopping });
-    // Made before it listens, so that the first request finds one; which port it is shows then.
+    // Made before the server listens, so that the first request finds it. The port is known only then.
     let front: Front = frontAt(flags.publicUrl ?? "/");
     const port = await server.open(flags.port, flags.host).catch((cause: unknown) => {
       throw cannotListen(flags, cause);
@@ -70,22 +79,22 @@ export async function serve(session: Session, flags: ServeFlags): Promise<void> 
     await announce(session, url, flags, admitted);
     if (flags.token) {
       await session.note(
-        "Others on this machine can read --token in the list of processes; LAYERDIFFUSE_TOKENS they cannot.\n",
+        "Others on this machine can read --token in the list of processes. Use LAYERDIFFUSE_TOKENS instead.\n",
       );
     }
-    if (flags.local) await lookForRenderer(session);
+    if (flags.local) await tellMissingRenderer(session);
     await interruption(session.signal);
-    await session.note(`Stopping: what is held has ${duration(flags.stopTimeout)} to end. Once more ends it at once.`);
-    const { cut, left } = await server.close(flags.stopTimeout);
+    await session.note(
+      `Stopping: open requests have ${duration(stopTimeout)} to finish. Press Ctrl-C again to stop at once.`,
+    );
+    const { cut, left } = await server.close(stopTimeout);
     if (left > 0) {
       throw new Error(
-        `${count(left, "request", "requests")} could not be ended in time: their jobs may run until their own time is over.`,
+        `${count(left, "request", "requests")} could not be ended in time: the jobs may run until their own time limit.`,
       );
     }
     if (cut > 0) {
-      await session.note(
-        `${count(cut, "request was", "requests were")} cut off, and the jobs that hung on them cancelled.`,
-      );
+      await session.note(`${count(cut, "request was", "requests were")} cut off, and their jobs cancelled.`);
     }
     await session.note("The server has stopped.");
   } finally {
@@ -93,7 +102,7 @@ export async function serve(session: Session, flags: ServeFlags): Promise<void> 
   }
 }
 
-/** An endpoint in this process, where a stand-in artist draws: no account, and a key that nobody else knows. */
+/** An endpoint in this process, where a stand-in artist draws. Nobody else knows its key. */
 async function standIn() {
   const { createLocalEndpoint } = await import("../../local/index.ts");
   const apiKey = randomBytes(24).toString("hex");
@@ -108,28 +117,6 @@ async function standIn() {
   };
 }
 
-/** Better told now than by the first job that fails. */
-async function lookForRenderer(session: Session): Promise<void> {
-  const { loadRenderer } = await import("../../local/artist/draw.ts");
-  await loadRenderer().catch(({ message }: Error) => session.note(`\n${message}`));
-}
-
-function createInOurWords(options: ProxyOptions) {
-  const ourWords: readonly [RegExp, string][] = [
-    [/\bpublicUrl\b/g, "--public-url"],
-    [/\borigins\b/g, "--origin"],
-    [/\bsecret\b/g, "LAYERDIFFUSE_SECRET"],
-    [/\bsyncWait\b/g, "--sync-wait"],
-  ];
-  try {
-    return createProxy(options);
-  } catch (error) {
-    if (!isLayerDiffuseError(error, "configuration")) throw error;
-    const message = ourWords.reduce((text, [theirs, ours]) => text.replace(theirs, ours), error.message);
-    throw new ConfigurationError(message, { cause: error });
-  }
-}
-
 function documentAt(server: string, admitted: Admission) {
   const { promptLength, bodyBytes } = defaultLimits;
   const needsToken = admitted !== "anyone";
@@ -142,7 +129,7 @@ function documentAt(server: string, admitted: Admission) {
   });
 }
 
-/** By which names it may be called: any where tokens say who asks, or others are to reach it. */
+/** The names by which the server may be called: any where callers have tokens or other computers may call. */
 function hostsOf({ host, publicUrl }: ServeFlags, admitted: Admission): ReadonlySet<string> | undefined {
   if (admitted !== "anyone" || !isLoopback(host)) return undefined;
   const own = new URL(localUrl(host, 80)).hostname;
@@ -154,18 +141,16 @@ async function announce(session: Session, url: string, flags: ServeFlags, admitt
   await session.answer(session.isJson ? JSON.stringify({ url }) : url);
   const who =
     admitted === "anyone"
-      ? "Anyone who reaches it may ask."
-      : `May ask: ${admitted.names.join(", ")}, each by a token.`;
+      ? "Anyone who can reach it may call."
+      : `Callers, each with a token: ${admitted.names.join(", ")}.`;
   const kept =
-    flags.storage === undefined
-      ? "Pictures are kept in memory, for an hour."
-      : `Pictures are kept in ${flags.storage}.`;
+    flags.storage === undefined ? "Images are kept in memory for an hour." : `Images are kept in ${flags.storage}.`;
   const token = admitted === "anyone" ? "" : " -H 'Authorization: Bearer YOUR-TOKEN'";
   const lines = [
     `\nThe HTTP API${flags.local ? ", over a stand-in artist: no GPU, no account" : ""}. ${who} ${kept}`,
-    `What there is to ask: ${url}/docs\n`,
+    `All routes: ${url}/docs\n`,
     `curl ${url}/alpha/v1/txt2img${token} -H 'Content-Type: application/json' -d '{"prompt":"a red apple"}'`,
-    `new LayerDiffuse({ proxyUrl: "${flags.publicUrl ?? url}" }) // in a page, with --origin for its own`,
+    `new LayerDiffuse({ proxyUrl: "${flags.publicUrl ?? url}" }) // in a page, whose origin --origin allows`,
     "\nCtrl-C stops it.\n",
   ];
   for (const line of lines) await session.note(line);

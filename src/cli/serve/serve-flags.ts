@@ -1,15 +1,17 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
+import * as z from "zod/mini";
 import { ConfigurationError } from "../../errors/index.ts";
-import type { Io } from "../io.ts";
-import type { ConnectionFlags } from "../jobs/connect.ts";
-import { reasonOf } from "../jobs/output-file.ts";
-import { isLoopback } from "../local/local-address.ts";
-import { UsageError } from "../terminal/failures.ts";
-import { Tokens, tokenLines, tokenWords } from "./bearer-tokens.ts";
+import { check } from "../../schema/check.ts";
+import type { EndpointFlags } from "../jobs/endpoint-access.ts";
+import { isLoopback } from "../local/listening.ts";
+import type { EnvironmentVariables } from "../terminal/environment-variables.ts";
+import { reasonOf, UsageError } from "../terminal/failures.ts";
+import type { Session } from "../terminal/session.ts";
+import { Tokens, tokenLines } from "./bearer-tokens.ts";
 
-/** As commander gives them: what was not said is absent. Times are milliseconds. */
-export interface ServeFlags extends Pick<ConnectionFlags, "endpoint" | "baseUrl"> {
+/** As commander gives them: a flag that was not given is absent. Times are milliseconds. */
+export interface ServeFlags extends EndpointFlags {
   host: string;
   port: number;
   public?: boolean;
@@ -25,34 +27,35 @@ export interface ServeFlags extends Pick<ConnectionFlags, "endpoint" | "baseUrl"
   concurrency?: number;
   ratePerMinute?: number;
   syncWait?: number;
-  stopTimeout: number;
+  stopTimeout?: number;
 }
 
-/** Who may ask: those with a token, or anyone. */
+/** Who may call: those with a token, or anyone. */
 export type Admission = Tokens | "anyone";
 
 /**
- * Who is let in. There is no default: each picture costs money.
+ * Who may call. There is no default: each image costs money.
  *
- * @throws UsageError where nothing says who, or two things contradict each other
+ * @throws UsageError where nothing says who, or two flags contradict each other
  */
-export async function admission(flags: ServeFlags, { env, cwd }: Io): Promise<Admission> {
+export async function admission(flags: ServeFlags, { io, variables }: Session): Promise<Admission> {
   const places = [
     { name: "--token", entries: flags.token ?? [] },
-    { name: "LAYERDIFFUSE_TOKENS", entries: tokenWords(env["LAYERDIFFUSE_TOKENS"] ?? "") },
-    ...(flags.tokensFile === undefined ? [] : [await fileOf(flags.tokensFile, cwd)]),
+    { name: "LAYERDIFFUSE_TOKENS", entries: variables.tokens },
+    ...(flags.tokensFile === undefined ? [] : [await fileOf(flags.tokensFile, io.cwd)]),
   ].filter(({ entries }) => entries.length > 0);
   const [place, other] = places;
-  if (place && other) throw new UsageError(`Tokens are in ${place.name} and in ${other.name}. Keep them in one place.`);
+  if (place && other)
+    throw new UsageError(`There are tokens in ${place.name} and in ${other.name}. Keep them in one place.`);
   if (place) {
-    if (flags.public) throw new UsageError("There are tokens, and --public lets anyone in. Drop one of them.");
+    if (flags.public) throw new UsageError("There are tokens, but --public lets anyone in. Drop one of the two.");
     return new Tokens(place.entries, place.name);
   }
   if (flags.public) return "anyone";
   if (flags.local && isLoopback(flags.host)) return "anyone";
   const why = flags.local
-    ? `With --host ${flags.host} every computer that reaches this one could use it.`
-    : "Nothing says who may ask, and each picture costs money.";
+    ? `With --host ${flags.host} every computer that can reach this one could use it.`
+    : "Say who may call: each image costs money.";
   throw new UsageError(
     `${why} Put name:token into LAYERDIFFUSE_TOKENS or a --tokens-file (make a token: openssl rand -hex 24), ` +
       `or pass --public to let anyone in${flags.local ? "" : ", or --local for a stand-in without an account"}.`,
@@ -67,30 +70,22 @@ async function fileOf(path: string, cwd: string): Promise<{ name: string; entrie
     throw new UsageError(`Cannot read the tokens in ${path}: ${reasonOf(cause)}.`, { cause });
   }
   const entries = tokenLines(text);
-  if (entries.length === 0) throw new UsageError(`${path} has no token. Write name:token, one a line.`);
+  if (entries.length === 0) throw new UsageError(`${path} has no token. Write one name:token per line.`);
   return { name: path, entries };
 }
 
-/** The endpoint behind the server. */
-export interface Upstream {
-  endpointId: string;
-  apiKey: string;
-  baseUrl: string | undefined;
-}
+const shortestSecret = 32;
+const secret = z
+  .string()
+  .check(z.minLength(shortestSecret, { error: `must be text of at least ${shortestSecret} characters` }));
 
-/** @throws ConfigurationError in the command line's words */
-export function upstreamOf(flags: ServeFlags, { env }: Io): Upstream {
-  const endpointId = flags.endpoint ?? env["RUNPOD_ENDPOINT_ID"]?.trim();
-  const apiKey = env["RUNPOD_API_KEY"]?.trim();
-  if (!endpointId) {
-    throw new ConfigurationError(
-      "No endpoint. Set RUNPOD_ENDPOINT_ID or pass --endpoint (RunPod console, Serverless); without an account, pass --local.",
-    );
-  }
-  if (!apiKey) {
-    throw new ConfigurationError(
-      "No API key. Set RUNPOD_API_KEY in the environment (RunPod console, Settings, API keys); without an account, pass --local.",
-    );
-  }
-  return { endpointId, apiKey, baseUrl: flags.baseUrl ?? (env["RUNPOD_BASE_URL"]?.trim() || undefined) };
+/**
+ * What signs job ids; nothing where it is to be derived from the API key.
+ *
+ * @throws ConfigurationError that never holds a secret
+ */
+export function secretsOf({ secrets }: EnvironmentVariables): string[] | undefined {
+  const [issue] = secrets.flatMap((each) => check(secret, each).issues ?? []);
+  if (issue) throw new ConfigurationError(`LAYERDIFFUSE_SECRET ${issue.message}. Make one: openssl rand -hex 24`);
+  return secrets.length > 0 ? secrets : undefined;
 }

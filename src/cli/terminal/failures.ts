@@ -1,14 +1,12 @@
-import type { SignalName } from "../io.ts";
-
-/** The command line asks for something that cannot be. */
+/** The command line asks for something impossible. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
-/** A file that exists already, or cannot be written. */
+/** A file that already exists, or cannot be written. */
 export class OutputError extends Error {
   override readonly name = "OutputError";
-  /** Whether it is about this one file only, so that others may well be written. */
+  /** Whether only this one file is affected, so that others can still be written. */
   readonly isTaken: boolean;
 
   constructor(message: string, { isTaken = false, cause }: { isTaken?: boolean; cause?: unknown } = {}) {
@@ -17,10 +15,12 @@ export class OutputError extends Error {
   }
 }
 
-/** A batch that went to its end, but not all of it well. */
+/** A batch that ran to its end, with failures. */
 export class BatchError extends Error {
   override readonly name = "BatchError";
 }
+
+export type SignalName = "SIGINT" | "SIGTERM";
 
 /** Ctrl-C or SIGTERM. */
 export class Interruption extends Error {
@@ -50,4 +50,22 @@ export class AdvisedError extends Error {
 
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+/** The code of a system's error, such as `ENOENT`; empty for any other. */
+export function systemCodeOf(error: unknown): string {
+  return error instanceof Error && "code" in error ? String(error.code) : "";
+}
+
+/** Why the file system refused, in words. */
+export function reasonOf(error: unknown): string {
+  const words: Record<string, string> = {
+    ENOENT: "it does not exist",
+    EACCES: "permission denied",
+    EROFS: "the file system is read-only",
+    ENOSPC: "no space is left",
+    ENOTDIR: "a part of its path is not a folder",
+    EISDIR: "it is a folder",
+  };
+  return words[systemCodeOf(error)] ?? messageOf(error);
 }

@@ -1,4 +1,4 @@
-/** How numbers and messages are said. */
+/** How numbers and messages are written for people. */
 
 /** Milliseconds as `0.4 s`, `12.3 s`, `2 min 05 s`, `1 h 02 min`. */
 export function duration(milliseconds: number): string {
@@ -28,6 +28,11 @@ export function bar(share: number, width = 16): string {
 /** A message of others as a sentence: some end with a full stop or a question mark, some with nothing. */
 export function sentence(message: string): string {
   return /[.?!]$/.test(message) ? message : `${message}.`;
+}
+
+/** A text of others on one line, without control characters. */
+export function oneLine(text: string): string {
+  return text.replace(/[\s\p{Cc}]+/gu, " ").trim();
 }
 
 /** At most `width` characters. */

@@ -1,16 +1,17 @@
 import yoctoSpinner, { type Spinner } from "yocto-spinner";
-import type { Io } from "../io.ts";
 import { clip } from "./format.ts";
+import type { Io } from "./io.ts";
+import type { Session } from "./session.ts";
 
-/** How often the words are asked for anew, so that the seconds move. Milliseconds. */
+/** Milliseconds between two looks at the words, so that the seconds move. */
 const refresh = 200;
 
-/** Whether stderr is a terminal that a line can be rewritten on. */
-export function canBeLive({ stderr, env }: Io): boolean {
-  return stderr.isTTY === true && env["TERM"] !== "dumb" && !("CI" in env);
+/** Whether stderr is a terminal where a line may be rewritten. */
+export function canBeLive({ io, variables, isQuiet }: Session): boolean {
+  return !isQuiet && io.stderr.isTTY === true && variables.allowsLiveLine;
 }
 
-/** One line on the terminal that is rewritten in place; what else is written appears above it. */
+/** One line on the terminal that is rewritten in place. Anything else that is written appears above it. */
 export class LiveLine {
   readonly #spinner: Spinner;
   readonly #timer: NodeJS.Timeout;

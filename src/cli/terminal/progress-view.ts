@@ -1,28 +1,33 @@
 import type { Phase, Progress } from "../../runpod/progress.ts";
-import type { Session } from "../session.ts";
 import { bar, duration } from "./format.ts";
 import { canBeLive, LiveLine } from "./live-line.ts";
+import type { Session } from "./session.ts";
 
 const phaseWords: Record<Phase, string> = {
   submitting: "submitting",
-  waiting: "waiting: the service has no room, or cannot be reached",
+  waiting: "waiting: the service is busy or can't be reached",
   queued: "queued",
-  starting: "starting: a worker is getting up",
+  starting: "starting: a worker is starting up",
   throttled: "throttled: no GPU is free yet",
   running: "running",
   decoding: "decoding",
   done: "done",
 };
 
-/** A job's standing in a line: phase, elapsed time, steps, queue and workers. */
+/**
+ * Where a job stands, in one line: phase, elapsed time, steps, queue and workers.
+ *
+ * @param elapsed milliseconds since the beginning; `progress` may be older
+ */
 export function progressWords(progress: Progress, elapsed: number, { withBar = false } = {}): string {
-  const { phase, step, steps, queue, workers, retries } = progress;
-  const parts = [phaseWords[phase], duration(elapsed)];
+  const { phase, step, steps, queue, workers, retries, retryAfter } = progress;
+  const again = retryAfter === undefined ? "" : `; asking again ${soon(progress.elapsed + retryAfter - elapsed)}`;
+  const parts = [phaseWords[phase] + again, duration(elapsed)];
   if (step !== undefined) parts.push(steps ? `step ${step} of ${steps}` : `step ${step}`);
   if (withBar && step !== undefined && steps) parts.push(bar(step / steps));
   if (queue !== undefined) parts.push(`${queue} in the queue`);
   if (workers) {
-    // Not `ready`: it counts the idle ones again.
+    // Not `ready`, which counts the idle ones again.
     const { running, initializing, throttled, unhealthy, idle } = workers;
     const present = Object.entries({ running, initializing, throttled, unhealthy, idle }).filter(
       ([, count]) => count > 0,
@@ -33,10 +38,17 @@ export function progressWords(progress: Progress, elapsed: number, { withBar = f
   return parts.join(" · ");
 }
 
-/** Steps come once a second; a log needs them less often. Milliseconds. */
+/** `in 12 s`: whole seconds, of which a countdown shows each. */
+function soon(milliseconds: number): string {
+  const seconds = Math.ceil(milliseconds / 1000);
+  if (seconds <= 0) return "now";
+  return `in ${seconds < 60 ? `${seconds} s` : duration(seconds * 1000)}`;
+}
+
+/** Milliseconds between two lines about steps: they come once a second, and a log needs them less often. */
 const betweenStepLines = 5_000;
 
-/** Tells how a job goes: one live line on a terminal, plain lines elsewhere, nothing when quiet. */
+/** Shows how a job goes: one live line on a terminal, plain lines elsewhere, nothing when quiet. */
 export class JobProgress {
   readonly #session: Session;
   readonly #startedAt = performance.now();
@@ -47,7 +59,7 @@ export class JobProgress {
 
   constructor(session: Session) {
     this.#session = session;
-    if (!session.isQuiet && canBeLive(session.io)) {
+    if (canBeLive(session)) {
       const words = () => progressWords(this.#last, performance.now() - this.#startedAt, { withBar: true });
       this.#live = new LiveLine(session.io, words);
     }
@@ -58,7 +70,7 @@ export class JobProgress {
     const before = this.#last;
     this.#last = progress;
     if (this.#live || progress.phase === "done") return;
-    // Within the run only the steps change; before it every change matters.
+    // While a job runs, only its steps change; before that every change matters.
     const isStep = before.phase === "running" && progress.phase === "running" && before.retries === progress.retries;
     if (isStep && progress.elapsed - this.#printedAt < betweenStepLines) return;
     this.#printedAt = progress.elapsed;

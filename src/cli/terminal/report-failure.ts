@@ -1,20 +1,23 @@
 import { inspect } from "node:util";
 import { CommanderError } from "commander";
-import { isLayerDiffuseError } from "../../errors/index.ts";
-import type { Session } from "../session.ts";
-import { exitCodeOf, exitCodes, failureCode } from "./exit-codes.ts";
+import { isLayerDiffuseError, JobError } from "../../errors/index.ts";
+import { exitCodeOf, failureCode } from "./exit-codes.ts";
 import { AdvisedError, Interruption, messageOf } from "./failures.ts";
+import type { Session } from "./session.ts";
 
-/** Says what went wrong, in the session's manner, and gives the exit code. */
+/** Prints what went wrong, in the style of the session, and gives the exit code. */
 export async function reportFailure(error: unknown, session: Session): Promise<number> {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.usage.exit;
-  const exit = exitCodeOf(error);
+  if (error instanceof CommanderError && error.exitCode === 0) return 0;
+  const record = errorRecord(error);
   const cause = error instanceof AdvisedError ? error.cause : error;
-  if (!(cause instanceof Interruption)) await session.warn(`error: ${errorRecord(cause).message}`);
+  // Commander has printed its own errors.
+  if (!(cause instanceof Interruption || cause instanceof CommanderError)) {
+    await session.warn(`error: ${record.message}`);
+    if (session.variables.isDebugging) await session.warn(inspect(cause, { depth: 4 }));
+  }
   if (error instanceof AdvisedError) await session.warn(error.advice);
-  if (session.io.env["DEBUG"] && !(cause instanceof Interruption)) await session.warn(inspect(cause, { depth: 4 }));
-  if (session.isJson) await session.answer(JSON.stringify({ error: errorRecord(error) }));
-  return exit;
+  if (session.isJson) await session.answer(JSON.stringify({ error: record }));
+  return exitCodeOf(error);
 }
 
 export interface ErrorRecord {
@@ -23,6 +26,8 @@ export interface ErrorRecord {
   jobId?: string;
   /** The HTTP status, when an answer caused the error. */
   status?: number;
+  /** USD, when the job ran and its price is known. */
+  cost?: number;
 }
 
 /** A failure as a program reads it. */
@@ -34,18 +39,20 @@ export function errorRecord(error: unknown): ErrorRecord {
   const jobId = error instanceof AdvisedError ? error.jobId : known?.jobId;
   if (jobId !== undefined) record.jobId = jobId;
   if (known?.status !== undefined) record.status = known.status;
+  if (known instanceof JobError && known.cost !== undefined) record.cost = known.cost;
   return record;
 }
 
-/** What the client's messages call by its options' names, as this program calls it. */
+/** How this program words what the client's messages call by the names of its options. Only what people read changes. */
 const ourWords: readonly [RegExp, string][] = [
   [/\bqueueTimeout\b/g, "--queue-timeout"],
   [/\bexecutionTimeout\b(?! exceeded)/g, "--timeout"],
   [/\bbaseUrl\b/g, "--base-url"],
   [/\bendpointId\b/g, "--endpoint"],
-  [/\bpricePerSecond\b/g, "--price-per-second"],
   [/; set retrySubmissions if a second job does no harm/, ""],
-  // A worker's message may hold a whole traceback.
+  // Commander's own beginning.
+  [/^error: /, ""],
+  // The message of a worker may hold a whole traceback.
   [/\s*\n\s*/g, " "],
 ];
 

@@ -5,16 +5,16 @@ import { packageFile } from "../package-files.ts";
 import { type ArtSet, loadArtSet, loadFullSet, type Picture } from "./art-set.ts";
 import type { Tint } from "./colour.ts";
 import { drawPicture } from "./draw.ts";
-import type { Refusal } from "./fields.ts";
 import { genericPicture } from "./generic.ts";
-import { type ArtistInput, parseInput } from "./input.ts";
-import { inputLimits } from "./input-rules.ts";
+import { inputLimits } from "./input/input-rules.ts";
+import { type ArtistInput, parseInput } from "./input/parse-input.ts";
+import type { Refusal } from "./input/read-field.ts";
 import { pickSubject } from "./pick.ts";
 import { withText } from "./png-text.ts";
 import { hashText } from "./random.ts";
 
 export { RendererMissingError } from "./draw.ts";
-export type { Refusal } from "./fields.ts";
+export type { Refusal } from "./input/read-field.ts";
 
 const artFile = packageFile("art/fluent-emoji.json.br");
 

@@ -1,6 +1,6 @@
 import type { ArtSet } from "./art-set.ts";
 import { type Tint, tintOf } from "./colour.ts";
-import { singulars, words } from "./words.ts";
+import { singulars, words } from "./prompt-words.ts";
 
 /** What a prompt asks for: a picture's name, if its words name one, and a colour, if they name one. */
 export interface Subject {

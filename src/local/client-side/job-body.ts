@@ -2,20 +2,20 @@ import { isTerminal } from "../../protocol/job.ts";
 import type { Job } from "../jobs/local-job.ts";
 import type { Variants } from "../variants.ts";
 
-/** The body of `/status`: keys in the order of the alphabet, each only in the states that were seen with it. */
+/** The body of `/status`. The keys are in alphabetical order, and each is there only in the states that were seen with it. */
 export function jobText(job: Job, runningStatus: Variants["runningStatus"]): string {
   if (job.text !== undefined) return job.text;
   const text = bodyText(job, statusName(job, runningStatus), {});
   if (isTerminal(job.status)) {
     job.text = text;
-    // The text holds it from now on.
+    // The text has both from now on.
     job.output = undefined;
     job.error = undefined;
   }
   return text;
 }
 
-/** What a webhook is sent: the status, with the job's input and the webhook echoed. */
+/** The body that a webhook gets: the body of `/status`, with the job's input and webhook added. */
 export function webhookText(job: Job): string {
   return bodyText(job, job.status, { input: job.input, webhook: JSON.stringify(job.webhook) });
 }

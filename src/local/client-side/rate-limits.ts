@@ -1,23 +1,23 @@
 import type { Operation } from "../../protocol/operations.ts";
 import { service } from "../../protocol/service-rules.ts";
 import type { Clock } from "../../runtime/clock.ts";
-import { LinkedList } from "../jobs/linked-list.ts";
+import { LinkedList } from "../collections/linked-list.ts";
 
-/** What shares a budget: `status` is `/status` and `/status-sync` together. */
+/** A group of operations that share a limit. `status` is `/status` and `/status-sync` together. */
 export type RateBucket = keyof typeof service.rates;
 
-/** A limit for one bucket. */
+/** The limit of one group. */
 export interface Rate {
-  /** Requests let through in any 10 s. */
+  /** How many requests may start within any 10 s. */
   perWindow?: number;
-  /** Requests in progress at once; a held poll counts as long as it is held. */
+  /** How many requests may be in progress at once. A long poll counts for as long as it is held. */
   concurrent?: number;
 }
 
 /**
- * Which operations share a budget, and what each running worker allows where that is more than the base.
- * The rule is documented ("Send API requests", rate limits), the numbers only in a former version of that
- * page; `/stream` goes by analogy.
+ * The operations of each group, and how many requests each running worker allows, where that is more than the base. The
+ * rule is documented ("Send API requests", rate limits). The numbers stood only in an earlier version of that page, and
+ * those of `/stream` are an analogy.
  */
 const buckets: readonly { name: RateBucket; operations: readonly Operation[]; perWorker: number }[] = [
   { name: "run", operations: ["run"], perWorker: 200 },
@@ -37,7 +37,7 @@ interface Budget {
   inProgress: number;
 }
 
-/** Counts requests by operation, and says which are too many. */
+/** Counts requests and refuses those over the limit. */
 export class RateLimits {
   readonly #clock: Clock;
   readonly #runningWorkers: () => number;
@@ -62,8 +62,8 @@ export class RateLimits {
   }
 
   /**
-   * Lets a request in, which must {@link leave} again, and answers 0; or refuses it and answers the
-   * milliseconds after which another try is worth it.
+   * Returns 0 when the request may start; call {@link leave} at its end. Otherwise returns after how many milliseconds it
+   * is worth another try.
    */
   enter(operation: Operation): number {
     const budget = this.#budgets.get(operation);
@@ -77,7 +77,7 @@ export class RateLimits {
     if (budget.times.size >= Math.max(budget.base.perWindow, allowance)) {
       return first === undefined ? service.rateWindow : first.value + service.rateWindow - now;
     }
-    // When a request in progress will end is not known; a second is what a client would wait anyway.
+    // It is unknown when a request in progress will end. A client would wait about a second anyway.
     if (budget.inProgress >= Math.max(budget.base.concurrent, allowance)) return 1_000;
     budget.times.push(now);
     budget.inProgress++;

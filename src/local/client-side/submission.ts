@@ -1,60 +1,86 @@
+import * as z from "zod/mini";
 import { limits } from "../../protocol/limits.ts";
 import { service } from "../../protocol/service-rules.ts";
-import { isRecord } from "../checks.ts";
+import { check } from "../../schema/check.ts";
+import { lenient, record } from "../../schema/fields.ts";
+import type { Submission } from "../jobs/job-record.ts";
+import { rawFields } from "../json/raw-json.ts";
 import type { Variants } from "../variants.ts";
-import { rawFields } from "../worker-side/raw-json.ts";
 
-/** What `/run` and `/runsync` ask for, checked. Times in milliseconds. */
-export interface Submission {
-  /** JSON text: every attempt gets its own copy, which a worker may change as it likes. */
-  input: string;
-  readonly webhook: string | undefined;
-  readonly s3Config: Record<string, unknown> | undefined;
-  /** Absent: the endpoint's. */
-  readonly executionTimeout: number | undefined;
-  readonly ttl: number;
-  readonly lowPriority: boolean;
-}
-
-/** Why a body was refused: the text of the 400. */
+/** A body that is refused. The message is the text of the 400. */
 export class RefusedSubmission extends Error {
   override readonly name = "RefusedSubmission";
 }
 
-/**
- * Reads the body of `/run` and `/runsync`. Top-level keys the service does not know are dropped.
- *
- * @throws {@link RefusedSubmission}
- */
-export function parseSubmission(text: string, variants: Pick<Variants, "loopbackWebhook" | "policyRange">): Submission {
-  const body = parseJson(text);
-  if (!isRecord(body)) throw new RefusedSubmission("bad request: body must be a JSON object");
-  const { input, webhook, policy, s3Config } = body;
-  if (input === undefined || input === null) throw new RefusedSubmission("bad request: input is required");
-  if (!isRecord(input)) throw new RefusedSubmission("bad request: input must be a JSON object");
-  if (policy !== undefined && policy !== null && !isRecord(policy)) {
-    throw new RefusedSubmission("bad request: policy must be a JSON object");
+type SubmissionVariants = Pick<Variants, "loopbackWebhook" | "policyRange">;
+
+/** Reads the body of `/run` and `/runsync`. Top-level keys that the service does not know are dropped. */
+export class SubmissionReader {
+  readonly #body: ReturnType<typeof bodySchema>;
+
+  constructor(variants: SubmissionVariants) {
+    this.#body = bodySchema(variants);
   }
-  const { executionTimeout, ttl, lowPriority } = isRecord(policy) ? policy : {};
-  const range = variants.policyRange;
-  return {
-    input: inputText(text, input),
-    webhook: parseWebhookUrl(webhook, variants.loopbackWebhook === "allowed"),
-    s3Config: isRecord(s3Config) ? s3Config : undefined,
-    executionTimeout: parseTime(
-      "executionTimeout",
-      executionTimeout,
-      limits.minExecutionTimeout,
-      limits.maxExecutionTimeout,
-      range,
-    ),
-    ttl: parseTime("ttl", ttl, limits.minTtl, limits.maxTtl, range) ?? service.defaultTtl,
-    lowPriority: lowPriority === true,
-  };
+
+  /** @throws {@link RefusedSubmission} */
+  read(text: string): Submission {
+    const { issues, value } = check(this.#body, parseJson(text));
+    if (issues) throw new RefusedSubmission(`bad request: ${issues[0]?.message}`);
+    const { input, webhook, s3Config, policy } = value;
+    return {
+      input: inputText(text, input),
+      webhook: webhook || undefined,
+      s3Config,
+      executionTimeout: policy?.executionTimeout ?? undefined,
+      ttl: policy?.ttl ?? service.defaultTtl,
+      lowPriority: policy?.lowPriority === true,
+    };
+  }
 }
 
-/** As it was written, so that integers above 2⁵³ reach the worker; `{}` however an empty one was written. */
-function inputText(body: string, input: Record<string, unknown>): string {
+/** The messages are the service's own, whole sentences with their subject. */
+function bodySchema({ loopbackWebhook, policyRange }: SubmissionVariants) {
+  const time = (name: string, least: number, most: number) =>
+    z.nullish(
+      z.pipe(
+        z
+          .custom<number>((value) => typeof value === "number", {
+            error: `policy.${name} must be a number`,
+            abort: true,
+          })
+          .check(
+            z.refine((value) => policyRange === "clamp" || (value >= least && value <= most), {
+              error: `policy.${name} must be between ${least} and ${most}`,
+            }),
+          ),
+        z.transform((value: number) => Math.min(Math.max(value, least), most)),
+      ),
+    );
+  const policy = z.object(
+    {
+      executionTimeout: time("executionTimeout", limits.minExecutionTimeout, limits.maxExecutionTimeout),
+      ttl: time("ttl", limits.minTtl, limits.maxTtl),
+      lowPriority: z.optional(z.unknown()),
+    },
+    { error: "policy must be a JSON object" },
+  );
+  const isWebhook = (value: unknown) => value === "" || isWebAddress(value, loopbackWebhook === "allowed");
+  return z.object(
+    {
+      input: z.custom<object>(isObject, {
+        error: ({ input }) =>
+          input === undefined || input === null ? "input is required" : "input must be a JSON object",
+      }),
+      webhook: z.nullish(z.custom<string>(isWebhook, { error: "invalid webhook url" })),
+      policy: z.nullish(policy),
+      s3Config: lenient(record()),
+    },
+    { error: "body must be a JSON object" },
+  );
+}
+
+/** The text that the client sent, so that integers above 2⁵³ reach the worker. An empty input becomes `{}`. */
+function inputText(body: string, input: object): string {
   const text = Object.keys(input).length === 0 ? undefined : rawFields(body)?.get("input");
   return text ?? JSON.stringify(input);
 }
@@ -67,31 +93,16 @@ function parseJson(text: string): unknown {
   }
 }
 
-function parseWebhookUrl(webhook: unknown, loopback: boolean): string | undefined {
-  if (webhook === undefined || webhook === null || webhook === "") return undefined;
-  const url = typeof webhook === "string" && URL.canParse(webhook) ? new URL(webhook) : undefined;
-  if (typeof webhook !== "string" || url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw new RefusedSubmission("bad request: invalid webhook url");
-  }
-  if (!loopback && isLoopback(url.hostname)) throw new RefusedSubmission("bad request: invalid webhook url");
-  return webhook;
+function isObject(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isWebAddress(value: unknown, mayBeLoopback: boolean): boolean {
+  if (typeof value !== "string" || !URL.canParse(value)) return false;
+  const { protocol, hostname } = new URL(value);
+  return /^https?:$/.test(protocol) && (mayBeLoopback || !isLoopback(hostname));
 }
 
 function isLoopback(host: string): boolean {
   return /^(localhost|.*\.localhost|127\.\d+\.\d+\.\d+|0\.0\.0\.0|\[::1?\])$/.test(host);
-}
-
-function parseTime(
-  name: string,
-  value: unknown,
-  lowest: number,
-  highest: number,
-  range: Variants["policyRange"],
-): number | undefined {
-  if (value === undefined || value === null) return undefined;
-  if (typeof value !== "number") throw new RefusedSubmission(`bad request: policy.${name} must be a number`);
-  if (range === "reject" && (value < lowest || value > highest)) {
-    throw new RefusedSubmission(`bad request: policy.${name} must be between ${lowest} and ${highest}`);
-  }
-  return Math.min(Math.max(value, lowest), highest);
 }

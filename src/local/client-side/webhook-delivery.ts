@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { service } from "../../protocol/service-rules.ts";
-import type { Agenda } from "../jobs/timers.ts";
+import type { Timers } from "../collections/timers.ts";
 
-/** Before the second and the third try, as seen live; the documentation says 10 s each. */
+/** The pauses before the second and the third try, as seen live. The documentation says 10 s each. */
 const pauses: readonly number[] = [5_000, 15_000];
 
-/** How long a receiver may take. The service's own limit is unknown. */
+/** How long a receiver may take to answer. The service's own limit is unknown. */
 const answerTimeout = 30_000;
 
 export interface WebhookCall {
@@ -14,21 +14,21 @@ export interface WebhookCall {
   readonly body: string;
 }
 
-/** Tells receivers that jobs have ended. What they answer changes no job. */
+/** Tells webhooks that jobs have ended. Their answers change no job. */
 export class Webhooks {
-  readonly #agenda: Agenda;
+  readonly #timers: Timers;
   readonly #fetch: typeof fetch;
   readonly #onLog: (line: string) => void;
   readonly #inFlight = new Set<AbortController>();
   #closed = false;
 
-  constructor(agenda: Agenda, send: typeof fetch, onLog: (line: string) => void) {
-    this.#agenda = agenda;
+  constructor(timers: Timers, send: typeof fetch, onLog: (line: string) => void) {
+    this.#timers = timers;
     this.#fetch = send;
     this.#onLog = onLog;
   }
 
-  /** Sends in the background, up to three times, until a receiver answers 2xx. */
+  /** Sends in the background, up to three times, until the receiver answers with 2xx. */
   send(call: WebhookCall): void {
     void this.#attempt(call, 0);
   }
@@ -44,14 +44,14 @@ export class Webhooks {
     if (problem === undefined || this.#closed) return;
     this.#onLog(`job ${call.jobId}: webhook try ${retries + 1} of ${service.webhookRetries + 1} failed: ${problem}`);
     const pause = retries < service.webhookRetries ? pauses[retries] : undefined;
-    if (pause !== undefined) this.#agenda.add(pause, () => void this.#attempt(call, retries + 1));
+    if (pause !== undefined) this.#timers.add(pause, () => void this.#attempt(call, retries + 1));
   }
 
-  /** Answers what went wrong, if anything did. */
+  /** Returns what went wrong, or undefined. */
   async #post({ url, body }: WebhookCall): Promise<string | undefined> {
     const controller = new AbortController();
     this.#inFlight.add(controller);
-    const timeout = this.#agenda.add(answerTimeout, () => controller.abort(new Error("no answer within 30 s")));
+    const timeout = this.#timers.add(answerTimeout, () => controller.abort(new Error("no answer within 30 s")));
     try {
       const response = await this.#fetch(url, {
         method: "POST",
@@ -63,13 +63,13 @@ export class Webhooks {
         body,
         signal: controller.signal,
       });
-      // Read to the end or given up, or its connection would stay open.
+      // Its connection would stay open otherwise.
       await response.body?.cancel();
       return response.ok ? undefined : `HTTP ${response.status}`;
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
     } finally {
-      this.#agenda.cancel(timeout);
+      this.#timers.cancel(timeout);
       this.#inFlight.delete(controller);
     }
   }

@@ -1,7 +1,4 @@
-/**
- * One request and its answer, free of sockets and of `Request`: what both ways in, `fetch` and
- * `listen`, hand to the endpoint and get from it.
- */
+/** A request, without a socket and without `Request`. `fetch` and `listen` both pass it to the endpoint. */
 export interface Call {
   readonly method: string;
   readonly pathname: string;
@@ -9,21 +6,22 @@ export interface Call {
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
-  /** Size of the body as sent; of one over the limit of any operation `body` is only the beginning. */
+  /** The size of the body as it was sent. `body` has only the beginning of one that is too large for any operation. */
   readonly bodyBytes: number;
   /** Whether the caller is on this computer. */
   readonly isLocal: boolean;
-  /** Aborts when the caller has gone. */
+  /** Aborts when the caller has left. */
   readonly signal: AbortSignal;
 }
 
+/** The answer to a {@link Call}. */
 export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string | Uint8Array;
-  /** How the connection breaks: before anything is sent, or half way through the body. */
+  /** How the connection breaks: before anything was sent, or in the middle of the body. */
   readonly broken?: "reset" | "cut";
-  /** Called where the caller had gone before the answer was written. */
+  /** Called when the caller had left before the answer was written. */
   readonly undelivered?: () => void;
 }
 

@@ -2,7 +2,7 @@ import type { Answer, Call } from "./exchange.ts";
 
 type Handle = (call: Call) => Promise<Answer>;
 
-/** Answers a `Request` as a server would, without a socket: broken connections are the errors `fetch` has for them. */
+/** Answers a `Request` without a socket. A broken connection becomes the error that `fetch` has for it. */
 export async function answerRequest(handle: Handle, request: Request): Promise<Response> {
   request.signal.throwIfAborted();
   const text = request.body === null ? "" : await request.text();
@@ -27,7 +27,7 @@ export async function answerRequest(handle: Handle, request: Request): Promise<R
   return new Response(body, { status, headers: answer.headers });
 }
 
-/** Half of the text, then the error of a connection that ended too early. */
+/** Half of the body, then the error of a connection that ended too early. */
 function cutBody(body: string | Uint8Array): ReadableStream<Uint8Array> {
   const bytes = Buffer.from(body);
   let sent = false;

@@ -4,32 +4,32 @@ import type { Answer, Call } from "./exchange.ts";
 
 type Handle = (call: Call) => Promise<Answer>;
 
-/** What is kept of a body that is too large, in bytes: enough to tell what it was. */
+/** How many bytes are kept of a body that is too large: enough to tell what it is. */
 const keptOfLarge = 64;
 
-/** How long close() lets callers take to read their last answer, in true milliseconds. */
+/** How long callers may take to read their last answer after `close()`, in real milliseconds. */
 const closingTime = 1_000;
 
-/** A listening socket; what comes in by it goes to the handler. */
+/** A listening socket. It passes the requests to a handler. */
 export class Listener {
   readonly #server: Server;
   readonly #answering = new Set<Promise<void>>();
   #opening: Promise<void> = Promise.resolve();
 
-  /** @param mostBodyBytes The largest body that is kept; of a larger one only the size is. */
+  /** @param mostBodyBytes The largest body that is kept. Of a larger one only the beginning and the size are. */
   constructor(handle: Handle, mostBodyBytes: number) {
     this.#server = createServer((request, response) => {
       const answering = answerRequest(handle, request, response, mostBodyBytes)
-        // A header that cannot be sent, a body that is no text for its length: the caller's trouble alone.
+        // For example a header that cannot be sent. It must not affect other callers.
         .catch(() => void request.socket.destroy())
         .finally(() => this.#answering.delete(answering));
       this.#answering.add(answering);
     });
-    // An idle connection that the server closes just as a request comes in would look like a fault.
+    // If the server closed an idle connection just as a request arrives, that would look like a fault.
     this.#server.keepAliveTimeout = 0;
   }
 
-  /** Answers the origin it can be reached at. */
+  /** Returns the origin at which it can be reached. */
   async open(port: number, host: string): Promise<string> {
     this.#opening = new Promise<void>((resolve, reject) => {
       this.#server.once("error", reject);
@@ -40,15 +40,15 @@ export class Listener {
     });
     await this.#opening;
     const address = this.#server.address();
-    if (!isNetworkAddress(address)) throw new Error(`cannot tell where ${host} listens`);
+    if (!isNetworkAddress(address)) throw new Error(`cannot find out the address of ${host}`);
     const isEverywhere = address.address === "0.0.0.0" || address.address === "::";
     const name = isEverywhere ? "127.0.0.1" : address.family === "IPv6" ? `[${address.address}]` : address.address;
     return `http://${name}:${address.port}`;
   }
 
-  /** Takes no more connections, lets those in progress have their answers, and ends them all. */
+  /** Takes no more connections, finishes the answers in progress, and closes all connections. */
   async close(): Promise<void> {
-    // A server closed before it listens never says that it does; a failure to listen is open()'s to tell.
+    // A server that is closed before it listens never reports that it does. open() reports a failure to listen.
     await this.#opening.catch(() => {});
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#server.closeIdleConnections();
@@ -67,7 +67,7 @@ async function answerRequest(
   mostBodyBytes: number,
 ): Promise<void> {
   const left = new AbortController();
-  // Node 22 counts as finished also an answer that found its socket broken.
+  // Node 22 also counts an answer as finished when its socket was broken.
   const isWritten = () => response.writableFinished && !request.socket.errored;
   const closed = new Promise<void>((resolve) => {
     response.once("close", () => {
@@ -108,8 +108,8 @@ async function answerRequest(
 }
 
 /**
- * The body as text, its beginning where it is larger than any operation takes: then the rest is still read, since
- * a caller that is cut off while sending would not see the answer. Undefined when the caller breaks off.
+ * The body as text, or its beginning where it is larger than any operation takes. The rest is read all the same, since
+ * a caller that is cut off while it sends would not see the answer. Undefined when the caller breaks off.
  */
 async function readBody(
   request: IncomingMessage,

@@ -1,7 +1,7 @@
 import type { Operation } from "../../protocol/operations.ts";
-import { LinkedList } from "../jobs/linked-list.ts";
+import { LinkedList } from "../collections/linked-list.ts";
 
-/** A request as it arrived. */
+/** A request as it arrived at the endpoint. */
 export interface RecordedRequest {
   readonly method: string;
   /** With the query. */
@@ -9,19 +9,19 @@ export interface RecordedRequest {
   /** Absent where the path names no operation. */
   readonly operation?: Operation;
   readonly jobId?: string;
-  /** The clock's time of arrival. */
+  /** When it arrived, by the endpoint's clock. */
   readonly at: number;
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
-  /** The text of the body; absent without one, and where it went over what any operation takes. */
+  /** The text of the body. Absent where there is none, and where it is too large for any operation. */
   readonly body?: string;
 }
 
-/** What is remembered at most: so many requests, and so many characters of their bodies. */
+/** How many requests are kept, and how many characters of their bodies. */
 const longest = 10_000;
 const mostText = 64 * 1024 * 1024;
 
-/** Remembers the latest requests, so that tests can ask what arrived. */
+/** Keeps the latest requests, so that tests can check what arrived. */
 export class Recorder {
   readonly #kept = new LinkedList<RecordedRequest>();
   #text = 0;

@@ -1,61 +1,65 @@
-import { randomUUID } from "node:crypto";
-import { isTerminal, type TerminalStatus } from "../../protocol/job.ts";
-import { service } from "../../protocol/service-rules.ts";
+import { isTerminal, type JobStatus, type TerminalStatus } from "../../protocol/job.ts";
 import type { Clock } from "../../runtime/clock.ts";
-import type { Submission } from "../client-side/submission.ts";
-import type { JobRecord } from "../store/job-record.ts";
-import type { StoredJob } from "../store/stored-job.ts";
+import type { LinkedList } from "../collections/linked-list.ts";
+import type { Timers } from "../collections/timers.ts";
 import type { Variants } from "../variants.ts";
-import { stringValue } from "../worker-side/json-string.ts";
-import { splitText } from "../worker-side/python-json.ts";
-import { LinkedList } from "./linked-list.ts";
-import { Attempt, type Job, type Report, type Waiter } from "./local-job.ts";
-import type { Agenda } from "./timers.ts";
+import { type AttemptLimits, AttemptTimers } from "./attempt-timers.ts";
+import { JobCounts } from "./job-counts.ts";
+import { JobExpiry, type Retention } from "./job-expiry.ts";
+import { compareArrival, JobQueue } from "./job-queue.ts";
+import type { JobRecord, Submission } from "./job-record.ts";
+import { chunkPieces, type Report, type ResultRules, resultOf } from "./job-result.ts";
+import {
+  Attempt,
+  forgetReports,
+  forgetWorker,
+  type Job,
+  liveJob,
+  newJob,
+  startAfresh,
+  wakeWaiters,
+} from "./local-job.ts";
 
-/** What a state machine of jobs tells the rest of the endpoint. */
+/** What the jobs tell the rest of the endpoint. */
 export interface JobEvents {
   /** A job waits for a worker. */
   queued(): void;
-  /** A worker no longer holds its job, and is ended if it does not let go of it within so many milliseconds. */
+  /** A job was taken from its worker, which is stopped unless it lets go of the job within `patience` milliseconds. */
   revoked(attempt: Attempt, patience: number): void;
-  /** COMPLETED or FAILED: the states a webhook hears of. */
+  /** COMPLETED or FAILED: the states that a webhook is told of. */
   finished(job: Job): void;
 }
 
-export interface JobRules {
+export interface JobRules extends AttemptLimits, Retention, ResultRules {
   readonly idSuffix: string;
-  readonly runRetention: number;
-  readonly runSyncRetention: number;
-  readonly executionTimeout: number;
-  readonly executionTimeoutLag: number;
-  readonly lease: number;
-  readonly resultLimit: number;
   readonly variants: Variants;
   readonly onLog: (line: string) => void;
 }
 
-/** The jobs of an endpoint: their queue, states and timers. Every transition is here and nowhere else. */
+/** The jobs of an endpoint. Every transition from one state to another is here and nowhere else. */
 export class Jobs {
   readonly #clock: Clock;
-  /** For what a running process may wait for, and for what need not keep it alive. */
-  readonly #agenda: Agenda;
-  readonly #expiries: Agenda;
   readonly #rules: JobRules;
   readonly #record: JobRecord;
   readonly #events: JobEvents;
   readonly #jobs = new Map<string, Job>();
-  readonly #normal = new LinkedList<Job>();
-  readonly #low = new LinkedList<Job>();
+  readonly #queue = new JobQueue();
+  readonly #attemptTimers: AttemptTimers;
+  readonly #expiry: JobExpiry;
   #order = 0;
-  readonly counts = { completed: 0, failed: 0, inProgress: 0, inQueue: 0, retried: 0 };
+  readonly counts = new JobCounts();
 
-  constructor(clock: Clock, agenda: Agenda, expiries: Agenda, rules: JobRules, record: JobRecord, events: JobEvents) {
+  /** @param background Timers that need not keep the process alive. */
+  constructor(clock: Clock, timers: Timers, background: Timers, rules: JobRules, record: JobRecord, events: JobEvents) {
     this.#record = record;
     this.#clock = clock;
-    this.#agenda = agenda;
-    this.#expiries = expiries;
     this.#rules = rules;
     this.#events = events;
+    this.#attemptTimers = new AttemptTimers(clock, timers, rules, {
+      timeout: ({ job }) => this.#timeOut(job),
+      lease: ({ job }) => this.#giveUp(job),
+    });
+    this.#expiry = new JobExpiry(clock, background, rules, (job) => this.#expire(job));
   }
 
   get(id: string): Job | undefined {
@@ -66,82 +70,57 @@ export class Jobs {
     return this.#jobs.values();
   }
 
-  /** Takes up the jobs of an earlier endpoint: those it ran go out again, those it finished are kept for what is left of their time. */
+  /** Takes over an earlier endpoint's jobs. Those that ran go out again; results are kept for what is left of their time. */
   restore(): void {
     const waiting: Job[] = [];
     for (const stored of this.#record.load()) {
-      const job = keptJob(stored);
+      const job = liveJob(stored);
       this.#order = job.order + 1;
       this.#jobs.set(job.id, job);
-      this.#scheduleExpiry(job);
-      if (isTerminal(job.status)) this.#countEnd(job.status);
+      this.#expiry.schedule(job);
+      if (isTerminal(job.status)) this.counts.enter(job.status);
       else waiting.push(job);
     }
-    const wasRunning = (job: Job) => (job.status === "IN_PROGRESS" ? 0 : 1);
-    waiting.sort((one, other) => wasRunning(one) - wasRunning(other) || (comesBefore(one, other) ? -1 : 1));
+    const hasWaited = (job: Job) => (job.status === "IN_PROGRESS" ? 0 : 1);
+    waiting.sort((one, other) => hasWaited(one) - hasWaited(other) || compareArrival(one, other));
     for (const job of waiting) {
-      if (job.status === "IN_PROGRESS") this.#startOver(job);
-      const list = this.#line(job);
-      job.place = { list, link: list.push(job) };
-      this.#count(job, 1);
+      if (job.status === "IN_PROGRESS") {
+        forgetReports(job);
+        if (job.retries === 0) forgetWorker(job);
+        this.#record.restarted(job);
+      }
+      this.#queue.push(job);
+      this.counts.enter(job.status);
     }
-    // What expired meanwhile must not be given out in the moment before its appointment comes.
-    for (const job of [...this.#jobs.values()]) {
-      if (job.expiry === undefined || job.expiry.at > this.#clock.now()) continue;
-      this.#expiries.cancel(job.expiry);
-      this.#expire(job);
-    }
+    // A worker must not get a job that expired in the meantime.
+    this.#expiry.expireOverdue(this.#jobs.values());
   }
 
   create(submission: Submission, sync: boolean): Job {
-    const now = this.#clock.now();
-    const job = keptJob({
-      ...submission,
-      id: `${sync ? "sync-" : ""}${randomUUID()}-${this.#rules.idSuffix}`,
-      sync,
-      order: this.#order++,
-      createdAt: now,
-      summary: beginning(submission.input),
-      status: "IN_QUEUE",
-      queuedAt: now,
-      startedAt: undefined,
-      endedAt: undefined,
-      expiresAt: now + submission.ttl,
-      retries: 0,
-      workerId: undefined,
-      output: undefined,
-      error: undefined,
-      chunks: [],
-    });
+    const job = newJob(submission, sync, this.#rules.idSuffix, this.#order++, this.#clock.now());
     this.#record.created(job);
     this.#jobs.set(job.id, job);
-    this.#scheduleExpiry(job);
+    this.#expiry.schedule(job);
     this.#enqueue(job);
     return job;
   }
 
-  /** Jobs that wait and may have workers started for them, the oldest first. */
+  /** The waiting jobs for which workers may be started, the oldest first. */
   get scalable(): LinkedList<Job> {
-    return this.#normal;
+    return this.#queue.scalable;
   }
 
   /** Hands the oldest waiting job to a worker. */
   take(workerId: string): Attempt | undefined {
-    const normal = this.#normal.first?.value;
-    const low = this.#low.first?.value;
-    const isLowFirst = low !== undefined && (normal === undefined || comesBefore(low, normal));
-    const job = isLowFirst ? low : normal;
+    const job = this.#queue.first;
     if (job === undefined) return undefined;
-    this.#leaveQueue(job);
-    this.#count(job, -1);
-    job.status = "IN_PROGRESS";
-    this.#count(job, 1);
+    this.#queue.remove(job);
+    this.#setStatus(job, "IN_PROGRESS");
     job.startedAt = this.#clock.now();
     job.workerId = workerId;
     const attempt = new Attempt(this, job, workerId);
     job.attempt = attempt;
-    const allowed = job.executionTimeout ?? this.#rules.executionTimeout;
-    attempt.timeout = this.#agenda.add(allowed + this.#rules.executionTimeoutLag, () => this.#timeOut(job));
+    this.#attemptTimers.start(attempt);
     this.#record.changed(job);
     return attempt;
   }
@@ -150,292 +129,172 @@ export class Jobs {
     const pieces = chunkPieces(text);
     job.chunks.push(...pieces);
     this.#record.grew(job, pieces);
-    this.#wake(job, true);
+    wakeWaiters(job, "chunk");
   }
 
-  /** Takes what waits for a reader of the job's stream. */
+  /** Takes the chunks that wait for a reader of the job's stream. */
   takeChunks(job: Job): string[] {
     const chunks = job.chunks.splice(0);
     if (chunks.length > 0) this.#record.drained(job);
     return chunks;
   }
 
-  /** Answers whether the result was kept; one over the limit is dropped. */
+  /** Ends a job with its worker's report. Returns whether the result was kept: one over the size limit is dropped. */
   finish(job: Job, report: Report): boolean {
-    const { variants, resultLimit } = this.#rules;
-    job.output = report.output;
-    if (report.isStream && report.output === "[]" && variants.streamOutput === "absent") job.output = undefined;
-    const isRefused =
-      report.isOversized ||
-      (job.output !== undefined && job.output.length * 3 > resultLimit && Buffer.byteLength(job.output) > resultLimit);
-    if (isRefused) {
-      this.#rules.onLog(
-        `job ${job.id}: result over ${resultLimit} bytes refused, as the service does; no output is kept`,
-      );
-      job.output = undefined;
-    }
-    const failed = report.error !== undefined && (report.isErrorText || variants.objectError === "FAILED");
-    job.error = failed ? report.error : undefined;
-    this.#end(job, failed ? "FAILED" : "COMPLETED");
-    return !isRefused;
+    const { status, output, error, isTooLarge } = resultOf(report, this.#rules);
+    if (isTooLarge) this.#log(job, `its result is over ${this.#rules.resultLimit} bytes and is dropped, as on RunPod`);
+    job.output = output;
+    job.error = error;
+    this.#end(job, status);
+    return !isTooLarge;
   }
 
   startLease(attempt: Attempt, shortest: number): void {
-    this.#agenda.cancel(attempt.lease);
-    attempt.lease = this.#agenda.add(Math.max(this.#rules.lease, shortest), () => this.#forsake(attempt));
+    this.#attemptTimers.startLease(attempt, shortest);
   }
 
   handBack(attempt: Attempt): void {
     const { job } = attempt;
     this.#dropAttempt(job);
-    // A job that had gone out before counts as running while it waits, see #forsake.
+    // A job that was sent out before counts as running while it waits, see #giveUp.
     if (job.retries === 0) {
-      this.#count(job, -1);
-      job.status = "IN_QUEUE";
-      this.#count(job, 1);
-      job.startedAt = undefined;
-      job.workerId = undefined;
+      this.#setStatus(job, "IN_QUEUE");
+      forgetWorker(job);
     }
     this.#record.changed(job);
     this.#enqueueFirst(job);
   }
 
-  /** Cancels a job that has not ended; answers whether it did. */
+  /** Cancels a job that has not ended. Returns whether it did. */
   cancel(job: Job): boolean {
     if (isTerminal(job.status)) return false;
-    const { attempt } = job;
-    // The service only asks the worker to stop; what does not heed that may go on as long as the job might have.
-    const left = (attempt?.timeout?.at ?? 0) - this.#clock.now();
-    this.#end(job, "CANCELLED");
-    this.#revoke(attempt, "the job was cancelled", Math.max(0, left));
+    // The service only asks the worker to stop. One that ignores this may go on for as long as the job was allowed to.
+    const patience = job.attempt === undefined ? 0 : this.#attemptTimers.left(job.attempt);
+    this.#revoke(this.#end(job, "CANCELLED"), "the job was cancelled", patience);
     return true;
   }
 
-  /** Puts a FAILED or TIMED_OUT job back into the queue, its result forgotten; answers whether it did. */
+  /** Forgets the result of a FAILED or TIMED_OUT job and puts it back into the queue. Returns whether it did. */
   retry(job: Job): boolean {
     if (job.status !== "FAILED" && job.status !== "TIMED_OUT") return false;
-    job.status = "IN_QUEUE";
-    job.queuedAt = this.#clock.now();
-    job.startedAt = undefined;
-    job.endedAt = undefined;
-    job.workerId = undefined;
-    job.retries = 0;
-    job.output = undefined;
-    job.error = undefined;
-    job.text = undefined;
-    job.chunks.length = 0;
+    startAfresh(job, this.#clock.now());
     this.counts.retried++;
     this.#record.restarted(job);
-    this.#scheduleExpiry(job);
+    this.#expiry.schedule(job);
     this.#enqueue(job);
     return true;
   }
 
-  /** Takes all waiting jobs out of the queue; answers how many. Those sent out again still run, and stay. */
+  /** Removes all waiting jobs from the queue and returns how many. Those that were sent out before still run, and stay. */
   purge(): number {
-    let removed = 0;
-    for (const list of [this.#normal, this.#low]) {
-      for (const job of [...list]) {
-        if (job.status !== "IN_QUEUE") continue;
-        if (this.#rules.variants.purged === "gone") this.#delete(job);
-        else this.#end(job, "CANCELLED");
-        removed++;
-      }
+    const waiting = [...this.#queue].filter(({ status }) => status === "IN_QUEUE");
+    for (const job of waiting) {
+      if (this.#rules.variants.purged === "gone") this.#delete(job);
+      else this.#end(job, "CANCELLED");
     }
-    return removed;
+    return waiting.length;
   }
 
-  /** Gives a job, whatever its state, that long to live from now on. */
+  /** Lets a job, in whatever state, live for so long from now on. */
   setTtl(job: Job, milliseconds: number): void {
     job.expiresAt = this.#clock.now() + milliseconds;
     this.#record.changed(job);
-    this.#scheduleExpiry(job);
-  }
-
-  /** Calls `wake` whenever the job ended or was deleted, with `chunks` also when its stream grew. Answers how to stop. */
-  listen(job: Job, wake: () => void, chunks: boolean): () => void {
-    const waiter: Waiter = { chunks, wake };
-    job.waiters ??= new Set();
-    job.waiters.add(waiter);
-    return () => job.waiters?.delete(waiter);
+    this.#expiry.schedule(job);
   }
 
   #enqueue(job: Job): void {
-    const list = this.#line(job);
-    job.place = { list, link: list.push(job) };
-    this.#count(job, 1);
+    this.counts.enter(job.status);
+    this.#queue.push(job);
     this.#events.queued();
   }
 
-  /** For a job that had been handed out, and so is counted already. */
+  /** For a job that was handed out before, and so is counted already. */
   #enqueueFirst(job: Job): void {
-    const list = this.#line(job);
-    job.place = { list, link: list.unshift(job) };
+    this.#queue.unshift(job);
     this.#events.queued();
-  }
-
-  #line({ lowPriority }: Job): LinkedList<Job> {
-    return lowPriority ? this.#low : this.#normal;
-  }
-
-  /** What its worker had said is lost with the endpoint that heard it. */
-  #startOver(job: Job): void {
-    job.output = undefined;
-    job.chunks.length = 0;
-    if (job.retries === 0) {
-      job.status = "IN_QUEUE";
-      job.startedAt = undefined;
-      job.workerId = undefined;
-    }
-    this.#record.restarted(job);
   }
 
   /**
-   * Goes on without a worker that is not heard of any more: once by sending the job out again. The worker is not told
-   * to stop, since it may well be the next to get the job, by the same id.
+   * Lets the job go on without a worker that is silent: it is sent out again, but only once. The worker is not told to
+   * stop, since it may be the next to get the job, under the same id.
    */
-  #forsake({ job }: Attempt): void {
-    if (job.retries >= 1) {
-      this.#fail(job, `job timed out after ${job.retries} retries`);
-      return;
-    }
+  #giveUp(job: Job): void {
+    if (job.retries >= 1) return void this.#fail(job, `job timed out after ${job.retries} retries`);
     job.retries++;
     this.counts.retried++;
-    this.#rules.onLog(`job ${job.id}: worker ${job.workerId} is not heard to hold it any more, it goes out again`);
+    this.#log(job, `worker ${job.workerId} no longer says that it holds it, so it goes out again`);
     this.#dropAttempt(job);
     this.#record.changed(job);
     // The service shows IN_PROGRESS throughout, also while the job waits for its next worker.
     this.#enqueueFirst(job);
   }
 
-  #leaveQueue(job: Job): void {
-    if (job.place !== undefined) job.place.list.remove(job.place.link);
-    job.place = undefined;
-  }
-
   #timeOut(job: Job): void {
-    const { attempt } = job;
-    if (this.#rules.variants.executionTimeout === "TIMED_OUT") this.#end(job, "TIMED_OUT");
-    else this.#fail(job, "executionTimeout exceeded");
-    this.#revoke(attempt, "executionTimeout exceeded", 0);
+    const isFailure = this.#rules.variants.executionTimeout === "FAILED";
+    const attempt = isFailure ? this.#fail(job, "executionTimeout exceeded") : this.#end(job, "TIMED_OUT");
+    this.#revoke(attempt, "executionTimeout exceeded");
   }
 
-  #fail(job: Job, error: string): void {
+  #fail(job: Job, error: string): Attempt | undefined {
     job.output = undefined;
     job.error = JSON.stringify(error);
-    this.#end(job, "FAILED");
+    return this.#end(job, "FAILED");
   }
 
-  #end(job: Job, status: TerminalStatus): void {
-    this.#leaveQueue(job);
-    this.#count(job, -1);
-    this.#dropAttempt(job);
-    job.status = status;
+  /** Returns the attempt that was still running. */
+  #end(job: Job, status: TerminalStatus): Attempt | undefined {
+    this.#queue.remove(job);
+    const attempt = this.#dropAttempt(job);
+    this.#setStatus(job, status);
     job.endedAt = this.#clock.now();
-    this.#countEnd(status);
-    this.#scheduleExpiry(job);
+    this.#expiry.schedule(job);
     if (status === "COMPLETED" || status === "FAILED") this.#events.finished(job);
-    // Only what can be retried needs its input again.
+    // Only a job that can be retried needs its input again.
     if (status === "COMPLETED" || status === "CANCELLED") job.input = "";
     this.#record.ended(job);
-    if (status !== "COMPLETED")
-      this.#rules.onLog(`job ${job.id}: ${status}${job.error ? `, ${job.error.slice(0, 200)}` : ""}`);
-    this.#wake(job, false);
+    if (status !== "COMPLETED") this.#log(job, `${status}${job.error ? `, ${job.error.slice(0, 200)}` : ""}`);
+    wakeWaiters(job, "end");
+    return attempt;
   }
 
   #expire(job: Job): void {
-    job.expiry = undefined;
-    if (isTerminal(job.status) || this.#rules.variants.ttlExpiry === "gone") {
-      this.#delete(job);
-      return;
-    }
-    const { attempt } = job;
+    if (isTerminal(job.status) || this.#rules.variants.ttlExpiry === "gone") return void this.#delete(job);
     job.expiresAt = Number.POSITIVE_INFINITY;
-    this.#end(job, "TIMED_OUT");
-    this.#revoke(attempt, "the job's time to live is over", 0);
+    this.#revoke(this.#end(job, "TIMED_OUT"), "the job's time to live is over");
   }
 
   #delete(job: Job): void {
-    const { attempt } = job;
-    this.#leaveQueue(job);
-    if (!isTerminal(job.status)) this.#count(job, -1);
-    this.#dropAttempt(job);
-    this.#expiries.cancel(job.expiry);
+    this.#queue.remove(job);
+    this.counts.leave(job.status);
+    const attempt = this.#dropAttempt(job);
+    this.#expiry.cancel(job);
     this.#jobs.delete(job.id);
     this.#record.deleted(job);
     job.gone = true;
-    this.#revoke(attempt, "the job's time to live is over", 0);
-    this.#wake(job, false);
+    this.#revoke(attempt, "the job's time to live is over");
+    wakeWaiters(job, "end");
   }
 
-  #dropAttempt(job: Job): void {
-    if (job.attempt === undefined) return;
-    this.#agenda.cancel(job.attempt.timeout);
-    this.#agenda.cancel(job.attempt.lease);
+  #dropAttempt(job: Job): Attempt | undefined {
+    const { attempt } = job;
+    if (attempt !== undefined) this.#attemptTimers.stop(attempt);
     job.attempt = undefined;
+    return attempt;
   }
 
-  #revoke(attempt: Attempt | undefined, reason: string, patience: number): void {
+  #revoke(attempt: Attempt | undefined, reason: string, patience = 0): void {
     if (attempt === undefined) return;
     attempt.abort(reason);
     this.#events.revoked(attempt, patience);
   }
 
-  #scheduleExpiry(job: Job): void {
-    this.#expiries.cancel(job.expiry);
-    const retention = job.sync ? this.#rules.runSyncRetention : this.#rules.runRetention;
-    const until = Math.min(job.expiresAt, (job.endedAt ?? Number.POSITIVE_INFINITY) + retention);
-    job.expiry =
-      until === Number.POSITIVE_INFINITY
-        ? undefined
-        : this.#expiries.add(until - this.#clock.now(), () => this.#expire(job));
+  #log({ id }: Job, text: string): void {
+    this.#rules.onLog(`job ${id}: ${text}`);
   }
 
-  #count(job: Job, change: 1 | -1): void {
-    if (job.status === "IN_QUEUE") this.counts.inQueue += change;
-    else this.counts.inProgress += change;
+  #setStatus(job: Job, status: JobStatus): void {
+    this.counts.leave(job.status);
+    job.status = status;
+    this.counts.enter(status);
   }
-
-  #countEnd(status: TerminalStatus): void {
-    if (status === "COMPLETED") this.counts.completed++;
-    if (status === "FAILED" || status === "TIMED_OUT") this.counts.failed++;
-  }
-
-  #wake(job: Job, chunk: boolean): void {
-    if (job.waiters === undefined) return;
-    for (const waiter of [...job.waiters]) {
-      if (!chunk || waiter.chunks) waiter.wake();
-    }
-  }
-}
-
-/** What is kept of a job, with what only a running endpoint has of it. */
-function keptJob(kept: StoredJob): Job {
-  return {
-    ...kept,
-    attempt: undefined,
-    place: undefined,
-    gone: false,
-    text: undefined,
-    expiry: undefined,
-    waiters: undefined,
-  };
-}
-
-function comesBefore(one: Job, other: Job): boolean {
-  return one.queuedAt === other.queuedAt ? one.order < other.order : one.queuedAt < other.queuedAt;
-}
-
-/** A chunk as the stream has it: whole, or cut where it is over the limit. */
-function chunkPieces(text: string): string[] {
-  const most = service.streamChunkBytes;
-  if (text.length * 3 <= most || Buffer.byteLength(text) <= most) return [text];
-  // How the service cuts what is not text is unknown; its JSON in pieces keeps every byte.
-  const whole = text.startsWith('"') ? (stringValue(text) ?? text) : text;
-  return splitText(whole, most).map((piece) => JSON.stringify(piece));
-}
-
-/** A copy: a part of a string would keep the whole of it in memory. */
-function beginning(text: string): string {
-  return Buffer.from(text.slice(0, 200)).toString();
 }

@@ -1,85 +1,136 @@
-import type { JobStatus } from "../../protocol/job.ts";
-import type { Submission } from "../client-side/submission.ts";
-import type { Link, LinkedList } from "./linked-list.ts";
-import type { Appointment } from "./timers.ts";
+import { randomUUID } from "node:crypto";
+import type { Link, LinkedList } from "../collections/linked-list.ts";
+import type { Timer } from "../collections/timers.ts";
+import type { StoredJob, Submission } from "./job-record.ts";
+import type { Report } from "./job-result.ts";
 
-/** A job as the endpoint keeps it. Times are of the clock; `output`, `error` and `chunks` are JSON text. */
-export interface Job extends Submission {
-  readonly id: string;
-  /** Whether it came by `/runsync`. */
-  readonly sync: boolean;
-  /** Place in the order of arrival. */
-  readonly order: number;
-  readonly createdAt: number;
-  /** The beginning of the input's JSON text, for people to tell jobs apart by. */
-  readonly summary: string;
-  status: JobStatus;
-  /** When it last entered the queue, other than by re-dispatch. */
-  queuedAt: number;
-  startedAt: number | undefined;
-  endedAt: number | undefined;
-  expiresAt: number;
-  retries: number;
-  workerId: string | undefined;
-  output: string | undefined;
-  error: string | undefined;
-  readonly chunks: string[];
-  /** The attempt whose word counts. */
+/** A job as the running endpoint holds it. Times are of the clock. */
+export interface Job extends StoredJob {
+  /** The attempt whose reports count. */
   attempt: Attempt | undefined;
-  /** Where it waits for a worker. */
+  /** Where it waits for a worker. Only the queue sets it. */
   place: { readonly list: LinkedList<Job>; readonly link: Link<Job> } | undefined;
-  /** Deleted: every later look-up is a 404. */
+  /** Deleted: every later request for it gets a 404. */
   gone: boolean;
-  /** The body of `/status` once the job has ended, so that a large result is put together once. */
+  /** The body of `/status` once the job has ended, so that a large result is put together only once. */
   text: string | undefined;
-  expiry: Appointment | undefined;
+  expiry: Timer | undefined;
   waiters: Set<Waiter> | undefined;
 }
 
-/** Whoever waits for a job to change. */
-export interface Waiter {
-  /** Also for its stream to grow, not only for its end. */
+/** Someone who waits for a job to change. */
+interface Waiter {
+  /** Whether a new chunk in its stream counts as a change too. */
   readonly chunks: boolean;
   readonly wake: () => void;
 }
 
-/** What a worker reports at the end of a job: JSON texts, each absent where the report lacks the key. */
-export interface Report {
-  output?: string;
-  error?: string;
-  /** Whether `error` is text; the service does not take other errors for a failure. */
-  isErrorText?: boolean;
-  isStream?: boolean;
-  /** Whether the report was too large to be read at all. */
-  isOversized?: boolean;
+/** A job that a store kept, taken over by this endpoint. */
+export function liveJob(stored: StoredJob): Job {
+  return {
+    ...stored,
+    attempt: undefined,
+    place: undefined,
+    gone: false,
+    text: undefined,
+    expiry: undefined,
+    waiters: undefined,
+  };
 }
 
-/** Who carries out what an attempt reports. */
-interface JobKeeper {
+export function newJob(submission: Submission, sync: boolean, idSuffix: string, order: number, now: number): Job {
+  return liveJob({
+    ...submission,
+    id: `${sync ? "sync-" : ""}${randomUUID()}-${idSuffix}`,
+    sync,
+    order,
+    createdAt: now,
+    summary: beginning(submission.input),
+    status: "IN_QUEUE",
+    queuedAt: now,
+    startedAt: undefined,
+    endedAt: undefined,
+    expiresAt: now + submission.ttl,
+    retries: 0,
+    workerId: undefined,
+    output: undefined,
+    error: undefined,
+    chunks: [],
+  });
+}
+
+/** A copy, since a slice of a string would keep the whole string in memory. */
+function beginning(text: string): string {
+  return Buffer.from(text.slice(0, 200)).toString();
+}
+
+/** Back into the state of a job that no worker took. */
+export function forgetWorker(job: Job): void {
+  job.status = "IN_QUEUE";
+  job.startedAt = undefined;
+  job.workerId = undefined;
+}
+
+export function forgetReports(job: Job): void {
+  job.output = undefined;
+  job.error = undefined;
+  job.text = undefined;
+  job.chunks.length = 0;
+}
+
+/** Makes an ended job wait in the queue once more, as if it had just arrived. */
+export function startAfresh(job: Job, now: number): void {
+  forgetWorker(job);
+  forgetReports(job);
+  job.queuedAt = now;
+  job.endedAt = undefined;
+  job.retries = 0;
+}
+
+/**
+ * Calls `wake` whenever the job ends or is deleted, and with `chunks` also when its stream grows.
+ *
+ * @returns a function that ends this
+ */
+export function onJobChange(job: Job, wake: () => void, chunks: boolean): () => void {
+  const waiter: Waiter = { chunks, wake };
+  job.waiters ??= new Set();
+  job.waiters.add(waiter);
+  return () => job.waiters?.delete(waiter);
+}
+
+export function wakeWaiters(job: Job, change: "chunk" | "end"): void {
+  for (const waiter of [...(job.waiters ?? [])]) {
+    if (change === "end" || waiter.chunks) waiter.wake();
+  }
+}
+
+/** Carries out what an attempt reports. */
+interface AttemptOwner {
   addChunk(job: Job, text: string): void;
   finish(job: Job, report: Report): boolean;
   startLease(attempt: Attempt, shortest: number): void;
   handBack(attempt: Attempt): void;
 }
 
-/** Three pings of a worker that pings as often as it can: one that is late is not yet lost. */
+/** Three pings of a worker that pings as often as it can, so that one late ping does not lose the job. */
 export const shortestRenewal = 3_000;
 
-/** One worker's hold on one job. Whatever it says after the job went on without it is ignored. */
+/** One worker's hold on one job. Once the job goes on without the worker, all its reports are ignored. */
 export class Attempt {
   readonly job: Job;
   readonly workerId: string;
-  readonly #keeper: JobKeeper;
+  readonly #owner: AttemptOwner;
   readonly #stop = new AbortController();
-  /** When its execution time-out is noticed. */
-  timeout: Appointment | undefined;
-  /** When the job goes on without this worker, unless it is heard of before. */
-  lease: Appointment | undefined;
-  /** Whether the worker is still to be told to stop. */
+  /** Notices that the execution time-out is over. */
+  timeout: Timer | undefined;
+  /** Lets the job go on without this worker, unless the worker is heard of before. */
+  lease: Timer | undefined;
+  /** Whether the worker has yet to be told to stop. */
   mustStop = false;
 
-  constructor(keeper: JobKeeper, job: Job, workerId: string) {
-    this.#keeper = keeper;
+  constructor(owner: AttemptOwner, job: Job, workerId: string) {
+    this.#owner = owner;
     this.job = job;
     this.workerId = workerId;
   }
@@ -97,32 +148,36 @@ export class Attempt {
     if (this.isCurrent) this.job.output = text;
   }
 
-  /** Adds to the stream; text over the limit of a chunk is cut, and text that is JSON of another kind becomes text. */
+  /** Adds JSON text to the stream. Text over the limit of one chunk is cut into several, all of them strings. */
   chunk(text: string): void {
-    if (this.isCurrent) this.#keeper.addChunk(this.job, text);
+    if (this.isCurrent) this.#owner.addChunk(this.job, text);
   }
 
-  /** Ends the job; answers whether its result was taken whole. One over the limit of results is dropped. */
+  /**
+   * Ends the job.
+   *
+   * @returns whether the result was kept. One over the size limit is dropped.
+   */
   finish(report: Report): boolean {
-    return !this.isCurrent || this.#keeper.finish(this.job, report);
+    return !this.isCurrent || this.#owner.finish(this.job, report);
   }
 
-  /** Says that nothing will be reported: the lease, begun already or now, runs out, then the job goes out again or fails. */
+  /** No report will come. When the lease is over, which starts now if it had not, the job goes out again or fails. */
   lose(): void {
-    if (this.isCurrent && this.lease === undefined) this.#keeper.startLease(this, 0);
+    if (this.isCurrent && this.lease === undefined) this.#owner.startLease(this, 0);
   }
 
-  /** Says that the worker was heard to hold the job: its lease begins anew, and is long enough to be heard again. */
+  /** The worker says that it holds the job. Its lease starts again, and is long enough for it to say so once more. */
   renew(): void {
-    if (this.isCurrent) this.#keeper.startLease(this, shortestRenewal);
+    if (this.isCurrent) this.#owner.startLease(this, shortestRenewal);
   }
 
-  /** Says that the job never reached the worker: it goes back to where it waited. */
+  /** The job never reached the worker: it goes back to its place in the queue. */
   handBack(): void {
-    if (this.isCurrent) this.#keeper.handBack(this);
+    if (this.isCurrent) this.#owner.handBack(this);
   }
 
-  /** Aborts {@link signal}; from now on nothing the worker says counts. */
+  /** Aborts {@link signal}. From now on the worker's reports are ignored. */
   abort(reason: string): void {
     if (this.isCurrent) this.job.attempt = undefined;
     this.mustStop = true;

@@ -1,4 +1,4 @@
-import { endOfString, stringValue } from "../worker-side/json-string.ts";
+import { endOfString, stringValue } from "../json/raw-json.ts";
 
 /** A picture as it stands in a text, not yet decoded. */
 export interface Picture {

@@ -2,9 +2,8 @@ import type { Health } from "../../protocol/health.ts";
 import { isTerminal } from "../../protocol/job.ts";
 import type { ActiveFault, Fault, Faults } from "../faults.ts";
 import type { Job } from "../jobs/local-job.ts";
-import { endOfString, stringValue } from "../worker-side/json-string.ts";
-import { rawFields } from "../worker-side/raw-json.ts";
-import type { LocalWorker } from "../workers/local-worker.ts";
+import { endOfString, rawFields, stringValue } from "../json/raw-json.ts";
+import type { LocalWorker } from "../pool/local-worker.ts";
 import { pictureInOutput } from "./image-in-output.ts";
 
 /** What the status page shows and may change. */

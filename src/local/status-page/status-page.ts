@@ -1,8 +1,9 @@
 import { readFile } from "node:fs/promises";
+import * as z from "zod/mini";
 import { isTerminal } from "../../protocol/job.ts";
-import { isRecord } from "../checks.ts";
+import { check, issueText, read } from "../../schema/check.ts";
 import { jobText } from "../client-side/job-body.ts";
-import type { Fault } from "../faults.ts";
+import { readFault } from "../faults.ts";
 import { type Answer, type Call, errorAnswer, jsonAnswer } from "../http/exchange.ts";
 import type { Job } from "../jobs/local-job.ts";
 import { packageFile } from "../package-files.ts";
@@ -28,8 +29,14 @@ const safety = {
   "cross-origin-resource-policy": "same-origin",
 };
 
-/** The longest cold start the page sets, in seconds. */
-const longestColdStart = 3_600;
+/** An hour is the longest cold start that the page sets. */
+const coldStartSchema = z.object({
+  seconds: z.custom<number>((value) => typeof value === "number" && value >= 0 && value <= 3_600, {
+    error: "must be a number from 0 to 3600",
+  }),
+});
+
+const bodySchema = z.record(z.string(), z.unknown());
 
 /** The page at `/`: what the endpoint does, and a few ways to trouble it. For this computer alone. */
 export class StatusPage {
@@ -52,19 +59,19 @@ export class StatusPage {
   #route(call: Call): Promise<Answer> | Answer {
     const { pathname } = call;
     const file = files.get(pathname);
-    if (file !== undefined) return read(call, () => this.#file(file));
-    if (pathname === "/page/state") return read(call, () => jsonAnswer(200, JSON.stringify(pageState(this.#source))));
-    if (pathname === "/page/purge") return change(call, () => ({ removed: this.#source.purge() }));
-    if (pathname === "/page/cold-start") return change(call, () => this.#setColdStart(call.body));
-    if (pathname === "/page/faults") return change(call, () => this.#addFault(call.body));
-    if (pathname === "/page/faults/clear") return change(call, () => this.#clearFaults());
+    if (file !== undefined) return onRead(call, () => this.#file(file));
+    if (pathname === "/page/state") return onRead(call, () => jsonAnswer(200, JSON.stringify(pageState(this.#source))));
+    if (pathname === "/page/purge") return onChange(call, () => ({ removed: this.#source.purge() }));
+    if (pathname === "/page/cold-start") return onChange(call, () => this.#setColdStart(call.body));
+    if (pathname === "/page/faults") return onChange(call, () => this.#addFault(call.body));
+    if (pathname === "/page/faults/clear") return onChange(call, () => this.#clearFaults());
     const [, id, part] = /^\/page\/jobs\/([^/]+)(?:\/(picture|cancel))?$/.exec(pathname) ?? [];
     if (id === undefined) return notFound("there is no such page; the status page is at /");
     const job = this.#source.job(decoded(id));
     if (job === undefined) return notFound("there is no such job; it may have been deleted");
-    if (part === "picture") return read(call, () => pictureOf(job));
-    if (part === "cancel") return change(call, () => this.#cancel(job));
-    return read(call, () => jsonAnswer(200, jobText(job, "IN_PROGRESS")));
+    if (part === "picture") return onRead(call, () => pictureOf(job));
+    if (part === "cancel") return onChange(call, () => this.#cancel(job));
+    return onRead(call, () => jsonAnswer(200, jobText(job, "IN_PROGRESS")));
   }
 
   async #file({ url, type }: { url: URL; type: string }): Promise<Answer> {
@@ -74,25 +81,21 @@ export class StatusPage {
   }
 
   #cancel(job: Job): object {
-    if (isTerminal(job.status)) throw new RangeError(`the job has ended already: it is ${job.status}`);
+    if (isTerminal(job.status)) throw new TypeError(`the job has ended already: it is ${job.status}`);
     this.#source.cancel(job);
     return { status: job.status };
   }
 
   #setColdStart(body: string): object {
-    const seconds = parsed(body)["seconds"];
-    if (typeof seconds !== "number" || !(seconds >= 0 && seconds <= longestColdStart)) {
-      throw new RangeError(`seconds must be a number from 0 to ${longestColdStart}`);
-    }
+    const { issues, value } = check(coldStartSchema, parsed(body));
+    if (issues) throw new TypeError(issues.map(issueText).join("; "));
+    const { seconds } = value;
     this.#source.coldStart = seconds * 1_000;
     return { seconds };
   }
 
   #addFault(body: string): object {
-    parsed(body);
-    // Whether it is one is for `add` to check.
-    const fault: Fault = JSON.parse(body);
-    this.#source.faults.add(fault);
+    this.#source.faults.add(readFault(parsed(body)));
     return { active: this.#source.faults.active.length };
   }
 
@@ -122,17 +125,17 @@ function isLoopbackHost(host: string | undefined): boolean {
   return host !== undefined && /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/i.test(host);
 }
 
-function read(call: Call, give: () => Promise<Answer> | Answer): Promise<Answer> | Answer {
+function onRead(call: Call, give: () => Promise<Answer> | Answer): Promise<Answer> | Answer {
   return call.method === "GET" || call.method === "HEAD" ? give() : wrongMethod("GET, HEAD");
 }
 
 /** Carries out a POST; what it throws over a wrong value is told to whoever sent it. */
-function change(call: Call, perform: () => object): Answer {
+function onChange(call: Call, perform: () => object): Answer {
   if (call.method !== "POST") return wrongMethod("POST");
   try {
     return jsonAnswer(200, JSON.stringify(perform()));
   } catch (error) {
-    if (error instanceof TypeError || error instanceof RangeError) return errorAnswer(400, error.message);
+    if (error instanceof TypeError) return errorAnswer(400, error.message);
     throw error;
   }
 }
@@ -169,8 +172,9 @@ function parsed(body: string): Record<string, unknown> {
   } catch (cause) {
     throw new TypeError("the body must be JSON", { cause });
   }
-  if (!isRecord(value)) throw new TypeError("the body must be a JSON object");
-  return value;
+  const fields = read(bodySchema, value);
+  if (fields === undefined) throw new TypeError("the body must be a JSON object");
+  return fields;
 }
 
 function decoded(segment: string): string {

@@ -1,9 +1,9 @@
 type Sqlite = typeof import("node:sqlite");
 
 /**
- * SQLite as it comes with the runtime: Node 22.13 and newer, and what is compatible with them.
+ * The SQLite that comes with the runtime: with Node 22.13 or newer, and with compatible runtimes.
  *
- * @throws Error where there is none.
+ * @throws Error where there is none
  */
 export function loadSqlite(): Sqlite {
   const sqlite = withoutItsWarning(builtInSqlite);
@@ -11,20 +11,20 @@ export function loadSqlite(): Sqlite {
   const { bun, deno, node } = process.versions;
   const runtime = bun ? `Bun ${bun}` : deno ? `Deno ${deno}` : `Node ${node}`;
   throw new Error(
-    `keeping jobs in a folder needs node:sqlite, which ${runtime} does not have: use Node 22.13 or newer, or name no folder and have the jobs in memory`,
+    `keeping jobs in a folder needs node:sqlite, which ${runtime} does not have: use Node 22.13 or newer, or pass no folder to keep jobs in memory`,
   );
 }
 
-/** Not an import, which would fail for everyone else where the module is absent, and whose `node:` bundlers cut off. */
+/** Not an import: that would fail where the module is absent, even for endpoints that need no folder, and bundlers cut off its `node:`. */
 function builtInSqlite(): Sqlite | undefined {
   // Node before 22.3 has no such function.
   return process.getBuiltinModule?.("node:sqlite");
 }
 
 /**
- * Node 22 warns when the module is loaded that SQLite may change: nothing a user of the endpoint could act on.
- * There is no switch for that warning alone, so what issues warnings is replaced for as long as loading takes,
- * in which nothing else can run.
+ * Node 22 warns that SQLite may change when the module is loaded, which does not help a user of the endpoint. There is
+ * no switch for this warning alone, so `process.emitWarning` is replaced while the module loads. Nothing else can run in
+ * that time.
  */
 function withoutItsWarning<Value>(load: () => Value): Value {
   const { emitWarning } = process;

@@ -1,7 +1,7 @@
-/** SQLite's primary result codes, of which Node reports extensions (https://sqlite.org/rescode.html). */
+/** SQLite's primary result codes (https://sqlite.org/rescode.html). Node reports extended ones. */
 const codes = { busy: 5, readOnly: 8, io: 10, corrupt: 11, full: 13, cannotOpen: 14, notDatabase: 26 } as const;
 
-/** What went wrong with a store's file, in words that say what to do. */
+/** An error that says what is wrong with a store's file, and what to do. */
 export function storeFailure(path: string, cause: unknown): Error {
   return new Error(`${path} ${problem(cause)}`, { cause });
 }

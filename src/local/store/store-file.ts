@@ -4,18 +4,18 @@ import type { DatabaseSync } from "node:sqlite";
 import { loadSqlite } from "./sqlite.ts";
 import { storeFailure } from "./store-failure.ts";
 
-/** "LaDi" as a number: how a store is told from any other SQLite database. */
+/** "LaDi" as a number. It tells a store from any other SQLite database. */
 const applicationId = 0x4c614469;
 
-/** Counts up when the tables change. */
+/** Goes up when the tables change. */
 const schemaVersion = 1;
 
-/** What the write-ahead log is cut back to once a large result has gone through it. */
+/** The write-ahead log is cut back to this size after a large result. */
 const logBytes = 4 * 1024 * 1024;
 
 /**
- * Texts have a table of their own, since SQLite writes a whole row anew whatever changes in it: a change of
- * state must not cost a result of 20 MB.
+ * Texts have a table of their own, since SQLite rewrites a whole row when anything in it changes. A change of state must
+ * not rewrite a result of 20 MB.
  */
 const schema = `
   CREATE TABLE jobs (
@@ -54,9 +54,9 @@ export interface StoreFile {
 }
 
 /**
- * Opens the database of a folder, both made where they are absent, for this process alone.
+ * Opens the database in a folder for this process alone, and creates both if they don't exist.
  *
- * @throws Error saying what is wrong with folder or file, which then is as it was.
+ * @throws Error that says what is wrong with the folder or the file, which is not changed then
  */
 export function openStoreFile(folder: string): StoreFile {
   const { DatabaseSync } = loadSqlite();
@@ -65,7 +65,7 @@ export function openStoreFile(folder: string): StoreFile {
   let database: DatabaseSync | undefined;
   try {
     database = new DatabaseSync(path);
-    // Before anything is read: the first look then takes the lock, and keeps it until the process ends, however it does.
+    // Before anything is read: the first read then takes the lock and keeps it until the process ends, even by a kill.
     database.exec("PRAGMA locking_mode = EXCLUSIVE");
     prepare(database, checkOwner(database) === "new");
   } catch (error) {
@@ -75,11 +75,11 @@ export function openStoreFile(folder: string): StoreFile {
   return { path, database };
 }
 
-/** Jobs hold prompts and keys of buckets: for the user's eyes only. SQLite gives its log the mode of its file. */
+/** Only the user may read it: jobs hold prompts and keys of buckets. SQLite gives its log the mode of the file. */
 function makeFile(folder: string, path: string): void {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    // Not the way to open one that exists: closing it would give up every lock this process has on it.
+    // Only for a new file: closing an existing one would give up every lock that this process has on it.
     closeSync(openSync(path, "wx", 0o600));
   } catch (cause) {
     if (existsSync(path)) return;
@@ -88,13 +88,13 @@ function makeFile(folder: string, path: string): void {
   }
 }
 
-/** Only reads, so that a database that is not ours stays as it is. */
+/** Only reads, so that another program's database is not changed. */
 function checkOwner(database: DatabaseSync): "new" | "ours" {
   const owner = readNumber(database, "PRAGMA application_id");
   const version = readNumber(database, "PRAGMA user_version");
   const tables = readNumber(database, "SELECT count(*) FROM sqlite_schema");
   if (owner === 0 && version === 0 && tables === 0) return "new";
-  if (owner !== applicationId) throw new Error("it is a database of another program");
+  if (owner !== applicationId) throw new Error("it is another program's database");
   if (version > schemaVersion) {
     throw new Error(
       `it was written by a newer layerdiffuse: version ${version}, and this one reads up to ${schemaVersion}`,
@@ -106,7 +106,7 @@ function checkOwner(database: DatabaseSync): "new" | "ours" {
 }
 
 function prepare(database: DatabaseSync, isNew: boolean): void {
-  // Can be chosen only while there is no table.
+  // This can be set only while there are no tables.
   if (isNew) database.exec("PRAGMA auto_vacuum = INCREMENTAL");
   database.exec(`
     PRAGMA journal_mode = WAL;

@@ -1,15 +1,15 @@
 import type { DatabaseSync } from "node:sqlite";
+import type { StoredJob, StoredState, SubmittedJob } from "../jobs/job-record.ts";
+import { jobRow, readJobRow, readTextRow, stateRow } from "./job-rows.ts";
 import { storeFailure } from "./store-failure.ts";
 import { openStoreFile, type StoreFile } from "./store-file.ts";
-import { jobRow, parseJobRow, type StoredJob, type StoredState, type SubmittedJob, stateRow } from "./stored-job.ts";
 
-/** So many free pages (of 4 KiB) are left in the file for the next jobs to fill. */
+/** How many free pages (of 4 KiB) stay in the file for the next jobs. */
 const sparePages = 1024;
 
 /**
- * Jobs in a folder. Each call is one transaction, done when the call returns: what is answered after it is still
- * there when the process is killed, though a power cut may cost the last moments. To change a job that was
- * deleted does nothing.
+ * Jobs in a folder. Each call is one transaction, which is complete when the call returns. The change then survives when
+ * the process is killed, but a power cut may lose the last moments. Changing a job that was deleted does nothing.
  */
 export class Store {
   readonly #path: string;
@@ -24,10 +24,10 @@ export class Store {
   }
 
   /**
-   * Opens the store of a folder, which is made where it is absent. Until it is closed or its process ends,
-   * nobody else can open it.
+   * Opens the store in a folder, and creates both if they don't exist. Nobody else can open it until it is closed or
+   * its process ends.
    *
-   * @throws Error saying what is wrong and what to do; what is no store, or one of a newer version, is left alone.
+   * @throws Error that says what is wrong and what to do. A file that is not a store, or is a newer one, is not changed.
    */
   static open(folder: string): Store {
     return new Store(openStoreFile(folder));
@@ -37,12 +37,13 @@ export class Store {
   load(): StoredJob[] {
     return this.#attempt(() => {
       const jobs = new Map<unknown, StoredJob>();
-      for (const row of this.#statements.allJobs.iterate()) jobs.set(row["number"], parseJobRow(row));
-      for (const { job: number, kind, text } of this.#statements.allTexts.iterate()) {
+      for (const row of this.#statements.allJobs.iterate()) jobs.set(row["number"], readJobRow(row));
+      for (const row of this.#statements.allTexts.iterate()) {
+        const { job: number, kind, text } = readTextRow(row);
         const job = jobs.get(number);
-        if (job === undefined || typeof text !== "string") throw new Error("a text in it belongs to no job");
+        if (job === undefined) throw new Error("a text in it belongs to no job");
         if (kind === "chunk") job.chunks.push(text);
-        else if (kind === "input" || kind === "output" || kind === "error") job[kind] = text;
+        else job[kind] = text;
       }
       return [...jobs.values()];
     });
@@ -55,12 +56,12 @@ export class Store {
     });
   }
 
-  /** Keeps a new state. Input, result and stream stay as they are, and cost nothing however large. */
+  /** Writes a new state. Input, result and stream are not written again, so that their size doesn't matter. */
   update(state: StoredState): void {
     this.#attempt(() => this.#update(state));
   }
 
-  /** Keeps state and result of a job that has ended, and forgets its input where that is empty now. */
+  /** Writes the state and the result of a job that has ended, and deletes its input if that is empty now. */
   end(job: StoredState & Pick<StoredJob, "input" | "output" | "error">): void {
     this.#transact(() => {
       if (!this.#update(job)) return;
@@ -71,7 +72,7 @@ export class Store {
     });
   }
 
-  /** Keeps the state of a job that starts over, and forgets its result and its stream. */
+  /** Writes the state of a job that starts over, and deletes its result and its stream. */
   restart(state: StoredState): void {
     this.#transact(() => {
       if (!this.#update(state)) return;
@@ -79,14 +80,14 @@ export class Store {
     });
   }
 
-  /** Adds to what waits for a reader of a job's stream. */
+  /** Adds chunks to a job's stream. */
   addChunks({ order }: Pick<StoredState, "order">, chunks: readonly string[]): void {
     this.#transact(() => {
       for (const chunk of chunks) this.#statements.addChunk.run(chunk, order);
     });
   }
 
-  /** A reader took all that waited. */
+  /** Deletes the chunks in a job's stream, because a reader took them. */
   clearChunks({ order }: Pick<StoredState, "order">): void {
     this.#attempt(() => this.#statements.dropTexts.run(order, "chunk"));
   }
@@ -100,21 +101,21 @@ export class Store {
     this.#attempt(() => this.#shrink(before));
   }
 
-  /** Lets the next endpoint have the folder. Calling it again does nothing more. */
+  /** Makes the folder free for another endpoint. Calling it again does nothing more. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#attempt(() => this.#database.close());
   }
 
-  /** Answers whether there is such a job. */
+  /** Returns whether there is such a job. */
   #update(state: StoredState): boolean {
     return this.#statements.updateJob.run(stateRow(state)).changes !== 0;
   }
 
   /**
-   * Gives free space back to the disk while it is most of the file; less is worth more to the next jobs. Twice
-   * what has just become free, so that no call takes long and nothing is left once all jobs are gone.
+   * Gives free space back to the disk while most of the file is free; the next jobs can use less. Each call gives back
+   * twice what has just become free, so that none takes long and nothing is left once all jobs are gone.
    */
   #shrink(freeBefore: number): void {
     const free = this.#freePages();
@@ -144,7 +145,7 @@ export class Store {
     try {
       this.#database.exec("ROLLBACK");
     } catch {
-      // After a full disk, for one, SQLite has done so itself; what went wrong first is what counts.
+      // SQLite may have rolled back itself, for example after a full disk. The first error is the one to report.
     }
   }
 
@@ -175,7 +176,7 @@ function prepareStatements(database: DatabaseSync) {
       WHERE number = :number`),
     dropJob: database.prepare("DELETE FROM jobs WHERE number = ?"),
     putText: database.prepare("INSERT OR REPLACE INTO texts VALUES (?, ?, 0, ?)"),
-    // Nothing for a job that is gone: its texts would stay for ever.
+    // Adds nothing for a job that is gone, since nobody would ever delete it.
     addChunk: database.prepare(`
       INSERT INTO texts
       SELECT number, 'chunk',

@@ -1,20 +1,21 @@
 import { type Answer, type Call, errorAnswer, jsonAnswer } from "../http/exchange.ts";
-import type { Holds } from "../http/held-requests.ts";
-import type { Attempt, Report } from "../jobs/local-job.ts";
-import type { WorkerPool } from "../workers/pool.ts";
-import { rawFields } from "./raw-json.ts";
-import type { WorkerOperation } from "./worker-operations.ts";
+import type { HeldRequests } from "../http/held-requests.ts";
+import type { WorkerOperation } from "../http/routes.ts";
+import type { Report } from "../jobs/job-result.ts";
+import type { Attempt } from "../jobs/local-job.ts";
+import { rawFields } from "../json/raw-json.ts";
+import type { WorkerPool } from "../pool/worker-pool.ts";
 
 /**
- * How long an empty poll is held. The service's time is unknown; the worker gives up after 90 s, and one
- * that is answered at once polls tens of times a second.
+ * How long a poll is held when there is nothing to answer. The service's time is unknown. The worker gives up after 90 s,
+ * and polls tens of times a second if it is answered at once.
  */
 const pollHold = 30_000;
 
-/** The same for a poll that nothing will come of: long enough that it does not spin. */
+/** The same for a poll that will get nothing: long enough to slow the worker down. */
 const uselessHold = 500;
 
-/** More than a worker that means it would ask for at once. */
+/** More jobs than a real worker would ask for at once. */
 const mostBatch = 1_000;
 
 export interface WorkerCall extends Call {
@@ -24,20 +25,23 @@ export interface WorkerCall extends Call {
 }
 
 /**
- * The worker's side of the wire, as runpod-python 1.12.0 speaks it. The endpoint alone decides what becomes
- * of a job: what a worker posts for one that went on without it is answered 200 and ignored, since a worker
- * takes any other answer for a lost result.
+ * The operations of workers, as runpod-python 1.12.0 uses them. Reports on a job that went on without its worker are
+ * answered with 200 and ignored, since a worker takes any other answer for a lost result.
  */
 export class WorkerSide {
-  readonly #holds: Holds;
+  readonly #heldRequests: HeldRequests;
   readonly #pool: WorkerPool;
   readonly #mostBodyBytes: number;
   readonly #onLog: (line: string) => void;
-  /** By worker: what wakes its job-stop poll. */
+  /** By worker id: the function that wakes the worker's `job-stop` poll. */
   readonly #stopPolls = new Map<string, () => void>();
 
-  constructor(holds: Holds, pool: WorkerPool, rules: { mostBodyBytes: number; onLog: (line: string) => void }) {
-    this.#holds = holds;
+  constructor(
+    heldRequests: HeldRequests,
+    pool: WorkerPool,
+    rules: { mostBodyBytes: number; onLog: (line: string) => void },
+  ) {
+    this.#heldRequests = heldRequests;
     this.#pool = pool;
     this.#mostBodyBytes = rules.mostBodyBytes;
     this.#onLog = rules.onLog;
@@ -62,9 +66,9 @@ export class WorkerSide {
     }
   }
 
-  /** What a caller is told who is not let in: late, since a worker asks again at once, for ever. */
+  /** Answers a caller who is refused, with a delay, since a worker asks again at once, for ever. */
   async refuse(call: Call, answer: Answer): Promise<Answer> {
-    await this.#holds.park({ milliseconds: uselessHold, signal: call.signal });
+    await this.#heldRequests.hold({ milliseconds: uselessHold, signal: call.signal });
     return answer;
   }
 
@@ -74,7 +78,7 @@ export class WorkerSide {
     if (this.#pool.leaving(workerId)?.aborted) return this.refuse(call, noContent);
     let attempts = this.#pool.take(workerId, most);
     if (attempts.length === 0) {
-      const why = await this.#holds.park({
+      const why = await this.#heldRequests.hold({
         milliseconds: pollHold,
         signal: call.signal,
         subscribe: (wake) =>
@@ -83,7 +87,7 @@ export class WorkerSide {
             wake();
           }),
       });
-      // Another poll under the same id took its place: two workers of one id would take turns without a pause.
+      // Another poll with the same id replaced this one. Two workers with one id would take turns without a pause.
       if (why === "woken" && attempts.length === 0 && this.#pool.leaving(workerId)?.aborted === false) {
         return this.refuse(call, noContent);
       }
@@ -94,7 +98,7 @@ export class WorkerSide {
         this.#pool.release(attempt);
       }
     };
-    // Woken and left in the same moment: nobody is there to read the answer.
+    // The caller left in the same moment, and nobody will read the answer.
     if (call.signal.aborted) undelivered();
     if (call.signal.aborted || attempts.length === 0) return noContent;
     for (const attempt of attempts) {
@@ -110,7 +114,7 @@ export class WorkerSide {
     let stops = this.#pool.takeStops(workerId);
     if (stops.length === 0) {
       const leaving = this.#pool.leaving(workerId);
-      await this.#holds.park({
+      await this.#heldRequests.hold({
         milliseconds: leaving?.aborted ? uselessHold : pollHold,
         signal: call.signal,
         subscribe: (wake) => {
@@ -137,12 +141,12 @@ export class WorkerSide {
     const attempt = this.#pool.held(workerId, jobId);
     const isOversized = call.bodyBytes > this.#mostBodyBytes;
     if (isOversized && /^\{\s*"status":\s*"IN_PROGRESS"/.test(call.body)) {
-      this.#onLog(`job ${jobId}: worker ${workerId} reported progress of ${call.bodyBytes} bytes; it is ignored`);
+      this.#onLog(`job ${jobId}: worker ${workerId} reported progress of ${call.bodyBytes} bytes, which is ignored`);
       return taken;
     }
     const fields = isOversized ? new Map<string, string>() : rawFields(call.body);
     if (fields === undefined) {
-      this.#onLog(`job ${jobId}: worker ${workerId} reported what is no JSON object; it is ignored`);
+      this.#onLog(`job ${jobId}: worker ${workerId} posted a report that is not a JSON object, which is ignored`);
       return taken;
     }
     if (attempt === undefined) return taken;
@@ -162,7 +166,8 @@ export class WorkerSide {
 
   #stream(call: WorkerCall, workerId: string, jobId: string): Answer {
     const text = rawFields(call.body)?.get("output");
-    if (text === undefined) this.#onLog(`job ${jobId}: worker ${workerId} streamed what has no output; it is ignored`);
+    if (text === undefined)
+      this.#onLog(`job ${jobId}: worker ${workerId} streamed a chunk without output, which is ignored`);
     else this.#pool.held(workerId, jobId)?.chunk(text);
     return taken;
   }
@@ -182,7 +187,7 @@ export class WorkerSide {
 const noContent: Answer = { status: 204, headers: {}, body: "" };
 const taken: Answer = jsonAnswer(200, "{}");
 
-/** A job as a worker takes it. The service drops an input that is empty, and so does this. */
+/** The JSON of a job for its worker. Like the service, it leaves out an empty input. */
 function takenJobText({ job }: Attempt): string {
   const fields = [`"id":${JSON.stringify(job.id)}`];
   if (job.input !== "{}") fields.push(`"input":${job.input}`);

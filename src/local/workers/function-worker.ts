@@ -1,43 +1,44 @@
-import { isRecord } from "../checks.ts";
-import type { Attempt, Report } from "../jobs/local-job.ts";
-import { UnserializableError, wireText } from "../worker-side/python-json.ts";
-import type { WorkerPool, WorkerRunner } from "./pool.ts";
+import type { Report } from "../jobs/job-result.ts";
+import type { Attempt } from "../jobs/local-job.ts";
+import { UnserializableError, wireText } from "../json/python-json.ts";
+import type { WorkerPool } from "../pool/worker-pool.ts";
+import type { WorkerRunner } from "../pool/worker-runner.ts";
 
-/** What a worker is handed: the job as `/job-take` gives it. */
+/** The job that a worker gets, as `/job-take` sends it. */
 export interface WorkerJob {
   readonly id: string;
   readonly input: Record<string, unknown>;
   readonly webhook?: string;
   readonly s3Config?: Record<string, unknown>;
-  /** How often the job went out before, its worker lost; absent the first time. */
+  /** How often the job was sent out before and its worker was lost. Absent the first time. */
   readonly retries?: number;
 }
 
 export interface WorkerContext {
-  /** Aborts when the job was cancelled, timed out or deleted, or the endpoint closes. */
+  /** Aborts when the job is cancelled, times out or is deleted, or when the endpoint closes. */
   readonly signal: AbortSignal;
   readonly workerId: string;
-  /** Makes `update` the `output` of the running job. What comes after the end is ignored. */
+  /** Shows `update` as the `output` of the running job. It is ignored after the job's end. */
   progress(update: unknown): void;
 }
 
 /**
- * A worker, as the handler given to `runpod.serverless.start` is one. Its answer becomes the job's
- * result by the rules of the official Python worker:
+ * A worker, like the handler that you pass to `runpod.serverless.start`. What it returns becomes the job's result by the
+ * rules of the official Python worker:
  *
- * - any value becomes `output`; `undefined` becomes `null`, an empty object no output at all;
- * - an object's `error`, when truthy, fails the job, and its other keys become `output`;
- * - an object's `refresh_worker`, when truthy, has the worker replaced;
- * - an exception fails the job, `error` being JSON text with `error_type`, `error_message`, `error_traceback` and more;
- * - an (async) generator streams what it yields;
- * - what cannot be serialised (bytes, sets, lone surrogates) is never reported, and the job counts as lost.
+ * - A value becomes `output`. `undefined` becomes `null`; an empty object means no output.
+ * - A truthy `error` in an object fails the job, and the object's other keys become `output`.
+ * - A truthy `refresh_worker` in an object replaces the worker.
+ * - An exception fails the job. `error` is JSON text with `error_type`, `error_message`, `error_traceback` and more.
+ * - A generator, async or not, streams what it yields.
+ * - Values that cannot be serialised (bytes, sets, lone surrogates) are never reported, and the job counts as lost.
  */
 export type WorkerFunction = (
   job: WorkerJob,
   context: WorkerContext,
 ) => unknown | Promise<unknown> | AsyncIterable<unknown>;
 
-/** Thrown by a worker function to play a worker that died: nothing is reported, and the worker is gone. */
+/** Throw this in a worker function to simulate a worker that died: nothing is reported, and the worker is gone. */
 export class WorkerLostError extends Error {
   override readonly name = "WorkerLostError";
 
@@ -46,15 +47,15 @@ export class WorkerLostError extends Error {
   }
 }
 
-/** The version of the Python library whose reports these are. */
+/** The version of the Python library whose reports are imitated here. */
 const runpodVersion = "1.12.0";
 
-/** How a worker comes out of a job: ready for the next, to be replaced, or dead. */
-type Ending = "free" | "replace" | "lost";
+/** What becomes of a worker after a job: it is ready for the next one, must be replaced, or is dead. */
+type AfterJob = "free" | "replace" | "lost";
 
-/** Workers that are calls of a function, one job at a time each. */
+/** Workers that are calls of a function. Each runs one job at a time. */
 export class FunctionRunner implements WorkerRunner {
-  /** A function that does not obey its signal cannot be ended, only given up. */
+  /** A function that ignores its signal cannot be stopped, only given up. */
   readonly overrun = 0;
   readonly #pool: WorkerPool;
   readonly #worker: WorkerFunction;
@@ -91,11 +92,11 @@ export class FunctionRunner implements WorkerRunner {
     return { log: [] };
   }
 
-  /** There is nothing to be ended: its calls are aborted, and nobody listens any more. */
+  /** Nothing to stop: the calls are aborted, and their results are ignored. */
   async close(): Promise<void> {}
 
   #begin(attempt: Attempt): void {
-    // In a task of its own: whoever submits the job must not wait for what the worker does first.
+    // In a task of its own, so that a client that submits a job does not wait for the worker's first steps.
     queueMicrotask(async () => {
       const { workerId } = attempt;
       const ending = await this.#run(attempt);
@@ -107,11 +108,11 @@ export class FunctionRunner implements WorkerRunner {
   }
 
   /** Runs one job, reporting through the attempt. Never rejects. */
-  async #run(attempt: Attempt): Promise<Ending> {
+  async #run(attempt: Attempt): Promise<AfterJob> {
     const { job } = attempt;
     if (job.input === "{}") {
-      // The service drops an empty input from what it sends, and a worker drops a job without one, unreported.
-      this.#onLog(`job ${job.id}: worker ${attempt.workerId} got no input, reports nothing`);
+      // The service does not send an empty input, and a worker drops a job without input and reports nothing.
+      this.#onLog(`job ${job.id}: worker ${attempt.workerId} got no input and reports nothing`);
       attempt.lose();
       return "free";
     }
@@ -126,7 +127,7 @@ export class FunctionRunner implements WorkerRunner {
     }
   }
 
-  async #stream(attempt: Attempt, values: AsyncIterable<unknown> | Iterable<unknown>): Promise<Ending> {
+  async #stream(attempt: Attempt, values: AsyncIterable<unknown> | Iterable<unknown>): Promise<AfterJob> {
     const all: unknown[] = [];
     try {
       for await (const value of values) {
@@ -148,7 +149,7 @@ export class FunctionRunner implements WorkerRunner {
     }
   }
 
-  #fail(attempt: Attempt, error: unknown, describe: (text: string) => string): Ending {
+  #fail(attempt: Attempt, error: unknown, describe: (text: string) => string): AfterJob {
     const { job, workerId } = attempt;
     if (error instanceof WorkerLostError) {
       this.#onLog(`job ${job.id}: worker ${workerId} was lost`);
@@ -172,8 +173,8 @@ export class FunctionRunner implements WorkerRunner {
         try {
           attempt.progress(wireText(update));
         } catch (error) {
-          // A worker only logs an update it could not send, and works on.
-          this.#onLog(`job ${attempt.job.id}: progress not sent: ${asError(error).message}`);
+          // A worker logs an update that it could not send, and goes on.
+          this.#onLog(`job ${attempt.job.id}: progress was not sent: ${asError(error).message}`);
         }
       },
     };
@@ -225,7 +226,7 @@ function asError(error: unknown): Error {
   try {
     return new Error(typeof error === "object" && error !== null ? JSON.stringify(error) : String(error));
   } catch {
-    // No JSON has large integers or cycles, and an object without a prototype has no text of its own.
+    // JSON cannot hold large integers or cycles, and an object without a prototype has no `toString`.
     return new Error(Object.prototype.toString.call(error));
   }
 }
@@ -235,13 +236,17 @@ function isGenerator(value: unknown): value is AsyncIterable<unknown> | Iterable
   return Symbol.asyncIterator in value || Object.prototype.toString.call(value) === "[object Generator]";
 }
 
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 function isPlainObject(value: unknown): value is Record<string, unknown> {
   if (!isRecord(value)) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null;
 }
 
-/** Truth as Python has it: empty lists and objects are false too. */
+/** Truth as in Python, where empty lists and objects are false too. */
 function isTruthy(value: unknown): boolean {
   if (Array.isArray(value)) return value.length > 0;
   return isPlainObject(value) ? Object.keys(value).length > 0 : Boolean(value);

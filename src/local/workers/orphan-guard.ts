@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 
 /**
- * Reads "add 123" and "remove 123", and when its input ends, which it does however this process dies, kills the
- * process groups that are left.
+ * Reads lines such as "add 123" and "remove 123". Its input ends whenever this process dies, however that happens, and
+ * then it kills the process groups that are left.
  */
 const script = `
 groups=' '
@@ -16,20 +16,20 @@ for group in $groups; do kill -s KILL -- "-$group"; done
 `;
 
 /**
- * Ends workers that outlive this process: a small shell that waits for the end of a pipe. Nothing else notices a
- * SIGKILL. Where there is no POSIX shell it does nothing.
+ * Kills workers that outlive this process. It is a small shell that waits for the end of a pipe, since nothing else
+ * notices a SIGKILL. Without a POSIX shell it does nothing.
  */
 export class Guard {
   #process: ChildProcess | undefined;
 
-  /** Has a process group killed when this process is gone. */
+  /** Kills this process group when the process is gone. */
   add(group: number): void {
     if (process.platform === "win32") return;
     this.#process ??= this.#start();
     this.#tell(`add ${group}`);
   }
 
-  /** The group has ended: its number may be given to another one. */
+  /** The group has ended, and its number may belong to another one soon. */
   remove(group: number): void {
     this.#tell(`remove ${group}`);
   }
@@ -40,11 +40,11 @@ export class Guard {
   }
 
   #start(): ChildProcess {
-    // In a group of its own, or Ctrl-C in a terminal would end it with this process.
+    // In a group of its own, because Ctrl-C in a terminal would end it with this process.
     const guard = spawn("/bin/sh", ["-c", script], { stdio: ["pipe", "ignore", "ignore"], detached: true });
     guard.on("error", () => {});
     guard.stdin?.on("error", () => {});
-    // It waits for this process, not the other way round.
+    // It must not keep this process alive.
     guard.unref();
     if (guard.stdin && "unref" in guard.stdin && typeof guard.stdin.unref === "function") guard.stdin.unref();
     return guard;

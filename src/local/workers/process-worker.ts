@@ -1,15 +1,15 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { withLastLines } from "./last-lines.ts";
+import type { WorkerPool } from "../pool/worker-pool.ts";
+import { type WorkerRunner, withLastLines } from "../pool/worker-runner.ts";
 import { Guard } from "./orphan-guard.ts";
-import { onLines } from "./output-lines.ts";
-import type { WorkerPool, WorkerRunner } from "./pool.ts";
 import { type WorkerCommand, workerEnvironment } from "./worker-command.ts";
+import { onLines, parseLine } from "./worker-output.ts";
 
 export interface ProcessRules {
   readonly endpointId: string;
   readonly apiKey: string | false;
   readonly lease: number;
-  /** From SIGTERM to SIGKILL, in true milliseconds: a process knows no other clock. */
+  /** From SIGTERM to SIGKILL, in real milliseconds: a process knows no other clock. */
   readonly stopTimeout: number;
   readonly onLog: (line: string) => void;
 }
@@ -20,32 +20,32 @@ interface WorkerProcess {
   isStopping: boolean;
   isKilled: boolean;
   killTimer: NodeJS.Timeout | undefined;
-  /** Resolves when nothing is left of it. */
+  /** Resolves when nothing is left of the process. */
   readonly ended: Promise<void>;
 }
 
 /** How many lines of a worker's output are kept. */
 const keptLines = 200;
 
-/** How many workers' output is kept after their end. */
+/** For how many workers the output is kept after their end. */
 const mostLogs = 20;
 
-/** The longest delay `setTimeout` keeps; a longer one fires at once. */
+/** The longest delay that `setTimeout` supports. A longer one fires at once. */
 const longestTimer = 2_147_483_647;
 
-/** How long the last lines of a process that has ended may be on their way, in true milliseconds. */
+/** How long the last lines of an ended process may take to arrive, in real milliseconds. */
 const lastWords = 500;
 
-/** The least time a worker is given to let go of a job, in milliseconds. */
+/** The least time that a worker gets to let go of a job, in milliseconds. */
 const shortestOverrun = 3_000;
 
-/** Between looks whether the rest of a stopped worker's processes have gone, in true milliseconds. */
+/** How often a stopped worker's process group is checked for what is left of it, in real milliseconds. */
 const groupLook = 20;
 
-/** Variables of a shell that would turn a queue worker into something else. */
+/** Variables of the user's shell that would turn a queue worker into something else. */
 const unwanted = ["RUNPOD_REALTIME_PORT", "RUNPOD_REALTIME_CONCURRENCY"];
 
-/** Workers that are processes, each with those it starts in a process group of its own. */
+/** Workers that are processes. Each is in a process group of its own, with the processes that it starts. */
 export class ProcessRunner implements WorkerRunner {
   readonly overrun: number;
   readonly #pool: WorkerPool;
@@ -57,7 +57,7 @@ export class ProcessRunner implements WorkerRunner {
   readonly #logs = new Map<string, string[]>();
 
   constructor(pool: WorkerPool, command: WorkerCommand, rules: ProcessRules, url: () => string) {
-    // Its obedience shows at its next ping or poll at the latest.
+    // Its next ping or poll shows whether it has stopped the job.
     this.overrun = Math.max(rules.stopTimeout, shortestOverrun);
     this.#pool = pool;
     this.#command = command;
@@ -66,14 +66,14 @@ export class ProcessRunner implements WorkerRunner {
   }
 
   start(workerId: string): void {
-    // What an earlier start of it said explains nothing of this one.
+    // The output of an earlier start does not explain this one.
     this.#logs.delete(workerId);
     const log = this.#logOf(workerId);
     let child: ChildProcess;
     try {
       child = this.#spawn(workerId);
     } catch (error) {
-      // Most of what can go wrong is an event of the child, but not all: a folder that is a file, for one.
+      // Most failures are events of the child, but not all of them: a `cwd` that is a file is thrown.
       const reason = error instanceof Error ? error.message : String(error);
       setImmediate(() => this.#pool.gone(workerId, `could not be started in ${this.#command.cwd ?? "."}: ${reason}`));
       return;
@@ -82,7 +82,7 @@ export class ProcessRunner implements WorkerRunner {
     const ended = this.#end(workerId, child);
     this.#processes.set(workerId, { child, log, isStopping: false, isKilled: false, killTimer: undefined, ended });
     for (const stream of [child.stdout, child.stderr]) {
-      // Undefined where there were no more descriptors.
+      // Undefined when the computer has run out of file descriptors.
       if (stream) onLines(stream, (line) => this.#heard(workerId, line));
     }
   }
@@ -126,9 +126,9 @@ export class ProcessRunner implements WorkerRunner {
     const options = {
       ...(cwd !== undefined && { cwd }),
       env: {
-        // Its default is DEBUG, which tells every poll.
+        // The library's default is DEBUG, which logs every poll.
         RUNPOD_DEBUG_LEVEL: "INFO",
-        // Python holds back what it prints to a pipe, so that a crash would take its last words along.
+        // Python buffers what it prints to a pipe, and a crash would lose the last lines.
         PYTHONUNBUFFERED: "1",
         ...inherited,
         ...env,
@@ -142,12 +142,12 @@ export class ProcessRunner implements WorkerRunner {
     return spawn(program, parameters, options);
   }
 
-  /** Waits for the end of a worker, and of all that it started; then tells the pool. */
+  /** Waits for the end of a worker and of all processes that it started, then tells the pool. */
   async #end(workerId: string, child: ChildProcess): Promise<void> {
     const closed = new Promise<void>((resolve) => child.once("close", () => resolve()));
     const problem = await new Promise<string>((resolve) => {
       child.once("error", (error) => {
-        // Also said of a signal that could not be sent.
+        // This event also comes when a signal could not be sent.
         if (child.pid === undefined) resolve(`could not be started in ${this.#command.cwd ?? "."}: ${error.message}`);
       });
       child.once("exit", (code, name) =>
@@ -156,11 +156,11 @@ export class ProcessRunner implements WorkerRunner {
     });
     const worker = this.#processes.get(workerId);
     if (child.pid !== undefined) {
-      // Behind a shell the program itself may still be at its last job.
+      // The shell has ended, but the program it ran may still be at its last job.
       while (worker?.isStopping && !worker.isKilled && isGroupAlive(child.pid)) await pause(groupLook);
       signal(child, "SIGKILL");
       await Promise.race([closed, pause(lastWords)]);
-      // What left the group holds them yet, and they would keep this process alive.
+      // A process that left the group still holds these pipes, and they would keep this process alive.
       child.stdout?.destroy();
       child.stderr?.destroy();
       this.#guard.remove(child.pid);
@@ -195,13 +195,13 @@ export class ProcessRunner implements WorkerRunner {
   }
 }
 
-/** To the whole group. One that has gone needs no signal. */
+/** Signals the whole process group. */
 function signal({ pid }: ChildProcess, name: "SIGTERM" | "SIGKILL"): void {
   if (pid === undefined) return;
   try {
     process.kill(process.platform === "win32" ? pid : -pid, name);
   } catch {
-    // It ended by itself in the meantime.
+    // The group has ended by itself.
   }
 }
 
@@ -216,19 +216,4 @@ function isGroupAlive(pid: number): boolean {
 
 function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
-}
-
-/** The library's log is JSON lines where it knows an endpoint, `{"requestId":…,"message":…,"level":…}`. */
-function parseLine(line: string): { jobId?: string; text: string } {
-  if (!line.startsWith("{")) return { text: line };
-  try {
-    const { requestId, message, level }: Record<string, unknown> = JSON.parse(line);
-    // A worker's own JSON may have a message too, and more that must not be lost; only the library's names a request, or null.
-    if (typeof message !== "string" || requestId === undefined) return { text: line };
-    const text = typeof level === "string" && level !== "INFO" ? `${level} ${message}` : message;
-    return typeof requestId === "string" ? { jobId: requestId, text } : { text };
-  } catch {
-    // The worker's own words, which only look like JSON.
-    return { text: line };
-  }
 }

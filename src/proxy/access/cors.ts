@@ -1,22 +1,22 @@
 import { Problem } from "../problem.ts";
 
-/** Seconds a browser may keep a preflight's answer. */
+/** How long a browser may keep the answer to a preflight request, in seconds. */
 const preflightAge = 600;
-/** What a page of another origin may read beside the body. */
+/** The headers that a page of another origin may read. */
 const exposed = "content-disposition, etag, location, preference-applied, retry-after";
 
-/** Who may call from a browser, by the page's origin. */
+/** Decides by a page's origin whether it may call. */
 export class Cors {
   readonly #origins: ReadonlySet<string>;
   readonly #own: string | undefined;
 
-  /** @param publicUrl where this server is seen from outside */
+  /** @param publicUrl the origin at which others reach this server */
   constructor(origins: readonly string[], publicUrl: string | undefined) {
     this.#origins = new Set(origins);
     this.#own = publicUrl && new URL(publicUrl).origin;
   }
 
-  /** For every answer: caches must keep the answers to different origins apart. */
+  /** Every answer has `vary`, so that caches keep the answers to different origins apart. */
   headersFor(request: Request): Record<string, string> {
     const origin = request.headers.get("origin");
     if (origin === null || !this.#origins.has(origin)) return { vary: "origin" };
@@ -28,7 +28,7 @@ export class Cors {
     };
   }
 
-  /** The answer to OPTIONS. */
+  /** Answers OPTIONS. */
   preflight(request: Request, methods: readonly string[]): Response {
     const { headers } = request;
     const allow = [...methods, "OPTIONS"].join(", ");
@@ -38,7 +38,7 @@ export class Cors {
     }
     if (!this.#origins.has(origin)) throw foreignOrigin();
     const asked = headers.get("access-control-request-headers") ?? "";
-    // The owner chose these origins, and `authorize` may read any header; names only, so that none is smuggled in.
+    // These origins are trusted, and `authorize` may read any header. Only names pass, so that no other text gets in.
     const names = /^[\w-]+(\s*,\s*[\w-]+)*$/.test(asked) && asked.length <= 500 ? asked : "";
     return new Response(null, {
       status: 204,
@@ -52,8 +52,8 @@ export class Cors {
   }
 
   /**
-   * A page elsewhere can have a browser send what does something, cookies and all, without reading the answer: that
-   * is refused. What comes without an origin comes from no page.
+   * Refuses requests that change something if a foreign page sends them: a browser sends them with cookies, even though
+   * the page cannot read the answer. A request without an origin does not come from a page.
    *
    * @throws Problem
    */
@@ -62,9 +62,9 @@ export class Cors {
     const origin = headers.get("origin");
     if (method === "GET" || method === "HEAD" || origin === null) return;
     if (this.#origins.has(origin) || origin === this.#own) return;
-    // Pages cannot write this header. Behind a proxy that ends TLS, the request's own address is no match.
+    // Pages cannot set this header. Behind a proxy that ends TLS, the request's own address would not match.
     if (headers.get("sec-fetch-site") === "same-origin") return;
-    // A framework may know itself by another name than callers do, as Next.js does: `Host` is what they asked.
+    // A framework such as Next.js may have another name for itself than callers use. `Host` is the name they used.
     const own = [new URL(url).host, headers.get("host")];
     if (URL.canParse(origin) && own.includes(new URL(origin).host)) return;
     throw foreignOrigin();
@@ -72,6 +72,6 @@ export class Cors {
 }
 
 function foreignOrigin(): Problem {
-  const detail = "Pages of this origin may not call here. The server's owner lists those that may in `origins`.";
+  const detail = "Pages of this origin may not call this server. Its owner lists the allowed origins in `origins`.";
   return new Problem({ status: 403, code: "authentication", detail });
 }

@@ -1,3 +1,5 @@
+import * as z from "zod/mini";
+import { read } from "../../schema/check.ts";
 import type { Signer } from "./signer.ts";
 
 /** The job behind a token. */
@@ -8,18 +10,20 @@ export interface TokenJob {
   issued: number;
   /** Seconds since 1970. */
   expires: number;
-  /** Which secret signed it. */
+  /** Which secret signed the token. The newest is 0. */
   key: number;
 }
 
-/** `v1.{issued}.{expiry}.{job id}.{HMAC}`; times are seconds in base 36. An id may hold dots, so it is what is left between. */
-const form = /^v1\.([0-9a-z]{1,9})\.([0-9a-z]{1,9})\.([\w.~:-]{1,256})\.([\w-]{43})$/;
+/** `v1.{issued}.{expiry}.{job id}.{HMAC}`. Times are seconds in base 36. An id may contain dots. */
+const form = /^v1\.(?<from>[0-9a-z]{1,9})\.(?<until>[0-9a-z]{1,9})\.(?<id>[\w.~:-]{1,256})\.(?<mac>[\w-]{43})$/;
+
+const tokenParts = z.object({ from: z.string(), until: z.string(), id: z.string(), mac: z.string() });
 
 /**
- * The job ids that callers get: signed for one subject, one endpoint and a time, so that no state is
- * needed to tell whose job it is, and any instance can.
+ * Makes and reads the job ids that callers get. They are signed for one caller, one endpoint and a time, so that any
+ * instance can tell whose job it is without storing anything.
  */
-export class Tokens {
+export class JobTokens {
   readonly #signer: Signer;
   /** Seconds since 1970. */
   readonly #now: () => number;
@@ -29,17 +33,18 @@ export class Tokens {
     this.#now = now;
   }
 
-  /** A token that holds from the second `issued` to the second `expires`. */
+  /** Makes a token that is valid from the second `issued` to the second `expires`. */
   async issue(subject: string, { id, issued, expires }: Omit<TokenJob, "key">): Promise<string> {
     const [from, until] = [issued.toString(36), expires.toString(36)];
     const mac = await this.#signer.signText(["job", "v1", subject, id, from, until]);
     return `v1.${from}.${until}.${id}.${mac}`;
   }
 
-  /** The job of a token that was issued to `subject` and holds still; else `undefined`, whatever is wrong with it. */
+  /** Returns the job of a token that was issued to `subject` and is still valid, and `undefined` for any other. */
   async read(token: string, subject: string): Promise<TokenJob | undefined> {
-    const [, from = "", until = "", id = "", mac = ""] = form.exec(token) ?? [];
-    if (mac === "") return undefined;
+    const parts = read(tokenParts, form.exec(token)?.groups);
+    if (!parts) return undefined;
+    const { from, until, id, mac } = parts;
     const key = await this.#signer.check(["job", "v1", subject, id, from, until], mac);
     const [issued, expires] = [Number.parseInt(from, 36), Number.parseInt(until, 36)];
     if (key === undefined || this.#now() >= expires) return undefined;

@@ -1,44 +1,56 @@
-import type { Clock } from "../../runtime/clock.ts";
 import { Problem } from "../problem.ts";
-import { type JobLimit, jobPause, type RateLimit } from "./limit.ts";
-import { MemoryJobs, MemoryRate } from "./memory-limits.ts";
-import { SharedJobs, type SharedLimiters, SharedRate } from "./shared-limits.ts";
 
-export interface LimitNumbers {
-  concurrency: number;
-  ratePerMinute: number;
+/** Milliseconds until the next try may succeed, or `undefined` if there is room. */
+export type Pause = number | undefined;
+
+/** Submissions of each subject in a minute. */
+export interface RateLimit {
+  take(subject: string): Promise<Pause>;
 }
 
-/** What one subject may submit. */
+/** Jobs of each subject at once. */
+export interface JobLimit {
+  /** Takes a place for a job that is about to be submitted. */
+  reserve(subject: string): Promise<Pause>;
+  /** Gives the place to a job, until the clock's time `expires` at the latest. */
+  keep(subject: string, jobId: string, expires: number): void;
+  /** Gives the place back, because nothing was submitted. */
+  release(subject: string): Promise<void>;
+  /** The job has ended. Safe to repeat. */
+  ended(subject: string, jobId: string): Promise<void>;
+}
+
+/** How long a caller with too many jobs should wait, since nobody knows when one will end. Milliseconds. */
+export const jobPause = 5_000;
+
+/** The limits of each subject. */
 export class Limits {
   readonly #rate: RateLimit;
   readonly #jobs: JobLimit;
 
-  constructor(numbers: LimitNumbers, shared: SharedLimiters, clock: Clock) {
-    this.#rate = shared.rate ? new SharedRate(shared.rate) : new MemoryRate(numbers.ratePerMinute, clock);
-    this.#jobs = shared.jobs
-      ? new SharedJobs(shared.jobs, numbers.concurrency)
-      : new MemoryJobs(numbers.concurrency, jobPause, clock);
+  constructor(rate: RateLimit, jobs: JobLimit) {
+    this.#rate = rate;
+    this.#jobs = jobs;
   }
 
   /**
-   * Runs `submit` when the subject has room for one more job, and counts the job it answers.
+   * Runs `submit` if the subject has room for one more job, and counts the job that it returns.
    *
-   * @param expires of the clock
+   * @param expires when the job counts no longer, by the clock
    * @throws Problem 429
    */
   async submit<Job extends { id: string }>(subject: string, expires: number, submit: () => Promise<Job>): Promise<Job> {
     const jobs = await this.#jobs.reserve(subject);
-    if (jobs !== undefined) throw tooMany("You have as many jobs as you may have at once; wait for one to end.", jobs);
+    if (jobs !== undefined) throw tooMany("You have too many jobs at once. Wait for one to end.", jobs);
     try {
       const rate = await this.#rate.take(subject);
       if (rate !== undefined)
-        throw tooMany("You have submitted as many jobs as you may in a minute; wait, and submit then.", rate);
+        throw tooMany("You have submitted too many jobs in a minute. Wait before you submit another.", rate);
       const job = await submit();
       this.#jobs.keep(subject, job.id, expires);
       return job;
     } catch (error) {
-      // A store that fails here must not hide why nothing was submitted.
+      // If the store fails too, the caller still learns why nothing was submitted.
       await this.#jobs.release(subject).catch(() => {});
       throw error;
     }

@@ -1,17 +1,17 @@
 import type { Clock } from "../../runtime/clock.ts";
-import type { JobLimit, Pause, RateLimit } from "./limit.ts";
+import type { JobLimit, Pause, RateLimit } from "./limits.ts";
 
 const minute = 60_000;
-/** Of more subjects than this, those that have nothing counted any more are forgotten. */
+/** With more subjects than this, those without anything to count are forgotten. */
 const mostSubjects = 10_000;
-/** Of one subject, so many jobs may be seen to end while a submission is on its way. */
+/** How many jobs of one subject may end while a submission is on its way. */
 const mostEarly = 1_000;
 
-/** Submissions in the last minute, in this process. */
+/** Counts submissions in the last minute, in this process. */
 export class MemoryRate implements RateLimit {
   readonly #most: number;
   readonly #clock: Clock;
-  /** When each subject submitted, the oldest first. */
+  /** The times of each subject's submissions, oldest first. */
   readonly #times = new Map<string, number[]>();
 
   constructor(most: number, clock: Clock) {
@@ -34,16 +34,16 @@ export class MemoryRate implements RateLimit {
   }
 }
 
-/** Jobs that were handed out and not seen to end, in this process. */
+/** Counts jobs that have not ended, in this process. */
 export class MemoryJobs implements JobLimit {
   readonly #most: number;
   readonly #pause: number;
   readonly #clock: Clock;
-  /** Of each subject, when each job is forgotten. */
+  /** For each subject, when each job is forgotten. */
   readonly #jobs = new Map<string, Map<string, number>>();
-  /** Of each subject, how many submissions are under way. */
+  /** For each subject, how many submissions are under way. */
   readonly #reserved = new Map<string, number>();
-  /** Of subjects with submissions under way, which jobs were seen to end that nobody has kept yet. */
+  /** For subjects with submissions under way, the jobs that ended before they were kept. */
   readonly #early = new Map<string, Set<string>>();
 
   constructor(most: number, pause: number, clock: Clock) {
@@ -62,7 +62,7 @@ export class MemoryJobs implements JobLimit {
   }
 
   keep(subject: string, jobId: string, expires: number): void {
-    // The service's call may be faster than its answer to the submission.
+    // The service's webhook call may arrive before its answer to the submission.
     const isOver = this.#early.get(subject)?.has(jobId);
     this.#leave(subject);
     if (isOver) return;

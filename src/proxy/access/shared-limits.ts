@@ -1,28 +1,31 @@
+import * as z from "zod/mini";
+import { read } from "../../schema/check.ts";
+import { orElse } from "../../schema/fields.ts";
 import { Problem } from "../problem.ts";
-import { type JobLimit, jobPause, type Pause, type RateLimit } from "./limit.ts";
+import { type JobLimit, jobPause, type Pause, type RateLimit } from "./limits.ts";
 
 /**
- * A counter that several instances share, as those of `rate-limiter-flexible` are. Give its instances the
- * same points as `limits` has.
+ * A counter that several instances share, such as a limiter of `rate-limiter-flexible`. Give it the same points as
+ * `limits`.
  */
 export interface SharedLimiter {
   /**
-   * Takes points from `key`. Rejects, with `msBeforeNext` where it is known, when there are not as many; with
-   * `consumedPoints` above them beside it where what is refused counts too, which is then given back.
+   * Takes points from `key`. Rejects with `msBeforeNext` if there are too few. If the counter also counts what it
+   * refuses, it adds `consumedPoints`, and the refused points are given back.
    */
   consume(key: string, points?: number): Promise<unknown>;
-  /** Gives points back. Answers with `consumedPoints` where it is known. */
+  /** Gives points back. Resolves with `consumedPoints` if it is known. */
   reward?(key: string, points?: number): Promise<unknown>;
 }
 
 export interface SharedLimiters {
   /** Submissions in a minute. */
   rate?: SharedLimiter | undefined;
-  /** Jobs at once. Its duration is how long a job counts whose end nobody saw. */
+  /** Jobs at once. The counter's duration is how long a job counts if nobody sees it end. */
   jobs?: SharedLimiter | undefined;
 }
 
-/** Submissions in a minute, in a store that instances share. */
+/** Counts submissions in a minute, in a store that instances share. */
 export class SharedRate implements RateLimit {
   readonly #limiter: SharedLimiter;
 
@@ -35,7 +38,7 @@ export class SharedRate implements RateLimit {
   }
 }
 
-/** Jobs at once, in a store that instances share. */
+/** Counts jobs at once, in a store that instances share. */
 export class SharedJobs implements JobLimit {
   readonly #limiter: SharedLimiter;
   readonly #points: number;
@@ -48,52 +51,57 @@ export class SharedJobs implements JobLimit {
   async reserve(subject: string): Promise<Pause> {
     const refusal = await consume(this.#limiter, `jobs:${subject}`, 1);
     if (!refusal) return undefined;
-    // A caller who keeps asking would otherwise have no place again before the counter forgets them all.
+    // Otherwise a caller who keeps asking would get no place until the counter forgets all jobs.
     if (refusal.consumedPoints > this.#points) await this.release(subject).catch(() => {});
-    // Until the counter forgets all its jobs may be long: one of them will end before.
+    // It may be long until the counter forgets all jobs. One of them will end before that.
     return Math.min(refusal.pause, jobPause);
   }
 
   keep(): void {
-    // The counter forgets by its own duration.
+    // The counter forgets jobs after its own duration.
   }
 
   async release(subject: string): Promise<void> {
     const key = `jobs:${subject}`;
-    const { consumedPoints } = countOf(await this.#limiter.reward?.(key, 1));
-    // The counter had forgotten the job: what it gave back would be one place too many.
-    if (consumedPoints < 0) await this.#limiter.consume(key, 1);
+    const count = read(countBody, await this.#limiter.reward?.(key, 1));
+    // The counter had forgotten the job, so this gave back one place too many.
+    if (count && count.consumedPoints < 0) await this.#limiter.consume(key, 1);
   }
 
   async ended(subject: string, jobId: string): Promise<void> {
-    // All instances may see the same end, and many times: the first takes all the points of the job's own key.
+    // Every instance may see the same end many times. The first to see it takes all points of the job's own key.
     const isSeen = (await consume(this.#limiter, `ended:${jobId}`, this.#points)) !== undefined;
     if (!isSeen) await this.release(subject);
   }
 }
+
+/** A store's count. Zero if the store does not tell. */
+const countBody = z.object({ consumedPoints: orElse(z.number(), 0) });
+
+/** What a store throws if there are too few points. Anything else it throws is a failure of its own. */
+const refusalBody = z.object({ msBeforeNext: z.unknown(), ...countBody.shape });
 
 interface Refusal {
   pause: number;
   consumedPoints: number;
 }
 
-/** Why there are not as many points. @throws Problem 503 when the store fails: then nobody can say who has room */
+/**
+ * Takes points. Returns why there are too few.
+ *
+ * @throws Problem 503 if the store fails, because then nobody knows who has room
+ */
 async function consume(limiter: SharedLimiter, key: string, points: number): Promise<Refusal | undefined> {
   try {
     await limiter.consume(key, points);
     return undefined;
   } catch (cause) {
-    if (typeof cause === "object" && cause !== null && "msBeforeNext" in cause) {
-      const pause = typeof cause.msBeforeNext === "number" ? cause.msBeforeNext : jobPause;
-      return { pause, ...countOf(cause) };
+    const refusal = read(refusalBody, cause);
+    if (refusal) {
+      const { msBeforeNext, consumedPoints } = refusal;
+      return { pause: typeof msBeforeNext === "number" ? msBeforeNext : jobPause, consumedPoints };
     }
-    const detail = "The server cannot count requests just now. Nothing was submitted. Try again later.";
+    const detail = "The server cannot count requests right now. Nothing was submitted. Try again later.";
     throw new Problem({ status: 503, code: "server", detail, cause });
   }
-}
-
-/** What a store says of its count; zero where it says nothing. */
-function countOf(answer: unknown): { consumedPoints: number } {
-  const isTold = typeof answer === "object" && answer !== null && "consumedPoints" in answer;
-  return { consumedPoints: isTold && typeof answer.consumedPoints === "number" ? answer.consumedPoints : 0 };
 }

@@ -1,19 +1,19 @@
-import { decodeBase64Url, encodeBase64Url } from "./base64url.ts";
+import { decodeBase64, encodeBase64 } from "../../image/base64.ts";
 
-/** Signs and checks lists of texts with HMAC-SHA-256. The first secret signs, all of them check. */
+/** Signs and checks lists of texts with HMAC-SHA-256. The first secret signs. All secrets check. */
 export class Signer {
   readonly #endpointId: () => string;
   readonly #importKeys: () => Promise<CryptoKey[]>;
-  /** The keys themselves, not their promise: on Workers a request must not wait for what another began. */
+  /** The keys and not their promise, because on Workers a request must not wait for what another request started. */
   #keys: readonly CryptoKey[] | undefined;
 
-  /** Both are read at the first use. */
+  /** Both functions are called at the first use. */
   constructor(endpointId: () => string, importKeys: () => Promise<CryptoKey[]>) {
     this.#endpointId = endpointId;
     this.#importKeys = importKeys;
   }
 
-  /** @param key which of the secrets; the newest is 0 */
+  /** @param key which of the secrets to sign with. The newest is 0 */
   async sign(parts: readonly string[], key = 0): Promise<Uint8Array<ArrayBuffer>> {
     const secret = (await this.#all())[key];
     if (!secret) throw new RangeError(`There is no secret ${key}.`);
@@ -24,7 +24,7 @@ export class Signer {
     return encodeBase64Url(await this.sign(parts));
   }
 
-  /** Which of the secrets made `mac`; `undefined` when none did. The comparison is the runtime's, in constant time. */
+  /** Returns which of the secrets made `mac`, or `undefined` if none did. The runtime compares in constant time. */
   async check(parts: readonly string[], mac: string): Promise<number | undefined> {
     const bytes = decodeBase64Url(mac);
     if (!bytes) return undefined;
@@ -34,7 +34,7 @@ export class Signer {
     return undefined;
   }
 
-  /** As a JSON list: no two lists of parts make the same text. */
+  /** As a JSON list, so that no two lists of parts make the same text. */
   #message(parts: readonly string[]): Uint8Array<ArrayBuffer> {
     return new TextEncoder().encode(JSON.stringify(["layerdiffuse", this.#endpointId(), ...parts]));
   }
@@ -45,7 +45,7 @@ export class Signer {
   }
 }
 
-/** Keys of the owner's own secrets. */
+/** Makes keys from the owner's secrets. */
 export function keysOfSecrets(secrets: readonly string[]): Promise<CryptoKey[]> {
   const algorithm = { name: "HMAC", hash: "SHA-256" };
   const importKey = (secret: string) =>
@@ -53,11 +53,29 @@ export function keysOfSecrets(secrets: readonly string[]): Promise<CryptoKey[]> 
   return Promise.all(secrets.map(importKey));
 }
 
-/** A key drawn from the API key, so that every instance with the same key has the same one. RFC 5869. */
+/** Derives a key from the API key, so that all instances with the same API key have the same one. RFC 5869. */
 export async function keysOfApiKey(apiKey: string): Promise<CryptoKey[]> {
   const text = (value: string) => new TextEncoder().encode(value);
   const source = await crypto.subtle.importKey("raw", text(apiKey), "HKDF", false, ["deriveKey"]);
   const derivation = { name: "HKDF", hash: "SHA-256", salt: text("layerdiffuse/proxy"), info: text("tokens v1") };
   const algorithm = { name: "HMAC", hash: "SHA-256", length: 256 };
   return [await crypto.subtle.deriveKey(derivation, source, algorithm, false, ["sign", "verify"])];
+}
+
+/** Base64 for URLs, without padding. RFC 4648, 5. */
+export function encodeBase64Url(bytes: Uint8Array): string {
+  return encodeBase64(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
+/** Returns `undefined` for a text that no encoder writes. Otherwise several texts would stand for the same bytes. */
+export function decodeBase64Url(text: string): Uint8Array<ArrayBuffer> | undefined {
+  if (!/^[\w-]*$/.test(text)) return undefined;
+  const padded = text.replaceAll("-", "+").replaceAll("_", "/") + "=".repeat((4 - (text.length % 4)) % 4);
+  try {
+    const bytes = decodeBase64(padded);
+    return encodeBase64Url(bytes) === text ? bytes : undefined;
+  } catch {
+    // The text is not base64.
+    return undefined;
+  }
 }

@@ -1,9 +1,9 @@
-import { encodeBase64Url } from "../access/base64url.ts";
+import { encodeBase64Url } from "../access/signer.ts";
 
-/** A picture's name never comes to stand for another, so it may be kept for good; privately, since the name is what guards it. */
+/** A name always stands for the same image, so the answer may be cached for good. Privately, since the name is a secret. */
 const cacheControl = "private, max-age=31536000, immutable";
 
-/** Answers GET and HEAD for a PNG: conditional requests and single ranges. RFC 9110, 13 and 14. */
+/** Answers GET and HEAD for a PNG, with conditional requests and single ranges. RFC 9110, 13 and 14. */
 export async function fileAnswer(request: Request, name: string, bytes: Uint8Array<ArrayBuffer>): Promise<Response> {
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   const etag = `"${encodeBase64Url(digest.subarray(0, 18))}"`;
@@ -13,7 +13,7 @@ export async function fileAnswer(request: Request, name: string, bytes: Uint8Arr
     "cache-control": cacheControl,
     "content-disposition": `${isInline ? "inline" : "attachment"}; filename="${name}"`,
     "content-security-policy": "default-src 'none'; sandbox",
-    // Pages that isolate themselves may show it too: whoever has the name may.
+    // Isolated pages may show the image too, like everyone who has its name.
     "cross-origin-resource-policy": "cross-origin",
     etag,
   });
@@ -38,7 +38,7 @@ function matches(ifNoneMatch: string | null, etag: string): boolean {
   return ifNoneMatch.split(",").some((each) => each.trim() === "*" || each.trim().replace(/^W\//, "") === etag);
 }
 
-/** The range asked for; `undefined` for the whole, also where several are asked for; `"none"` for one outside. */
+/** Returns the requested range, `"none"` if it lies outside, or `undefined` for the whole file, also if several are requested. */
 function rangeOf({ method, headers }: Request, etag: string, size: number) {
   const ifRange = headers.get("if-range");
   if (method !== "GET" || (ifRange !== null && ifRange !== etag)) return undefined;

@@ -1,14 +1,14 @@
 import type { Clock } from "../../runtime/clock.ts";
 
-/** Where pictures are kept: a `Storage` of `unstorage`, or anything with these methods. */
+/** Stores images: a `Storage` of `unstorage`, or anything with these methods. */
 export interface ImageStorage {
-  /** Bytes in whatever form; nothing for an unknown name. */
+  /** Resolves with the bytes as an `ArrayBuffer` or a view of one, and with nothing for an unknown name. */
   getItemRaw(key: string): Promise<unknown>;
   setItemRaw(key: string, value: Uint8Array): Promise<void>;
   hasItem?(key: string): Promise<boolean>;
 }
 
-/** Bounds of the storage in memory: the oldest go first. Bytes, milliseconds. */
+/** Limits of the storage in memory, in bytes and milliseconds. The oldest images go first. */
 export const memoryBounds = { images: 200, bytes: 256 * 1024 * 1024, age: 60 * 60_000 };
 
 interface Item {
@@ -16,11 +16,11 @@ interface Item {
   storedAt: number;
 }
 
-/** The last pictures, in this process. */
+/** Keeps the latest images in this process. */
 export class MemoryStorage implements ImageStorage {
   readonly #clock: Clock;
   readonly #bounds: typeof memoryBounds;
-  /** The oldest first. */
+  /** Oldest first. */
   readonly #items = new Map<string, Item>();
   #bytes = 0;
 

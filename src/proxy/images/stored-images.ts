@@ -1,13 +1,12 @@
 import { readPng } from "../../image/png.ts";
-import { encodeBase64Url } from "../access/base64url.ts";
-import type { Signer } from "../access/signer.ts";
+import { encodeBase64Url, type Signer } from "../access/signer.ts";
 import type { ImageStorage } from "./memory-storage.ts";
 
-/** `alpha_{unix seconds}_{16 bytes}.png`; the last character of 16 bytes has four empty bits. */
-const fileName = /^alpha_\d{1,12}_[\w-]{21}[AQgw]\.png$/;
+/** `alpha_{unix seconds}_{16 bytes}.png`. The last character of 16 bytes has four empty bits. */
+export const fileName = /^alpha_\d{1,12}_[\w-]{21}[AQgw]\.png$/;
 
-/** Where finished pictures lie, and what they are called. */
-export class Images {
+/** Names, stores and loads finished images. */
+export class StoredImages {
   readonly #storage: ImageStorage;
   readonly #signer: Signer;
 
@@ -17,8 +16,8 @@ export class Images {
   }
 
   /**
-   * The name of a job's picture. It cannot be guessed, and whoever knows it may see the picture. It follows from the
-   * job, so that every instance, and the webhook, arrive at the same.
+   * Returns the name of a job's image. It cannot be guessed, and whoever knows it may see the image. It is derived from
+   * the job, so that every instance and the webhook arrive at the same name.
    */
   async nameOf({ id, issued, key }: { id: string; issued: number; key: number }): Promise<string> {
     const bytes = await this.#signer.sign(["file", id, String(issued)], key);
@@ -37,7 +36,7 @@ export class Images {
     await this.#storage.setItemRaw(name, bytes);
   }
 
-  /** @throws InvalidImageError when something else lies there */
+  /** @throws InvalidImageError if the stored bytes are not an image */
   async load(name: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
     const bytes = bytesOf(await this.#storage.getItemRaw(name));
     if (bytes) readPng(bytes);
@@ -45,7 +44,7 @@ export class Images {
   }
 }
 
-/** Drivers give bytes in whatever form they have them. */
+/** Storage drivers return bytes in different forms. */
 function bytesOf(value: unknown): Uint8Array<ArrayBuffer> | undefined {
   if (value instanceof ArrayBuffer) return new Uint8Array(value);
   if (!ArrayBuffer.isView(value)) return undefined;

@@ -1,7 +1,7 @@
 import { isLayerDiffuseError } from "../../errors/index.ts";
 import { isTerminal, type JobState } from "../../protocol/job.ts";
 import { service } from "../../protocol/service-rules.ts";
-import type { TokenJob, Tokens } from "../access/job-tokens.ts";
+import type { JobTokens, TokenJob } from "../access/job-tokens.ts";
 import type { Limits } from "../access/limits.ts";
 import type { ProxyInternals, Settings } from "../options.ts";
 import { jobNotFound, Problem } from "../problem.ts";
@@ -15,35 +15,35 @@ export interface SubmittedJob {
   token: string;
   job: TokenJob;
   state: JobState;
-  /** Milliseconds of the clock. */
+  /** By the clock, in milliseconds. */
   queuedAt: number;
 }
 
-/** The jobs of the callers: submitted within their limits, known to them by tokens. */
-export class ProxyJobs {
+/** Submits the callers' jobs within their limits, and finds them again by their tokens. */
+export class CallerJobs {
   readonly #settings: Settings;
   readonly #internals: ProxyInternals;
-  readonly #tokens: Tokens;
+  readonly #tokens: JobTokens;
   readonly #limits: Limits;
 
-  constructor(settings: Settings, internals: ProxyInternals, tokens: Tokens, limits: Limits) {
+  constructor(settings: Settings, internals: ProxyInternals, tokens: JobTokens, limits: Limits) {
     this.#settings = settings;
     this.#internals = internals;
     this.#tokens = tokens;
     this.#limits = limits;
   }
 
-  /** Submits a job for the caller. One who leaves meanwhile cancels it, unless `isKept`. */
+  /** Submits a job for the caller. If the caller leaves before it is done, the job is cancelled, unless `isKept`. */
   async submit(call: ProxyCall, input: CheckedInput, isKept = false): Promise<SubmittedJob> {
     const { request, subject, prefix } = call;
     const { policy, direct } = this.#settings;
     const { clock, wallTime } = this.#internals;
     const who = await this.#nameOf(subject);
     const issued = Math.floor(wallTime() / 1000);
-    // A job that draws nothing has nothing to store.
+    // A warm-up has no image to store.
     const webhook = input.seed === undefined ? undefined : await this.#webhook(prefix, issued, who);
     if (!isKept) request.signal.throwIfAborted();
-    // Not with the caller's signal: then nobody would wait for the cancellation, and a server that stops would be gone before.
+    // Not with the caller's signal: nobody would wait for the cancellation, and a stopping server would be gone before it.
     const options = { policy, webhook };
     const state = await this.#limits.submit(who, clock.now() + policy.ttl, () => {
       call.outcome.submitted = "unknown";
@@ -55,7 +55,7 @@ export class ProxyJobs {
     const expires = issued + Math.ceil((policy.ttl + service.runRetention) / 1000);
     const job: TokenJob = { id: state.id, issued, expires, key: 0 };
     const token = await this.#tokens.issue(subject, job);
-    // Last, so that from here on whoever waits for the job hears of its caller's leaving.
+    // Checked last. From here on, whoever waits for the job notices when the caller leaves.
     if (!isKept && request.signal.aborted) {
       await this.abandon(subject, job);
       throw request.signal.reason;
@@ -64,9 +64,9 @@ export class ProxyJobs {
   }
 
   /**
-   * The job whose token stands in the path.
+   * Finds the job whose token stands in the path.
    *
-   * @throws Problem 404, the same whatever is wrong
+   * @throws Problem 404, the same for whatever is wrong
    */
   async find({ parameter, subject }: ProxyCall): Promise<TokenJob> {
     const job = await this.#tokens.read(parameter, subject);
@@ -74,31 +74,35 @@ export class ProxyJobs {
     return job;
   }
 
-  /** The answer for a state that was read, which is also noted. */
+  /** Answers with a job's state, and notes it. */
   async answer(subject: string, token: string, job: TokenJob, state: JobState): Promise<Response> {
     await this.note(subject, job, state.status);
     return Response.json(jobAnswer(token, state, this.#settings.clean));
   }
 
-  /** A job that has ended makes room for another. */
+  /** Makes room for another job if this one has ended. */
   async note(subject: string, job: TokenJob, status: string): Promise<void> {
     if (isTerminal(status)) await this.ended(await this.#nameOf(subject), job);
   }
 
-  /** @param who the subject by the name that others may know */
+  /**
+   * Makes room for another job.
+   *
+   * @param who the hash of the subject by which counters know it
+   */
   async ended(who: string, { id, issued }: Pick<TokenJob, "id" | "issued">): Promise<void> {
     const { wallTime } = this.#internals;
-    // It counts no more. A counter that is shared has forgotten whose end it saw: each look would make room once more.
+    // The job counts no longer. A shared counter has forgotten that it saw the end, so each look would make room again.
     if (issued * 1000 + this.#settings.policy.ttl <= wallTime()) return;
     try {
       await this.#limits.ended(who, id);
     } catch (error) {
-      // Nobody is to lose a finished picture because a counter failed.
+      // Nobody should lose a finished image because a counter failed.
       this.#settings.onError(error instanceof Problem ? error.details.cause : error, { status: 200 });
     }
   }
 
-  /** Stops the job of a caller who has left, as well as that can be done. */
+  /** Tries to cancel the job of a caller who has left. */
   async abandon(subject: string, job: TokenJob): Promise<void> {
     try {
       const { status } = await this.#settings.patient.cancel(job.id, {});
@@ -108,7 +112,7 @@ export class ProxyJobs {
     }
   }
 
-  /** The subject may be an address or a name: counters and RunPod get this instead. */
+  /** A subject may be a person's name or address, so counters and RunPod get this instead. */
   async #nameOf(subject: string): Promise<string> {
     return (await this.#settings.signer.signText(["subject", subject])).slice(0, 22);
   }
@@ -121,7 +125,7 @@ export class ProxyJobs {
   }
 }
 
-/** Only of one failure does the core not know whether it left a job behind: of all others the caller may be sure. */
+/** Says that nothing was submitted. Only for `submission_unknown` is that not known. */
 function notSubmitted(error: unknown, clean: (text: string) => string): unknown {
   if (!isLayerDiffuseError(error) || error.code === "submission_unknown") return error;
   const { details } = problemOf(error, clean);

@@ -4,28 +4,32 @@ import {
   type GenerateInput,
   inputFields,
   loraFields,
+  mostSeed,
   pixelLimit,
   randomSeed,
   wireInput,
   wireNames,
 } from "../../protocol/generate-input.ts";
-import { check } from "../../schema/check.ts";
-import { list } from "../../schema/fields.ts";
+import { check, read } from "../../schema/check.ts";
+import { list, number, record } from "../../schema/fields.ts";
 import { badRequest, Problem } from "../problem.ts";
 import { inputProblem } from "../upstream-problem.ts";
 
-/** Looks at an input before it is submitted; see `ProxyOptions.allow`. */
+/** Checks an input before it is submitted. See `ProxyOptions.allow`. */
 export type Allow = (
   input: GenerateInput,
   subject: string,
 ) => GenerateInput | boolean | undefined | Promise<GenerateInput | boolean | undefined>;
 
-/** Of a sampler, scheduler, preset or LoRA, in characters: far more than any is called. */
+/** The longest name of a sampler, scheduler, preset or LoRA, in characters. Real ones are far shorter. */
 const nameLength = 200;
-/** More than any worker of ours takes. */
+/** More than our worker takes. */
 const mostLoras = 10;
 
-/** A text of so many characters, counted as the worker and JSON Schema count: an emoji is one. */
+/** The longest length of texts, for the OpenAPI document. It is made of the schemas and cannot read our own checks. */
+export const longestTexts = new WeakMap<z.core.$ZodType, number>();
+
+/** Limits the characters of a text. They are counted as the worker and JSON Schema do: an emoji is one. */
 function atMost(most: number, field: z.ZodMiniString<string>): z.ZodMiniString<string> {
   const characters = z.check<string>(({ value, issues }) => {
     const { length } = [...value];
@@ -33,13 +37,12 @@ function atMost(most: number, field: z.ZodMiniString<string>): z.ZodMiniString<s
     if (length > most) issues.push({ code: "custom", path: [], message, input: value });
   });
   const bounded = field.check(characters);
-  // For the HTTP API's document, which is made of the schema and cannot read checks of ours.
-  z.globalRegistry.add(bounded, { maxLength: most });
+  longestTexts.set(bounded, most);
   return bounded;
 }
 
-/** What a caller may ask for, by the names on the wire. Fields of other names are dropped. */
-export function wireInputSchema(promptLength: number) {
+/** What a caller may ask for, by the names on the wire. Unknown fields are dropped. */
+function imageInputSchema(promptLength: number) {
   const { prompt, negativePrompt, seed, steps, cfgScale, width, height, sampler, scheduler, preset } = inputFields;
   const lora = z.object(
     { name: atMost(nameLength, loraFields.name), weight: z.optional(loraFields.weight) },
@@ -65,50 +68,77 @@ export function wireInputSchema(promptLength: number) {
     .check(pixelLimit);
 }
 
+/** The input of a job that only starts a worker. An input with a prompt asks for an image. */
+export const warmUpInput = z.object({ warm_up: z.literal(true), prompt: z.optional(z.never()) });
+
+/** The bodies of the requests that submit a job. */
+export function requestSchemas(promptLength: number) {
+  const image = imageInputSchema(promptLength);
+  const { prompt, ...others } = image.shape;
+  const orNull = Object.entries(others).map(([name, field]) => [name, z.nullable(field)] as const);
+  return {
+    image,
+    /** Of `POST run` and `POST runsync`. */
+    run: z.object({ input: z.union([image, warmUpInput]) }),
+    /** Of `POST alpha/v1/txt2img`. A null counts as absent, and a seed of -1 asks for a random one. */
+    txt2img: z.object({
+      prompt,
+      ...Object.fromEntries(orNull),
+      [wireNames.seed]: z.nullable(z.optional(number(-1, mostSeed, 1))),
+    }),
+  };
+}
+
 export interface InputRules {
-  schema: ReturnType<typeof wireInputSchema>;
+  schemas: ReturnType<typeof requestSchemas>;
   allow: Allow;
 }
 
-/** What goes upstream: nothing of the browser's own objects, each field checked and named. */
+/** What is sent to the endpoint: only fields that were checked, never an object of the caller's. */
 export interface CheckedInput {
   fields: Record<string, unknown>;
-  /** Absent for a job that draws nothing. */
+  /** Absent for a warm-up. */
   seed?: number;
 }
 
-/** The `input` of the client's `POST run`: a picture's, or the warm-up that draws nothing. */
+const anyRunBody = z.object({ input: record() });
+
+/** Checks the body of `POST run`. Its `input` is that of an image or a warm-up. */
 export async function checkRunInput(body: object, rules: InputRules, subject: string): Promise<CheckedInput> {
-  const input: unknown = Object.hasOwn(body, "input") && "input" in body ? body.input : undefined;
-  if (typeof input !== "object" || input === null || Array.isArray(input)) {
-    throw badRequest("`input` is missing, or no object.", 422);
+  const request = read(rules.schemas.run, body);
+  if (!request) {
+    const { input } = read(anyRunBody, body) ?? {};
+    if (!input) throw badRequest("`input` is missing or is not an object.", 422);
+    // Says what is wrong with it as the input of an image. Nobody needs to hear that it is no warm-up either.
+    return await checkImageInput(input, rules, subject);
   }
-  if (
-    Object.hasOwn(input, "warm_up") &&
-    "warm_up" in input &&
-    input.warm_up === true &&
-    !Object.hasOwn(input, "prompt")
-  ) {
-    return { fields: { warm_up: true } };
-  }
-  return await checkPicture(input, rules, subject);
+  if ("warm_up" in request.input) return { fields: { warm_up: true } };
+  return await checkImageInput(request.input, rules, subject);
 }
 
-/** The body of `POST alpha/v1/txt2img`, where a null stands for nothing, and a seed of -1 for any. */
+/** Checks the body of `POST alpha/v1/txt2img`. */
 export async function checkTxt2ImgInput(body: object, rules: InputRules, subject: string): Promise<CheckedInput> {
-  const given = Object.entries(body).filter(([name, value]) => value !== null && !(name === "seed" && value === -1));
-  return await checkPicture(Object.fromEntries(given), rules, subject);
+  const request = checked(rules.schemas.txt2img, body);
+  const given = Object.entries(request).filter(
+    ([name, value]) => value !== null && !(name === wireNames.seed && value === -1),
+  );
+  return await checkImageInput(Object.fromEntries(given), rules, subject);
 }
 
-async function checkPicture(wire: object, { schema, allow }: InputRules, subject: string): Promise<CheckedInput> {
-  const { issues, value } = check(schema, wire);
-  if (issues) throw inputProblem(new InvalidInputError(issues));
-  const answer = await allowed(inputOf(value), allow, subject);
-  // What the owner changes is checked like the rest, and `extra` is the owner's to add.
+async function checkImageInput(wire: object, { schemas, allow }: InputRules, subject: string): Promise<CheckedInput> {
+  const answer = await allowed(inputOf(checked(schemas.image, wire)), allow, subject);
+  // What `allow` changed is checked too. Only `allow` may add `extra`.
   return refusing(() => wireInput(answer, randomSeed));
 }
 
-function inputOf(wire: z.output<InputRules["schema"]>): GenerateInput {
+/** @throws Problem that names everything that is wrong with the input */
+function checked<Output>(schema: z.ZodMiniType<Output>, value: unknown): Output {
+  const { issues, value: output } = check(schema, value);
+  if (issues) throw inputProblem(new InvalidInputError(issues));
+  return output;
+}
+
+function inputOf(wire: z.output<InputRules["schemas"]["image"]>): GenerateInput {
   const {
     negative_prompt: negativePrompt,
     cfg_scale: cfgScale,
@@ -124,7 +154,7 @@ async function allowed(input: GenerateInput, allow: Allow, subject: string): Pro
   try {
     answer = await allow(input, subject);
   } catch (cause) {
-    // Of whichever copy of this package.
+    // The error may come from another copy of this package.
     if (isLayerDiffuseError(cause, "invalid_input")) throw inputProblem(cause);
     throw refused(cause);
   }
@@ -133,11 +163,11 @@ async function allowed(input: GenerateInput, allow: Allow, subject: string): Pro
 }
 
 function refused(cause?: unknown): Problem {
-  const detail = "The input is not allowed here. Nothing was submitted.";
+  const detail = "The server does not allow this input. Nothing was submitted.";
   return new Problem({ status: 422, code: "bad_request", detail, cause });
 }
 
-/** What `read` gives; its complaints about the input are the caller's to read. */
+/** Returns what `read` returns, and tells the caller what it finds wrong with the input. */
 function refusing<Value>(read: () => Value): Value {
   try {
     return read();

@@ -1,34 +1,59 @@
-import type { JobState } from "../../protocol/job.ts";
+import * as z from "zod/mini";
+import { type JobState, jobFields } from "../../protocol/job.ts";
 import { parseFailure } from "../../protocol/job-error.ts";
+import { defined } from "../../schema/check.ts";
 
-/** What a browser is told of a job, built anew: no field passes that is not named here. */
-export function jobAnswer(token: string, state: JobState, clean: (text: string) => string): Record<string, unknown> {
-  const { status, output, progress, delayTime, executionTime, retries } = state;
-  const answer: Record<string, unknown> = { id: token, status };
-  if (output !== undefined) answer["output"] = isFailure(output) ? failedOutput(output, clean) : output;
-  else if (progress !== undefined) answer["output"] = progress;
-  if (state.error !== undefined) answer["error"] = failureOf(state.error, state.errorOutput, clean);
-  if (delayTime !== undefined) answer["delayTime"] = delayTime;
-  if (executionTime !== undefined) answer["executionTime"] = executionTime;
-  if (retries !== undefined) answer["retries"] = retries;
-  return answer;
+/** What a browser is told about a worker's error. */
+const failureBody = z.object({
+  message: z.string(),
+  type: z.optional(z.string()),
+  code: z.optional(z.string()),
+  field: z.optional(z.string()),
+});
+
+/** What a browser is told about a job. Its `id` is a token of ours. */
+export const jobAnswerBody = z.object({
+  id: z.string(),
+  status: jobFields.status,
+  output: jobFields.output,
+  error: z.optional(failureBody),
+  delayTime: jobFields.delayTime,
+  executionTime: jobFields.executionTime,
+  retries: jobFields.retries,
+});
+
+/** Builds the answer field by field, so that nothing else passes. */
+export function jobAnswer(
+  token: string,
+  state: JobState,
+  clean: (text: string) => string,
+): z.output<typeof jobAnswerBody> {
+  const { status, output, progress, error, errorOutput, delayTime, executionTime, retries } = state;
+  return {
+    id: token,
+    status,
+    ...defined({
+      output: output === undefined ? progress : withCleanFailure(output, clean),
+      error: error === undefined ? undefined : failureOf(error, errorOutput, clean),
+      delayTime,
+      executionTime,
+      retries,
+    }),
+  };
 }
 
-/** Of a worker's error what is about the input: no traceback, no host, no worker's id. */
-function failureOf(error: unknown, beside: unknown, clean: (text: string) => string): Record<string, string> {
+/** Keeps the part of a worker's error that is about the input, without traceback, host or worker id. */
+function failureOf(error: unknown, beside: unknown, clean: (text: string) => string): z.output<typeof failureBody> {
   const { message, type, code, field } = parseFailure(error, beside);
-  const failure: Record<string, string> = { message: clean(message) };
-  for (const [name, value] of Object.entries({ type, code, field })) {
-    if (value !== undefined) failure[name] = clean(value);
-  }
-  return failure;
+  const cleaned = (text: string | undefined) => (text === undefined ? undefined : clean(text));
+  return {
+    message: clean(message),
+    ...defined({ type: cleaned(type), code: cleaned(code), field: cleaned(field) }),
+  };
 }
 
-function isFailure(output: unknown): boolean {
-  return typeof output === "object" && output !== null && "status" in output && output.status === "error";
-}
-
-/** A job that completed and says in its output that it failed. */
-function failedOutput(output: unknown, clean: (text: string) => string): Record<string, string> {
-  return { status: "error", ...failureOf(output, undefined, clean) };
+/** A job may complete and say in its output that it failed. */
+function withCleanFailure(output: unknown, clean: (text: string) => string): unknown {
+  const isFailure = typeof output === "object" && output !== null && "status" in output && output.status === "error";
+  return isFailure ? { status: "error", ...failureOf(output, undefined, clean) } : output;
 }

@@ -4,22 +4,22 @@ import { limits } from "../../protocol/limits.ts";
 import type { ProxyInternals, Settings } from "../options.ts";
 import { readJsonBody } from "../request-body.ts";
 import type { Handler, ProxyCall } from "../routes.ts";
-import type { ProxyJobs } from "./caller-jobs.ts";
+import type { CallerJobs } from "./caller-jobs.ts";
 import { checkRunInput } from "./check-input.ts";
 
-/** Of the requests in flight, this many may be held for a job: the others stay free for submissions. */
+/** This many requests in flight may wait for a job. The others stay free for submissions. */
 const mostHeld = 225;
-/** What is waited for where the caller does not say. */
+/** How long a request waits if the caller does not say. Milliseconds. */
 const defaultWait = 60_000;
 
-/** The operations of the endpoint that a browser's client needs. */
-export class Operations {
+/** The endpoint's operations that the client in a browser needs. */
+export class QueueRoutes {
   readonly #settings: Settings;
   readonly #internals: ProxyInternals;
-  readonly #jobs: ProxyJobs;
+  readonly #jobs: CallerJobs;
   #held = 0;
 
-  constructor(settings: Settings, internals: ProxyInternals, jobs: ProxyJobs) {
+  constructor(settings: Settings, internals: ProxyInternals, jobs: CallerJobs) {
     this.#settings = settings;
     this.#internals = internals;
     this.#jobs = jobs;
@@ -38,11 +38,11 @@ export class Operations {
       if (!isTerminal(state.status)) last = await this.#hold(job.id, call);
     } catch (error) {
       if (request.signal.aborted) {
-        // Nobody else knows its id.
+        // Nobody else knows the job's id.
         await this.#jobs.abandon(subject, job);
         throw error;
       }
-      // The job is there: its caller goes on with its id.
+      // The job exists, so its caller goes on with its id.
       this.#settings.onError(error, { route: "runsync", subject, status: 200 });
     }
     return await this.#jobs.answer(subject, token, job, last);
@@ -61,7 +61,7 @@ export class Operations {
 
   readonly cancel: Handler = async (call) => {
     const job = await this.#jobs.find(call);
-    // Not with the caller's signal, and more than once if need be: one who cancels and leaves means it.
+    // Not with the caller's signal, and with retries: a caller who cancels and leaves still wants it cancelled.
     return await this.#jobs.answer(call.subject, call.parameter, job, await this.#settings.patient.cancel(job.id, {}));
   };
 
@@ -75,7 +75,7 @@ export class Operations {
     return await this.#jobs.submit(call, await checkRunInput(body, rules, call.subject));
   }
 
-  /** The job's state when it has ended, or after the wait; at once where no more requests may be held. */
+  /** Returns the job's state when it has ended or the wait is over, and at once if too many requests wait already. */
   async #hold(id: string, { url, arrivedAt, request: { signal } }: ProxyCall): Promise<JobState> {
     const { direct, syncWait } = this.#settings;
     const asked = Number(url.searchParams.get("wait") ?? defaultWait) || defaultWait;
@@ -86,7 +86,7 @@ export class Operations {
     try {
       return await direct.statusSync(id, wait, { signal });
     } catch (error) {
-      // An endpoint without this operation answers so, and one without the job: `/status` knows.
+      // Either the endpoint lacks this operation or the job is gone. `/status` knows which.
       if (!isLayerDiffuseError(error) || !(error.status === 404 || error.status === 405)) throw error;
       return await direct.status(id, { signal });
     } finally {

@@ -1,31 +1,53 @@
+import * as z from "zod/mini";
 import { type ErrorCode, isLayerDiffuseError } from "../../errors/index.ts";
 import { decodeImage } from "../../image/decode-image.ts";
 import { queueReason } from "../../protocol/health.ts";
-import { isTerminal, type JobState } from "../../protocol/job.ts";
+import { isTerminal, type JobState, jobFields } from "../../protocol/job.ts";
 import { jobError } from "../../protocol/job-error.ts";
-import { parseOutput } from "../../protocol/worker-output.ts";
+import { alphaShares, imageWarning, parseOutput } from "../../protocol/worker-output.ts";
 import { Call } from "../../runpod/progress.ts";
 import { withTimeLimit } from "../../runtime/time-limit.ts";
-import type { Images } from "../images/stored-images.ts";
+import { fileName, type StoredImages } from "../images/stored-images.ts";
 import type { ProxyInternals, Settings } from "../options.ts";
 import { jobNotFound, Problem } from "../problem.ts";
 import { readJsonBody } from "../request-body.ts";
 import type { Handler, ProxyCall } from "../routes.ts";
-import type { ProxyJobs, SubmittedJob } from "./caller-jobs.ts";
+import type { CallerJobs, SubmittedJob } from "./caller-jobs.ts";
 import { checkTxt2ImgInput } from "./check-input.ts";
-import { preferenceOf } from "./preference.ts";
 
-/** Seconds before a job's address is asked again. */
+/** Seconds before a caller should ask for a job again. */
 const pollPause = "2";
 
-/** The HTTP API of the published image, over the queue: waits while it can, then hands out an address to ask. */
-export class Txt2Img {
+/** An image's address, and what the worker said about the image. */
+export const imageBody = z.object({
+  url: z.string(),
+  filename: z.string().check(z.regex(fileName)),
+  /** Text, as the published image returns it. */
+  info: z.nullable(z.string()),
+  warnings: z.optional(z.array(imageWarning)),
+  alpha: z.optional(alphaShares),
+});
+
+/** The answer for a job that is not waited for any longer. */
+export const acceptedBody = z.object({ status: jobFields.status, job: z.string() });
+
+const phases = ["queued", "starting", "throttled", "running"] as const;
+
+/** The answer for a job that has not ended. */
+export const underWayBody = z.object({
+  status: jobFields.status,
+  phase: z.enum(phases),
+  progress: z.optional(z.unknown()),
+});
+
+/** The HTTP API of the published image, over the queue. It waits as long as it may, then returns an address to ask. */
+export class Txt2ImgRoutes {
   readonly #settings: Settings;
   readonly #internals: ProxyInternals;
-  readonly #jobs: ProxyJobs;
-  readonly #images: Images;
+  readonly #jobs: CallerJobs;
+  readonly #images: StoredImages;
 
-  constructor(settings: Settings, internals: ProxyInternals, jobs: ProxyJobs, images: Images) {
+  constructor(settings: Settings, internals: ProxyInternals, jobs: CallerJobs, images: StoredImages) {
     this.#settings = settings;
     this.#internals = internals;
     this.#jobs = jobs;
@@ -47,14 +69,14 @@ export class Txt2Img {
       await this.#store(name, end);
     } catch (error) {
       if (isFinal(error)) throw error;
-      // It is made and paid for: who asks at the job's address has it stored again.
+      // The image is made and paid for. It is stored again when the caller asks at the job's address.
       this.#settings.onError(error, { route: "txt2img", subject: call.subject, status: 202 });
       return this.#accepted(call, { ...submitted, state: end });
     }
     return Response.json(this.#answer(call, name, end));
   };
 
-  /** Where a job stands that was answered with 202, and at its end where the image is. */
+  /** Tells the progress of a job that was answered with 202, and at its end the image's address. */
   readonly job: Handler = async (call) => {
     const job = await this.#jobs.find(call);
     const name = await this.#images.nameOf(job);
@@ -76,20 +98,19 @@ export class Txt2Img {
     await this.#images.store(name, bytes);
   }
 
-  /** Where an image is, and what its worker said of it: nothing, where the service has forgotten the job. */
-  #answer(call: ProxyCall, name: string, end?: JobState): Record<string, unknown> {
+  /** @param end absent if the service has forgotten the job, and with it what the worker said */
+  #answer(call: ProxyCall, name: string, end?: JobState): z.output<typeof imageBody> {
     const { info, warnings, alpha } = parseOutput(end?.output);
     return {
       url: this.#address(call, `file/${name}`),
       filename: name,
-      // Text, as the published image answers it.
       info: info === undefined || typeof info === "string" ? (info ?? null) : JSON.stringify(info),
       ...(warnings && { warnings }),
       ...(alpha && { alpha }),
     };
   }
 
-  /** Asks again where that helps, but not for longer than a request may be held: the service may ask for a minute's pause. */
+  /** Retries, but not for longer than a request may be held: the service may ask for a pause of a minute. */
   async #status({ request, arrivedAt }: ProxyCall, id: string): Promise<JobState> {
     const { patient, syncWait } = this.#settings;
     const { clock } = this.#internals;
@@ -105,13 +126,13 @@ export class Txt2Img {
     });
   }
 
-  /** The service keeps results for half an hour, the storage perhaps for longer. */
+  /** The service keeps results for half an hour. The storage may keep images for longer. */
   async #unlessStored(name: string, error: unknown): Promise<undefined> {
     if (!isLayerDiffuseError(error, "job_expired")) throw error;
     if (!(await this.#images.has(name))) throw jobNotFound(error);
   }
 
-  /** The state at the end, or `undefined` when the wait was over first, or the endpoint could not be asked. */
+  /** Returns the state at the end, or `undefined` if the wait was over first or the endpoint could not be asked. */
   async #wait(
     { request, arrivedAt, subject }: ProxyCall,
     submitted: SubmittedJob,
@@ -120,7 +141,7 @@ export class Txt2Img {
     const { syncWait, patient } = this.#settings;
     const { clock } = this.#internals;
     const { job, state, queuedAt } = submitted;
-    // The service's own clocks end the job; here only the wait has a limit.
+    // The service's own clocks end the job. Here only the wait has a limit.
     const never = Number.POSITIVE_INFINITY;
     const clocks = { queueTimeout: never, executionTimeout: never, cancelOnAbort: false };
     const waitForEnd = async (signal: AbortSignal) => {
@@ -138,12 +159,12 @@ export class Txt2Img {
         await this.#jobs.abandon(subject, job);
         throw error;
       }
-      // The job's own end is one that makes room.
+      // The job itself has ended, so it makes room.
       if (isLayerDiffuseError(error) && jobEnds.has(error.code)) {
         await this.#jobs.note(subject, job, "FAILED");
         throw error;
       }
-      // The job is there: who was told of a failure would submit, and pay for, another.
+      // The job exists. A caller who was told about a failure would submit and pay for another.
       this.#settings.onError(error, { route: "txt2img", subject, status: 202 });
       return undefined;
     }
@@ -151,21 +172,19 @@ export class Txt2Img {
 
   #accepted(call: ProxyCall, { token, state }: SubmittedJob, headers: Record<string, string> = {}): Response {
     const location = this.#address(call, `job/${token}`);
-    return Response.json(
-      { status: state.status, job: token },
-      { status: 202, headers: { ...headers, location, "retry-after": pollPause } },
-    );
+    const body: z.output<typeof acceptedBody> = { status: state.status, job: token };
+    return Response.json(body, { status: 202, headers: { ...headers, location, "retry-after": pollPause } });
   }
 
   async #underWay({ status, progress }: JobState): Promise<Response> {
     const isQueued = status === "IN_QUEUE";
     const phase = isQueued ? await this.#queuePhase() : "running";
-    const body = { status, phase, ...(progress !== undefined && { progress }) };
+    const body: z.output<typeof underWayBody> = { status, phase, ...(progress !== undefined && { progress }) };
     return Response.json(body, { status: 202, headers: { "retry-after": pollPause } });
   }
 
-  /** Why it waits, as the client tells its caller; health only explains, so it may fail. */
-  async #queuePhase(): Promise<string> {
+  /** Tells why a job waits, as the client does. If health cannot be read, it says `queued`. */
+  async #queuePhase(): Promise<(typeof phases)[number]> {
     try {
       const reason = queueReason(await this.#settings.direct.health({}));
       return reason === "starting" || reason === "throttled" ? reason : "queued";
@@ -174,16 +193,16 @@ export class Txt2Img {
     }
   }
 
-  /** Absolute with `publicUrl`, else a path of the same host: never built from the `Host` that a caller sends. */
+  /** Absolute with `publicUrl`, else a path on the same host. Never built from the `Host` that a caller sends. */
   #address({ prefix }: ProxyCall, path: string): string {
     return `${this.#settings.publicUrl ?? ""}${prefix}/alpha/v1/${path}`;
   }
 }
 
-/** With these a job has ended, and so makes room for another. */
+/** Errors that mean that the job has ended, and so makes room for another. */
 const jobEnds: ReadonlySet<ErrorCode> = new Set(["job_failed", "job_cancelled", "job_timed_out", "job_expired"]);
 
-/** Whether an image cannot be had, however often it is tried; a storage, a network or a link's server may come back. */
+/** Whether trying again is useless. A storage, a network or a link's server may recover. */
 function isFinal(error: unknown): boolean {
   return isLayerDiffuseError(error) && !error.retryable;
 }
@@ -191,4 +210,24 @@ function isFinal(error: unknown): boolean {
 function endpointBusy(): Problem {
   const detail = "The endpoint has trouble. Try again later.";
   return new Problem({ status: 502, code: "server", detail, headers: { "retry-after": pollPause } });
+}
+
+/** What the caller asks for in `Prefer`. */
+interface Preference {
+  /** Whether to answer at once. */
+  isAsync: boolean;
+  /** How long the caller would wait, in milliseconds. */
+  wait: number;
+}
+
+/** Reads `Prefer`, and ignores what it does not understand. RFC 7240. */
+function preferenceOf({ headers }: Request): Preference {
+  const parts = (headers.get("prefer") ?? "").split(",").map((part) => part.split(";")[0]?.trim().toLowerCase() ?? "");
+  const seconds = parts
+    .map((part) => /^wait\s*=\s*"?(\d{1,6})"?$/.exec(part)?.[1])
+    .find((value) => value !== undefined);
+  return {
+    isAsync: parts.includes("respond-async"),
+    wait: seconds === undefined ? Number.POSITIVE_INFINITY : Number(seconds) * 1000,
+  };
 }

@@ -1,9 +1,14 @@
 import * as z from "zod/mini";
-import { errorCodes } from "../../errors/index.ts";
-import { describeInput, lorasWords } from "../../protocol/input-descriptions.ts";
-import { terminalStatuses } from "../../protocol/job.ts";
-import { wireInputSchema } from "../jobs/check-input.ts";
-import type { RouteName } from "../routes.ts";
+import { healthBody } from "../../protocol/health.ts";
+import { type Description, describeInput, lorasWords } from "../../protocol/input-descriptions.ts";
+import { jobFields, terminalStatuses } from "../../protocol/job.ts";
+import { alphaShares } from "../../protocol/worker-output.ts";
+import { steps } from "../../schema/fields.ts";
+import { longestTexts, requestSchemas, warmUpInput } from "../jobs/check-input.ts";
+import { jobAnswerBody } from "../jobs/job-answer.ts";
+import { acceptedBody, imageBody, underWayBody } from "../jobs/txt2img-routes.ts";
+import { endedJobBody, receivedBody } from "../jobs/webhook-route.ts";
+import { problemBody } from "../problem.ts";
 
 /** JSON Schema 2020-12, as far as it is used here. */
 export interface JsonSchema {
@@ -27,159 +32,169 @@ export interface JsonSchema {
   examples?: readonly unknown[];
 }
 
-/** The input's fields by their names on the wire, made of the schema that it is checked by. */
-function inputSchema(promptLength: number): JsonSchema {
-  describeInput();
-  const wireSchema = wireInputSchema(promptLength);
-  z.globalRegistry.add(wireSchema.def.shape.loras.def.innerType, { ...lorasWords });
-  const { $schema: _, ...schema } = z.toJSONSchema(wireSchema, { io: "input" });
-  return schema as JsonSchema;
-}
-
-/** In the HTTP API a null stands for nothing, and a seed of -1 for any. */
-function orNull(name: string, schema: JsonSchema): JsonSchema {
-  if (name === "prompt") return schema;
-  const type = [String(schema.type), "null"];
-  return name === "seed" ? { ...schema, type, minimum: -1 } : { ...schema, type };
-}
-
-const object = (properties: Record<string, JsonSchema>, required: readonly string[] = []): JsonSchema => ({
-  type: "object",
-  properties,
-  ...(required.length > 0 && { required }),
-});
-
-const text = (description: string): JsonSchema => ({ type: "string", description });
-const count: JsonSchema = { type: "integer", minimum: 0 };
-const counts = (...names: string[]): JsonSchema =>
-  object(Object.fromEntries(names.map((name) => [name, count])), names);
-const milliseconds = (description: string): JsonSchema => ({ type: "number", description });
-const status: JsonSchema = {
-  type: "string",
-  description: `IN_QUEUE, IN_PROGRESS, ${terminalStatuses.join(", ")}; others may be added and mean that it runs.`,
-};
-const fileName = "^alpha_\\d{1,12}_[\\w-]{21}[AQgw]\\.png$";
-
-/** The schemas by name; what is not described may be there too. */
-export function schemas(promptLength: number) {
-  const input = inputSchema(promptLength);
-  const drawn = Object.entries(input.properties ?? {}).map(([name, schema]) => [name, orNull(name, schema)]);
+/** The schemas by which the proxy reads requests and makes answers, by their names in the document. */
+function bodies(promptLength: number) {
+  const { image, run, txt2img } = requestSchemas(promptLength);
   return {
-    Input: input,
-    WarmUp: {
-      ...object({ warm_up: { const: true } }, ["warm_up"]),
-      description: "Starts a worker and draws nothing.",
-      not: { required: ["prompt"] },
-    },
-    RunRequest: object(
-      { input: { anyOf: [{ $ref: "#/components/schemas/Input" }, { $ref: "#/components/schemas/WarmUp" }] } },
-      ["input"],
-    ),
-    Txt2ImgRequest: object(Object.fromEntries(drawn), ["prompt"]),
-    Txt2ImgAnswer: object(
-      {
-        url: { type: "string", format: "uri-reference", description: "Where the picture is." },
-        filename: { type: "string", pattern: fileName },
-        info: { type: ["string", "null"], description: "The generation record, as JSON text." },
-      },
-      ["url", "filename", "info"],
-    ),
-    Accepted: object({ status, job: text("The last part of the address in `Location`.") }, ["status", "job"]),
-    UnderWay: object(
-      {
-        status,
-        phase: { type: "string", enum: ["queued", "starting", "throttled", "running"] },
-        progress: { description: "What the worker last told." },
-      },
-      ["status", "phase"],
-    ),
-    Job: object(
-      {
-        id: text("For `status`, `status-sync` and `cancel`; good for the one who submitted it."),
-        status,
-        output: { description: "The result, or while it runs what the worker last told." },
-        error: object(
-          {
-            message: { type: "string" },
-            type: { type: "string" },
-            code: { type: "string" },
-            field: { type: "string" },
-          },
-          ["message"],
-        ),
-        delayTime: milliseconds("Milliseconds in the queue, cold start included."),
-        executionTime: milliseconds("Milliseconds on a worker."),
-        retries: { type: "integer", minimum: 0, description: "How often it went out again, its worker being lost." },
-      },
-      ["id", "status"],
-    ),
-    Health: object(
-      {
-        jobs: counts("completed", "failed", "inProgress", "inQueue", "retried"),
-        workers: counts("idle", "initializing", "ready", "running", "throttled", "unhealthy"),
-      },
-      ["jobs", "workers"],
-    ),
-    EndedJob: object(
-      {
-        id: { type: "string", pattern: "^[\\w.~:-]+$" },
-        status: { type: "string", enum: terminalStatuses },
-      },
-      ["id", "status"],
-    ),
-    Received: object({ received: { const: true } }, ["received"]),
-    Problem: {
-      ...object(
-        {
-          detail: text("What happened and what to do."),
-          code: { type: "string", enum: errorCodes },
-          title: { type: "string" },
-          status: { type: "integer", minimum: 400, maximum: 599 },
-          issues: {
-            type: "array",
-            description: "What is wrong with the input.",
-            items: object(
-              { path: { type: "array", items: { type: ["string", "integer"] } }, message: { type: "string" } },
-              ["path", "message"],
-            ),
-          },
-        },
-        ["detail", "code", "title", "status"],
-      ),
-      description: "Problem details, RFC 9457.",
-    },
-  } satisfies Record<string, JsonSchema>;
+    Input: image,
+    WarmUp: warmUpInput,
+    RunRequest: run,
+    Txt2ImgRequest: txt2img,
+    Txt2ImgAnswer: imageBody,
+    Accepted: acceptedBody,
+    UnderWay: underWayBody,
+    Job: jobAnswerBody,
+    Health: healthBody,
+    EndedJob: endedJobBody,
+    Received: receivedBody,
+    Problem: problemBody,
+  };
 }
 
-export type SchemaName = keyof ReturnType<typeof schemas>;
+export type SchemaName = keyof ReturnType<typeof bodies>;
 
 /** A job's id that an example shows. */
-const token = "AAAAAGpZMgAAAAAAAGpZOQA.an-example";
+const token = "v1.t85zk0.t86w8o.4f1c2d3e-u1.an-example";
 const file = "alpha_1767225600_AAAAAAAAAAAAAAAAAAAAAA.png";
+const input = { prompt: "a red apple", seed: 7 };
 
 /** What bodies look like; tests send the requests and check the answers. */
-export const requestExamples: { readonly [Name in RouteName]?: unknown } = {
-  run: { input: { prompt: "a red apple", seed: 7 } },
-  runsync: { input: { prompt: "a red apple", seed: 7 } },
-  txt2img: { prompt: "a red apple", negative_prompt: "leaf", seed: -1 },
-  webhook: { id: "4f1c2d3e-u1", status: "COMPLETED" },
-};
-
-export const answerExamples: { readonly [Name in SchemaName]?: unknown } = {
-  Job: { id: token, status: "IN_QUEUE" },
-  Txt2ImgAnswer: { url: `/alpha/v1/file/${file}`, filename: file, info: '{"seed": 7}' },
+const examples: { readonly [Name in SchemaName]?: unknown } = {
+  RunRequest: { input },
+  Txt2ImgRequest: { prompt: "a red apple", negative_prompt: "leaf", seed: -1 },
+  Txt2ImgAnswer: {
+    url: `/alpha/v1/file/${file}`,
+    filename: file,
+    info: '{"seed": 7}',
+    alpha: { transparent: 0.62, partial: 0.05, opaque: 0.33, below_250: 0.66 },
+  },
   Accepted: { status: "IN_QUEUE", job: token },
   UnderWay: { status: "IN_PROGRESS", phase: "running", progress: { step: 7, steps: 20 } },
+  Job: { id: token, status: "IN_QUEUE" },
   Health: {
     jobs: { completed: 12, failed: 0, inProgress: 1, inQueue: 0, retried: 0 },
     workers: { idle: 0, initializing: 0, ready: 1, running: 1, throttled: 0, unhealthy: 0 },
   },
+  EndedJob: { id: "4f1c2d3e-u1", status: "COMPLETED" },
   Received: { received: true },
   Problem: {
     detail: "Invalid input. steps: must be a number from 1 to 100, got 400. Nothing was submitted.",
     code: "invalid_input",
     title: "Unprocessable Content",
     status: 422,
+    submitted: "no",
     issues: [{ path: ["steps"], message: "must be a number from 1 to 100, got 400" }],
   },
 };
+
+type Words = Partial<Description>;
+type Registry = ReturnType<typeof z.registry<Words & { id?: string; format?: string }>>;
+
+/** Describes the fields of an object. */
+function describe<Shape extends Record<string, z.ZodMiniType>>(
+  registry: Registry,
+  { shape }: { shape: Shape },
+  words: { [Name in keyof Shape]?: string },
+): void {
+  for (const [name, field] of Object.entries(shape)) {
+    const description = words[name];
+    if (description !== undefined) registry.add(field, { description });
+  }
+}
+
+/** The schemas with their names, descriptions and examples. */
+function describedBodies(promptLength: number): Registry {
+  const schemas = bodies(promptLength);
+  const registry: Registry = z.registry();
+  describeInput(registry);
+  registry.add(schemas.Input.shape.loras, { ...lorasWords });
+  registry.add(schemas.Txt2ImgRequest.shape.seed, {
+    description: "The same seed makes the same image. Default, and -1: a random seed.",
+    examples: [7],
+  });
+  registry.add(jobFields.status, {
+    description: `IN_QUEUE, IN_PROGRESS, ${terminalStatuses.join(", ")}. Others may be added; they mean that the job is running.`,
+  });
+  registry.add(imageBody.shape.url, { description: "The address of the image.", format: "uri-reference" });
+  describe(registry, imageBody, {
+    info: "The generation record, as JSON text.",
+    warnings: "What the worker warns of, for example `no_transparency`.",
+    alpha: "How much of the image is transparent, as shares of its pixels from 0 to 1.",
+  });
+  describe(registry, alphaShares, { below_250: "Alpha below 250: what people take for transparent." });
+  describe(registry, acceptedBody, { job: "The last part of the address in `Location`." });
+  describe(registry, underWayBody, {
+    phase: "While queued, `starting` means that a worker starts, and `throttled` that no GPU is free.",
+    progress: "What the worker last reported.",
+  });
+  describe(registry, jobAnswerBody, {
+    id: "For `status`, `status-sync` and `cancel`. It only works for the caller who submitted the job.",
+    output: "The result, or what the worker last reported while the job runs.",
+    delayTime: "Milliseconds in the queue, cold start included.",
+    executionTime: "Milliseconds on a worker.",
+    retries: "How often the job went out again because its worker was lost.",
+  });
+  describe(registry, problemBody, {
+    detail: "What happened, and what to do.",
+    submitted:
+      "Whether the request submitted a job, which may cost money. Always there for `run`, `runsync` and `txt2img`.",
+    issues: "What is wrong with the input.",
+  });
+  const descriptions: { readonly [Name in SchemaName]?: string } = {
+    WarmUp: "Starts a worker without generating an image.",
+    Problem: "Problem details, RFC 9457.",
+  };
+  for (const name of Object.keys(schemas).filter((each): each is SchemaName => each in schemas)) {
+    const { [name]: description } = descriptions;
+    const { [name]: example } = examples;
+    registry.add(schemas[name], {
+      id: name,
+      ...(description !== undefined && { description }),
+      ...(example !== undefined && { examples: [example] }),
+    });
+  }
+  return registry;
+}
+
+/** The reference to a schema of the document. */
+export function refOf(name: string): string {
+  return `#/components/schemas/${name}`;
+}
+
+/** The schemas as JSON Schema, each with its example. Bodies may hold fields that are not named. */
+export function components(promptLength: number): Record<SchemaName, JsonSchema> {
+  const registry = describedBodies(promptLength);
+  const { schemas } = z.toJSONSchema(registry, {
+    metadata: registry,
+    uri: refOf,
+    override: ({ zodSchema, jsonSchema }) => {
+      // Later versions may answer with more fields; and of an answer it says nothing what an odd value is read as.
+      delete jsonSchema.additionalProperties;
+      delete jsonSchema.default;
+      if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
+      const step = steps.get(zodSchema);
+      if (step !== undefined) jsonSchema.type = "integer";
+      if (step !== undefined && step > 1) jsonSchema.multipleOf = step;
+      const most = longestTexts.get(zodSchema);
+      if (most !== undefined) jsonSchema.maxLength = most;
+      if (zodSchema === warmUpInput) {
+        delete jsonSchema.properties?.["prompt"];
+        jsonSchema.not = { required: ["prompt"] };
+      }
+    },
+  });
+  const written = Object.entries(schemas).map(([name, { $schema: _, $id: __, ...schema }]) => [name, compact(schema)]);
+  // zod's type has all keywords there are; tests hold the document to those above.
+  return Object.fromEntries(written) as Record<SchemaName, JsonSchema>;
+}
+
+/** Writes what may be null as people do: `type: ["integer", "null"]` instead of two alternatives. */
+function compact({ properties = {}, ...schema }: z.core.JSONSchema.JSONSchema): z.core.JSONSchema.JSONSchema {
+  const written = Object.entries(properties).map(([name, property]) => {
+    if (typeof property === "boolean" || property.anyOf?.[1]?.type !== "null") return [name, property];
+    const { anyOf, ...rest } = property;
+    const [value = {}] = anyOf;
+    return [name, { ...value, ...rest, type: [value.type, "null"] }];
+  });
+  return { ...schema, properties: Object.fromEntries(written) };
+}

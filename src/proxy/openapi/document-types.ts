@@ -9,8 +9,13 @@ export interface Parameter {
 }
 
 export interface MediaType {
-  schema: JsonSchema;
+  /** Absent where the body is not JSON. */
+  schema?: JsonSchema;
   example?: unknown;
+}
+
+export interface JsonMediaType extends MediaType {
+  schema: JsonSchema;
 }
 
 export interface ApiResponse {
@@ -23,10 +28,10 @@ export interface ApiOperation {
   operationId: string;
   summary: string;
   description?: string;
-  /** Empty: for anyone. */
+  /** Empty where no token is needed. */
   security: readonly Record<string, readonly string[]>[];
   parameters?: readonly Parameter[];
-  requestBody?: { required: true; content: Record<string, MediaType> };
+  requestBody?: { required: true; content: Record<string, JsonMediaType> };
   responses: Record<string, ApiResponse>;
 }
 

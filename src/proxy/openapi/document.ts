@@ -1,8 +1,8 @@
 import { titles } from "../problem.ts";
 import { type Route, routes } from "../routes.ts";
-import { answerExamples, requestExamples, type SchemaName, schemas } from "./components.ts";
-import type { ApiOperation, ApiResponse, MediaType, OpenApiDocument } from "./document-types.ts";
-import { operations, type RouteOperation } from "./route-descriptions.ts";
+import { components, type JsonSchema, refOf, type SchemaName } from "./components.ts";
+import type { ApiOperation, ApiResponse, JsonMediaType, OpenApiDocument } from "./document-types.ts";
+import { operations, type RouteOperation, retryAfter } from "./route-descriptions.ts";
 
 export interface ApiDescription {
   /** Of the program. */
@@ -15,16 +15,22 @@ export interface ApiDescription {
   needsToken: boolean;
 }
 
-/** What the proxy answers to, made of the tables it works by: its routes and the rules of its input. */
+/** What a document is made of. */
+interface Source extends ApiDescription {
+  schemas: Record<SchemaName, JsonSchema>;
+}
+
+/** Describes the proxy's HTTP API, from the tables it works by: its routes and the schemas of its bodies. */
 export function openApiDocument(api: ApiDescription): OpenApiDocument {
+  const source: Source = { ...api, schemas: components(api.promptLength) };
   const paths: OpenApiDocument["paths"] = {};
   const order = Object.keys(operations);
-  // The routes' own order is that of matching; here what most ask for comes first.
+  // The routes' own order is that of matching; here what most callers look for comes first.
   const sorted = [...routes].sort((one, other) => order.indexOf(one.name) - order.indexOf(other.name));
   for (const route of sorted) {
     const path = `/${route.path.replace("*", `{${parameterOf(route)}}`)}`;
     paths[path] = Object.fromEntries(
-      route.methods.map((method) => [method.toLowerCase(), operationOf(route, method, api)]),
+      route.methods.map((method) => [method.toLowerCase(), operationOf(route, method, source)]),
     );
   }
   return {
@@ -38,10 +44,10 @@ export function openApiDocument(api: ApiDescription): OpenApiDocument {
     servers: [{ url: api.server }],
     paths,
     components: {
-      schemas: schemas(api.promptLength),
+      schemas: source.schemas,
       ...(api.needsToken && {
         securitySchemes: {
-          token: { type: "http", scheme: "bearer", description: "A token that the server's owner gave out." },
+          token: { type: "http", scheme: "bearer", description: "A token from the server's owner." },
         },
       }),
     },
@@ -52,11 +58,12 @@ function parameterOf({ name }: Route): string {
   return name === "file" ? "filename" : "job";
 }
 
-function operationOf(route: Route, method: string, api: ApiDescription): ApiOperation {
+function operationOf(route: Route, method: string, source: Source): ApiOperation {
   const operation: RouteOperation = operations[route.name];
   const { summary, description, body } = operation;
+  const { bodyBytes, needsToken } = source;
   const isHead = method === "HEAD";
-  const words = [description, body && `The body is ${api.bodyBytes} bytes at most.`].filter(Boolean).join(" ");
+  const words = [description, body && `The body may be up to ${bodyBytes} bytes long.`].filter(Boolean).join(" ");
   const parameters = [
     ...(operation.path ? [{ ...operation.path, name: parameterOf(route), in: "path", required: true } as const] : []),
     ...(operation.parameters ?? []),
@@ -65,43 +72,43 @@ function operationOf(route: Route, method: string, api: ApiDescription): ApiOper
     operationId: isHead ? `${route.name}-head` : route.name,
     summary: isHead ? `${summary} Headers only.` : summary,
     ...(words && { description: words }),
-    security: api.needsToken && !route.isOpen ? [{ token: [] }] : [],
+    security: needsToken && !route.isOpen ? [{ token: [] }] : [],
     ...(parameters.length > 0 && { parameters }),
-    ...(body && {
-      requestBody: { required: true, content: { "application/json": exampleOf(body, requestExamples[route.name]) } },
-    }),
-    responses: responsesOf(operation, route, isHead, api),
+    ...(body && { requestBody: { required: true, content: { "application/json": jsonOf(body, source) } } }),
+    responses: responsesOf(operation, route, isHead, source),
   };
 }
 
 function responsesOf(
   { answers, problems = [] }: RouteOperation,
-  { methods, isOpen }: Route,
+  { methods, isOpen, submits }: Route,
   isHead: boolean,
-  { needsToken }: ApiDescription,
+  source: Source,
 ): ApiOperation["responses"] {
   const responses: ApiOperation["responses"] = {};
   for (const [status, { description, headers, schema, type }] of Object.entries(answers)) {
-    const content = schema
-      ? { "application/json": exampleOf(schema, answerExamples[schema]) }
-      : type && { [type]: { schema: {} } };
+    const content = schema ? { "application/json": jsonOf(schema, source) } : type && { [type]: {} };
     responses[status] = { description, ...(headers && { headers }), ...(content && !isHead && { content }) };
   }
   const all = new Set([
     ...problems,
-    ...(isOpen || !needsToken ? [] : [401]),
+    ...(isOpen || !source.needsToken ? [] : [401]),
     ...(methods.includes("POST") ? [403] : []),
   ]);
-  for (const status of [...all].sort((one, other) => one - other)) responses[status] = problem(titles[status], isHead);
-  responses["default"] = problem("Another problem", isHead);
+  const ref = { $ref: refOf("Problem") };
+  // Its example stands with the schema alone: there are dozens of problems.
+  const content = { "application/problem+json": { schema: submits ? { ...ref, required: ["submitted"] } : ref } };
+  const problem = (description = "A problem", status = 0): ApiResponse => ({
+    description,
+    ...(status === 429 && { headers: { "retry-after": retryAfter } }),
+    ...(!isHead && { content }),
+  });
+  for (const status of [...all].sort((one, other) => one - other)) responses[status] = problem(titles[status], status);
+  responses["default"] = problem("Another problem");
   return responses;
 }
 
-function problem(description = "A problem", isHead = false): ApiResponse {
-  const content = { "application/problem+json": exampleOf("Problem", answerExamples.Problem) };
-  return isHead ? { description } : { description, content };
-}
-
-function exampleOf(name: SchemaName, example: unknown): MediaType {
-  return { schema: { $ref: `#/components/schemas/${name}` }, ...(example !== undefined && { example }) };
+function jsonOf(name: SchemaName, { schemas }: Source): JsonMediaType {
+  const [example] = schemas[name].examples ?? [];
+  return { schema: { $ref: refOf(name) }, ...(example !== undefined && { example }) };
 }

@@ -177,7 +177,7 @@ export const scenarios = {
   },
 
   async noEnvironment() {
-    return failure(Promise.resolve().then(() => new LayerDiffuse()));
+    return failure(new LayerDiffuse().generate("a red apple"));
   },
 
   async save({ steady, file }) {

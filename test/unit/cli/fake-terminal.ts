@@ -3,8 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable, Writable } from "node:stream";
 import { onTestFinished } from "vitest";
-import type { Io, SignalName } from "../../../src/cli/io.ts";
 import { main } from "../../../src/cli/main.ts";
+import type { SignalName } from "../../../src/cli/terminal/failures.ts";
+import type { Io } from "../../../src/cli/terminal/io.ts";
 import {
   createLocalEndpoint,
   type LocalEndpoint,

@@ -1,4 +1,5 @@
-import { describe, expect, it } from "vitest";
+import { HttpResponse, http } from "msw";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { type ParseWebhookOptions, parseWebhook } from "../../../src/client/webhook.ts";
 import {
   AuthenticationError,
@@ -10,6 +11,7 @@ import {
   JobFailedError,
 } from "../../../src/errors/index.ts";
 import { expectClass, rejectionOf } from "../../helpers/failures.ts";
+import { mockService } from "../../helpers/mock-service.ts";
 import { makePng } from "../../helpers/png.ts";
 
 const secret = "s3cret &+ü";
@@ -26,6 +28,10 @@ function call(body: unknown, parameters: Record<string, string> = { secret }): R
   const address = `https://example.com/hook?${new URLSearchParams(parameters)}`;
   return new Request(address, { method: "POST", body: typeof body === "string" ? body : JSON.stringify(body) });
 }
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
 describe("parseWebhook", () => {
   it("gives the image of a completed job", async () => {
@@ -104,5 +110,53 @@ describe("parseWebhook", () => {
   ])("refuses the body %j", async (body) => {
     const error = expectClass(await rejectionOf(parseWebhook(call(body), { secret })), InvalidResponseError);
     expect(error.excerpt).toBe(body || undefined);
+  });
+});
+
+describe("a webhook whose worker answered with a link", () => {
+  const service = mockService();
+  const link = "https://bucket.test/apple.png?signature=1";
+  const linked = { id: "job-1", status: "COMPLETED", output: { url: link } };
+  const file = () => new HttpResponse(new Uint8Array(png));
+
+  it("fetches the image, without the secret", async () => {
+    const seen: string[] = [];
+    service.use(
+      http.get("https://bucket.test/apple.png", ({ request }) => {
+        seen.push(request.url, ...[...request.headers].flat());
+        return file();
+      }),
+    );
+    expect((await parseWebhook(call(linked), { secret })).image?.width).toBe(3);
+    expect(seen[0]).toBe(link);
+    expect(seen.join()).not.toContain("s3cret");
+  });
+
+  it("fetches it by the caller's fetch where there is one", async () => {
+    const fetch = vi.fn(async () => file());
+    expect((await parseWebhook(call(linked), { secret, fetch })).image?.width).toBe(3);
+    expect(fetch).toHaveBeenCalledTimes(1);
+    const wrong = rejectionOf(parseWebhook(call(linked), { secret, fetch: "fetch" as unknown as typeof fetch }));
+    expectClass(await wrong, ConfigurationError);
+  });
+
+  it("tries again twice, and gives the error of the last", async () => {
+    vi.spyOn(Math, "random").mockReturnValue(0);
+    let asked = 0;
+    service.use(
+      http.get("https://bucket.test/*", () => {
+        asked++;
+        return new HttpResponse(null, { status: 503 });
+      }),
+    );
+    const event = await parseWebhook(call(linked), { secret });
+    expect(event.error).toMatchObject({ code: "server", status: 503 });
+    expect(asked).toBe(3);
+  });
+
+  it("gives the error of a link that has expired, at once", async () => {
+    service.use(http.get("https://bucket.test/*", () => new HttpResponse(null, { status: 403 })));
+    const event = await parseWebhook(call(linked), { secret });
+    expect(event.error).toMatchObject({ code: "invalid_image", status: 403, jobId: "job-1" });
   });
 });

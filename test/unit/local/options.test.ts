@@ -6,34 +6,49 @@ const untyped = (options: object): LocalEndpointOptions => ({ worker: () => 1, .
 
 describe("createLocalEndpoint", () => {
   test.each<[object, string]>([
-    [{ maxWorker: 1 }, 'options has no "maxWorker"; did you mean "maxWorkers"?'],
-    [{ coldstart: 1 }, 'did you mean "coldStart"?'],
-    [{ variants: { authErrors: "json" } }, 'options.variants has no "authErrors"; did you mean "authError"?'],
-    [{ variants: { authError: "xml" } }, 'options.variants.authError must be one of "json", "empty", got "xml"'],
-    [{ variants: { retryAfter: true } }, 'must be one of false, "seconds", "date", got true'],
-    [{ maxWorkers: -1 }, "options.maxWorkers must be a whole number of at least 0, got -1"],
+    [{ maxWorker: 1 }, "Wrong options: maxWorker is unknown; did you mean maxWorkers?."],
+    [{ coldstart: 1 }, "coldstart is unknown; did you mean coldStart?"],
+    [{ variants: { authErrors: "json" } }, "variants.authErrors is unknown; did you mean authError?"],
+    [{ variants: { authError: "xml" } }, 'variants.authError must be "json" or "empty", got "xml"'],
+    [{ variants: { retryAfter: true } }, 'must be false, "seconds" or "date", got true'],
+    [{ maxWorkers: -1 }, "Wrong options: maxWorkers must be a number from 0 up, got -1."],
     [{ maxWorkers: 1.5 }, "must be a whole number"],
-    [{ maxWorkers: Infinity }, "must be finite"],
-    [{ maxWorkers: "3" }, 'options.maxWorkers must be a number, got "3"'],
-    [{ minWorkers: 4 }, "options.minWorkers must be at most maxWorkers (3), got 4"],
-    [{ coldStart: -1 }, "options.coldStart must be at least 0 ms, got -1"],
-    [{ coldStart: Number.NaN }, "options.coldStart must be at least 0 ms, got NaN"],
-    [{ throttled: "yes" }, "options.throttled must be a number of milliseconds"],
-    [{ crashLoop: 1 }, "options.crashLoop must be true or false, got 1"],
-    [{ endpointId: "a/b" }, "options.endpointId must be text of letters, digits, - and _"],
-    [{ endpointId: 3 }, "options.endpointId must be text"],
-    [{ apiKey: "" }, "options.apiKey must be false or text without spaces"],
-    [{ apiKey: true }, "options.apiKey must be false or text"],
-    [{ worker: "python" }, "options.worker must be a function"],
-    [{ clock: {} }, "options.clock must have now, setTimeout and clearTimeout"],
-    [{ rates: { runs: {} } }, 'options.rates has no "runs"; did you mean "run"?'],
-    [{ rates: { run: { perWindow: -1 } } }, "options.rates.run.perWindow must be"],
-    [{ rates: true }, "options.rates must be an object, got true"],
-    [{ faults: {} }, "options.faults must be an array"],
-    [{ faults: [{ reset: true, operation: "runs" }] }, 'fault.operation has no "runs"; did you mean "run"?'],
-    [{ onLog: 1 }, "options.onLog must be a function"],
+    [{ maxWorkers: Infinity }, "maxWorkers must be a number from 0 up, got Infinity"],
+    [{ maxWorkers: "3" }, 'maxWorkers must be a number from 0 up, got "3"'],
+    [{ minWorkers: 4 }, "minWorkers must be at most maxWorkers (3), got 4"],
+    [{ coldStart: -1 }, "coldStart must be a number of milliseconds from 0 up, got -1"],
+    [{ coldStart: Number.NaN }, "coldStart must be a number of milliseconds from 0 up, got NaN"],
+    [{ throttled: "yes" }, "throttled must be true, false or a number of milliseconds from 0 up"],
+    [{ crashLoop: 1 }, "crashLoop must be true or false, got 1"],
+    [{ endpointId: "a/b" }, "endpointId must be text of letters, digits, - and _"],
+    [{ endpointId: 3 }, "endpointId must be text"],
+    [{ apiKey: "" }, "apiKey must be false or text without spaces"],
+    [{ apiKey: true }, "apiKey must be false or text"],
+    [{ worker: "python" }, "worker must be a function"],
+    [{ clock: {} }, "clock must be an object with now, setTimeout and clearTimeout"],
+    [{ rates: { runs: {} } }, "rates.runs is unknown; did you mean run?"],
+    [{ rates: { run: { perWindow: -1 } } }, "rates.run.perWindow must be a whole number from 0 up, got -1"],
+    [{ rates: true }, "rates must be an object"],
+    [{ faults: {} }, "faults must be a list"],
+    [{ faults: [{ reset: true, operation: "runs" }] }, 'faults.0.operation has no "runs"; did you mean run?'],
+    [{ worker: { cmd: "python" } }, "worker.command is required; worker.cmd is unknown; "],
+    [{ worker: { command: [] } }, "worker.command must be a command line, or a list of a program and its arguments"],
+    [{ worker: { command: "x", env: { A: 1 } } }, "worker.env.A must be text without NUL, got 1"],
+    [{ faults: [{ reset: true }, { hung: true }] }, "faults.1.hung is unknown; did you mean hang?"],
+    [{ resultLimit: -1 }, "resultLimit must be a number of bytes from 0 up, got -1"],
+    [{ onLog: 1 }, "onLog must be a function"],
   ])("refuses %j", (options, message) => {
-    expect(() => createLocalEndpoint(untyped(options))).toThrow(message);
+    const create = () => createLocalEndpoint(untyped(options));
+    expect(create).toThrow(message);
+    expect(create).toThrow(TypeError);
+  });
+
+  test("names all wrong options at once", () => {
+    expect(() => createLocalEndpoint(untyped({ maxWorkers: -1, coldstart: 5, variants: { health: "some" } }))).toThrow(
+      new TypeError(
+        'Wrong options: maxWorkers must be a number from 0 up, got -1; variants.health must be "full" or "two-fields", got "some"; coldstart is unknown; did you mean coldStart?.',
+      ),
+    );
   });
 
   test("takes an option of undefined as one not given", async () => {
@@ -47,15 +62,15 @@ describe("createLocalEndpoint", () => {
   test.each<[object, string]>([
     [{}, "fault must have exactly one of respond, reset, cut, delay, hang, edit, got none"],
     [{ reset: true, cut: true }, "got reset, cut"],
-    [{ respond: { status: 99 } }, "fault.respond.status must be a whole number from 200 to 599, got 99"],
-    [{ respond: { status: 200, headers: { a: 1 } } }, "fault.respond.headers must be an object of texts"],
+    [{ respond: { status: 99 } }, "fault.respond.status must be a number from 200 to 599, got 99"],
+    [{ respond: { status: 200, headers: { a: 1 } } }, "fault.respond.headers.a must be text"],
     [{ respond: { status: 200, body: 3 } }, "fault.respond.body must be text or an object"],
-    [{ reset: false }, "fault.reset must be one of true, got false"],
-    [{ delay: -1 }, "fault.delay must be at least 0 ms"],
-    [{ hang: true, times: 0 }, "fault.times must be a whole number of at least 1"],
-    [{ hang: true, skip: -1 }, "fault.skip must be"],
-    [{ hang: true, when: "later" }, 'fault.when must be one of "before", "after"'],
-    [{ hung: true }, 'fault has no "hung"; did you mean "hang"?'],
+    [{ reset: false }, "fault.reset must be true, got false"],
+    [{ delay: -1 }, "fault.delay must be a number of milliseconds from 0 up, got -1"],
+    [{ hang: true, times: 0 }, "fault.times must be a whole number from 1 up, got 0"],
+    [{ hang: true, skip: -1 }, "fault.skip must be a whole number from 0 up, got -1"],
+    [{ hang: true, when: "later" }, 'fault.when must be "before" or "after", got "later"'],
+    [{ hung: true }, "fault.hung is unknown; did you mean hang?"],
     [{ edit: "x" }, "fault.edit must be a function"],
   ])("refuses the fault %j", (fault, message) => {
     const endpoint = createLocalEndpoint(untyped({}));

@@ -100,6 +100,12 @@ describe("parseHealth", () => {
     });
   });
 
+  it("is the reader's own to change", () => {
+    const first = parseHealth({ workers: {} });
+    if (first) first.jobs.inQueue = 5;
+    expect(parseHealth({ workers: {} })).toEqual(none);
+  });
+
   it.each([...odd, { jobs: {} }, { workers: null }])("says that %j is no health", (body) => {
     expect(parseHealth(body)).toBeUndefined();
   });

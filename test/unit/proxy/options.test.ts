@@ -103,7 +103,10 @@ describe("createProxy reads the environment", () => {
     const handler = createProxy({ authorize: "public", onError: (error) => told.push(error) });
     const answer = await handler(new Request("https://app.test/health"));
     expect(answer.status).toBe(502);
-    expect(await answer.json()).toMatchObject({ code: "server", detail: expect.stringContaining("tell its owner") });
+    expect(await answer.json()).toMatchObject({
+      code: "server",
+      detail: expect.stringContaining("Tell the server's owner"),
+    });
     expect(told).toMatchObject([{ code: "configuration", message: expect.stringContaining("RUNPOD_API_KEY") }]);
   });
 });

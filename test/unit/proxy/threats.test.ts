@@ -77,7 +77,7 @@ const shown: Record<string, Record<string, string>> = {
     "attacks-paths": "of a webhook too, before its body is read",
   },
   "key, endpoint, hosts or tracebacks leak": {
-    "jobs/queue-routes": "says neither key nor endpoint nor host nor upstream id, whatever goes wrong upstream",
+    "jobs/upstream-answers": "says neither key nor endpoint nor host nor upstream id, whatever goes wrong upstream",
   },
   "a shared cache hands one user's answer to another": {
     "jobs/queue-routes": "is never cached, and never sniffed",

@@ -195,6 +195,10 @@ describe("resolveConnection", () => {
       return Promise.resolve(this === globalThis);
     });
     expect(await resolve(given).fetch("http://x.test")).toBe(true);
+    // Such as by msw, whose server listens only once the app that is tested has made its client.
+    const made = resolve(given);
+    vi.stubGlobal("fetch", async () => "replaced later");
+    expect(await made.fetch("http://x.test")).toBe("replaced later");
     vi.stubGlobal("fetch", undefined);
     expect(refusal(given)).toContain("no fetch");
     expect(refusal({ ...given, fetch: "fetch" })).toContain("fetch must be a function");
@@ -278,6 +282,14 @@ describe("the constructors", () => {
       expectClass(thrownBy(make), ConfigurationError);
     }
     expect(() => new LayerDiffuse({ ...given, pricePerSecond: 0 })).not.toThrow();
+  });
+
+  it("need no global fetch where they are given one", async () => {
+    const fetch = async () => Response.json({ workers: {}, jobs: {} });
+    vi.stubGlobal("fetch", undefined);
+    for (const client of [new LayerDiffuse({ ...given, fetch }), new RunpodEndpoint({ ...given, fetch })]) {
+      expect(await client.health()).toMatchObject({ workers: { idle: 0 } });
+    }
   });
 
   it("need no environment, and no page: a server-side build has neither", async () => {

@@ -1,3 +1,4 @@
+import { HttpResponse, http as route } from "msw";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import {
   AuthenticationError,
@@ -18,12 +19,16 @@ import { realClock } from "../../../src/runtime/clock.ts";
 import { expectClass, rejectionOf } from "../../helpers/failures.ts";
 import { closedUrl, startHttpServer, startTcpServer } from "../../helpers/http-server.ts";
 import { ManualClock, turns } from "../../helpers/manual-clock.ts";
+import { mockService } from "../../helpers/mock-service.ts";
 
 type Fetch = typeof globalThis.fetch;
 
 const html = "<!DOCTYPE html><html><body>502 Bad Gateway</body></html>";
 const health = { method: "GET", path: "health" } as const;
 const jobStatus = { method: "GET", path: "status/job-1", jobId: "job-1" } as const;
+
+const service = mockService();
+const anything = "http://base.test/*";
 
 type TestOptions = Partial<Omit<HttpOptions, "target"> & Target>;
 
@@ -38,8 +43,10 @@ function makeHttp({ base = "http://base.test/v2/e1", apiKey, ...options }: TestO
 }
 
 /** A client whose every request is answered so. */
-const answering = (body: string | null, init: ResponseInit = {}, options: TestOptions = {}) =>
-  makeHttp({ fetch: async () => new Response(body, init), ...options });
+function answering(body: string | null, init: ResponseInit = {}, options: TestOptions = {}): HttpClient {
+  service.use(route.all(anything, () => new HttpResponse(body, init)));
+  return makeHttp(options);
+}
 
 /** What one answer makes of a request. */
 async function failure(
@@ -232,18 +239,24 @@ describe("an answer's status", () => {
   });
 
   it.each([301, 302, 303, 307, 308])("%i is refused, with what to do, and not followed", async (status) => {
-    await using server = await startHttpServer((request, response) => {
-      if (request.url === "/elsewhere") response.end("{}");
-      else response.writeHead(status, { location: "/elsewhere" }).end();
-    });
-    const http = makeHttp({ base: server.url, apiKey: () => "key" });
+    const seen: string[] = [];
+    const elsewhere = { status, headers: { location: "https://elsewhere.test/run" } };
+    service.use(
+      route.all(anything, () => new HttpResponse(null, elsewhere)),
+      // Nothing may follow, with the key or without.
+      route.all("https://elsewhere.test/*", ({ request }) => {
+        seen.push(`${request.method} ${request.headers.get("authorization")}`);
+        return HttpResponse.json({});
+      }),
+    );
+    const http = makeHttp({ apiKey: () => "key" });
     const error = expectClass(
       await rejectionOf(http.send({ method: "POST", path: "run", body: "{}" })),
       InvalidResponseError,
     );
     expect(error).toMatchObject({ status, retryable: false });
     expect(error.message).toContain("baseUrl or proxyUrl");
-    expect(server.requests).toHaveLength(1);
+    expect(seen).toEqual([]);
   });
 
   it("of a redirect that a browser hides is told the same way", async () => {
@@ -307,6 +320,16 @@ describe("a 2xx answer's body", () => {
     expect(error.retryable).toBe(true);
   });
 
+  it("of two megabytes is read whole", async () => {
+    const output = "x".repeat(2 * 1024 * 1024);
+    service.use(route.get(anything, () => HttpResponse.json({ output })));
+    expect((await makeHttp().send(health)).body).toEqual({ output });
+  });
+
+  it.each(["text/html", "image/png", "application/octet-stream"])("may say of itself that it is %s", async (type) => {
+    expect((await answering('{"a":1}', { headers: { "content-type": type } }).send(health)).body).toEqual({ a: 1 });
+  });
+
   it("is quoted in part only", async () => {
     const error = expectClass(await failure("x".repeat(5_000), { status: 200 }), InvalidResponseError);
     expect(error.excerpt).toBe(`${"x".repeat(200)}…`);
@@ -328,11 +351,17 @@ describe("a connection", () => {
   });
 
   it("that is closed in the middle of the body may have arrived", async () => {
-    await using server = await startTcpServer((socket) => {
-      socket.end('HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{"id":"job-1",');
+    const cut = new ReadableStream({
+      start: (controller) => controller.enqueue(new TextEncoder().encode('{"id":"job-1",')),
+      pull: async (controller) => {
+        await turns();
+        controller.error(new Error("cut"));
+      },
     });
-    const error = expectClass(await rejectionOf(makeHttp({ base: server.url }).send(health)), ConnectionError);
+    service.use(route.get(anything, () => new HttpResponse(cut, { headers: { "content-length": "500" } })));
+    const error = expectClass(await rejectionOf(makeHttp().send(health)), ConnectionError);
     expect(error.arrived).toBe("unknown");
+    expect(error.cause).toMatchObject({ cause: { code: "UND_ERR_SOCKET" } });
   });
 
   it("that speaks no HTTP may have arrived", async () => {

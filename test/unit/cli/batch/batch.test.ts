@@ -56,6 +56,19 @@ describe("layerdiffuse generate --batch", () => {
     ]);
   });
 
+  test("passes on what the worker warns of, the shares of alpha and the cost", async () => {
+    const warnings = [{ code: "no_transparency", message: "The image has no transparency." }];
+    const alpha = { transparent: 0.5, partial: 0.125, opaque: 0.375, below_250: 0.6 };
+    const here = await stage({ worker: () => ({ ...picture, warnings, alpha }) });
+    const argv = ["generate", "--batch", "-", "-o", "pictures", "--price-per-second", "1000"];
+    const { stderr } = await here.finish(argv, { stdin: "a red apple\n" });
+    const [file] = await images(here);
+    expect(stderr).toContain(`\nwarning: ${file}: The image has no transparency.\n`);
+    expect(await manifestOf(here)).toEqual([expect.objectContaining({ warnings, alpha, cost: expect.any(Number) })]);
+    const quiet = await here.finish([...argv, "--force", "--quiet"], { stdin: "a red apple\n" });
+    expect(quiet.stderr).toBe("");
+  });
+
   test("takes JSON lines with the input's fields, over what the options say", async () => {
     const here = await stage();
     const stdin = '{"prompt":"a red apple","seed":7,"negativePrompt":"leaf"}\n{"prompt":"a mug"}';
@@ -97,9 +110,9 @@ describe("layerdiffuse generate --batch", () => {
     const { code, stderr } = await here.finish(["generate", "--batch", "-", "-o", "pictures"], { stdin });
     expect(code).toBe(20);
     expect(stderr).toMatch(/failed: prompt 1: Job .* no/);
-    expect(stderr).toMatch(/failed: prompt 2: .*begins with \{ but is no JSON/);
+    expect(stderr).toMatch(/failed: prompt 2: .*starts with \{ but is not valid JSON/);
     expect(stderr).toMatch(/failed: prompt 3: .*did you mean steps\?/);
-    expect(stderr).toContain("error: 3 prompts of 4 failed. The same command tries those again.");
+    expect(stderr).toContain("error: 3 prompts of 4 failed. Run the same command again to retry them.");
     expect(await images(here)).toHaveLength(1);
     const lines = await manifestOf(here);
     expect(lines.find(({ position }) => position === 1)).toEqual({
@@ -163,7 +176,7 @@ describe("layerdiffuse generate --batch", () => {
     expect(states.filter((status) => status !== "CANCELLED")).toEqual(["COMPLETED"]);
     expect(stderr.text).toMatch(/Ctrl-C: cancelling on the endpoint/);
     expect(stderr.text).toMatch(
-      /Cancelled (\d jobs|job \S+)\.\n1 · .*The same command goes on|1\. The same command goes on/,
+      /Cancelled (\d jobs|job \S+)\.\n1 · .*Run the same command again|1\. Run the same command again/,
     );
     expect(await manifestOf(here)).toHaveLength(1);
   });

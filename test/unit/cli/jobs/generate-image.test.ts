@@ -63,7 +63,37 @@ describe("layerdiffuse generate", () => {
       executionTime: expect.any(Number),
       workerId: expect.any(String),
       cost: expect.any(Number),
+      warnings: [],
     });
+  });
+
+  test("prints what the worker warns of, and puts it in --json with the shares of alpha", async () => {
+    const warnings = [{ code: "no_transparency", message: "The image has no transparency." }];
+    const alpha = { transparent: 0.5, partial: 0.125, opaque: 0.375, below_250: 0.6 };
+    const { finish } = await stage({ worker: () => ({ ...picture, warnings, alpha }) });
+    const { code, stdout, stderr } = await finish(["generate", "an apple", "--json"]);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ warnings, alpha });
+    expect(stderr).toContain("\nwarning: The image has no transparency.\n");
+    expect(stderr).toMatch(/done in .* s: 8×8, 60% transparent, seed \d+/);
+    const quiet = await finish(["generate", "an apple", "--quiet", "--force"]);
+    expect(quiet).toEqual({ code: 0, stdout: "output.png\n", stderr: "" });
+  });
+
+  test("prints a warning of several lines as one line", async () => {
+    const warnings = [{ code: "odd", message: "first\n\u001b[31msecond" }];
+    const { finish } = await stage({ worker: () => ({ ...picture, warnings }) });
+    const { stderr } = await finish(["generate", "an apple"]);
+    expect(stderr).toContain("\nwarning: first [31msecond.\n");
+  });
+
+  test("says when a busy service is asked again", async () => {
+    const { start, endpoint } = await stage();
+    endpoint.faults.add({ operation: "run", respond: { status: 429, headers: { "retry-after": "12" } } });
+    const { stderr, code, interrupt } = start(["generate", "an apple"]);
+    await stderr.until(/^waiting: the service is busy or can't be reached; asking again in 1\d s · /m);
+    interrupt();
+    expect(await code).toBe(130);
   });
 
   test("--quiet leaves stderr empty", async () => {
@@ -116,7 +146,7 @@ describe("layerdiffuse generate", () => {
   test("tells what the queue and the workers do, when a worker takes long to get up", async () => {
     const { start } = await stage({ coldStart: 600_000 });
     const { stderr, code, interrupt } = start(["generate", "an apple"]);
-    await stderr.until(/^starting: a worker is getting up · .* · 1 in the queue · workers: 1 initializing, 2 idle$/m);
+    await stderr.until(/^starting: a worker is starting up · .* · 1 in the queue · workers: 1 initializing, 2 idle$/m);
     interrupt();
     expect(await code).toBe(130);
   });
@@ -129,7 +159,7 @@ describe("an existing file", () => {
     const { code, stderr, stdout } = await finish(["generate", "an apple", "-o", "apple.png"]);
     expect({ code, stdout }).toEqual({ code: 3, stdout: "" });
     expect(stderr).toBe(
-      "error: apple.png exists already. Pass --force to overwrite it, or another name: -o apple-2.png\n",
+      "error: apple.png already exists. Pass --force to overwrite it, or another name: -o apple-2.png\n",
     );
     expect(await readFile(join(folder, "apple.png"), "utf8")).toBe("mine");
     expect(endpoint.requests).toEqual([]);
@@ -155,7 +185,7 @@ describe("an existing file", () => {
     expect(await readFile(join(folder, "output.png"), "utf8")).toBe("mine");
     expect(await readdir(folder)).toEqual(["output.png"]);
     const [job] = endpoint.jobs();
-    expect(stderr.text).toContain("output.png has appeared meanwhile");
+    expect(stderr.text).toContain("output.png has appeared in the meantime");
     expect(stderr.text).toContain(`layerdiffuse result ${job?.id} -o FILE`);
     expect((await finish(["result", String(job?.id), "-o", "apple.png"])).code).toBe(0);
     expect(await readFile(join(folder, "apple.png"))).toEqual(png);

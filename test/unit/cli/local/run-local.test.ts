@@ -91,7 +91,7 @@ describe("layerdiffuse local", () => {
     const { stderr, url } = await serve();
     await stderr.until(/Ctrl-C stops it/);
     const lines = stderr.text.split("\n");
-    expect(lines).toContain(`Its jobs and workers: ${new URL("/", url)}`);
+    expect(lines).toContain(`Its status page: ${new URL("/", url)}`);
     const line = (beginning: string) => lines.find((text) => text.startsWith(beginning)) ?? "";
     // An interpreter that is open has read its environment already.
     expect(line("import runpod;")).toBe(
@@ -141,7 +141,7 @@ describe("layerdiffuse local", () => {
     const { port } = new URL(String(env["RUNPOD_BASE_URL"]));
     expect(await ends("local", "--port", port)).toMatchObject({
       code: 2,
-      stderr: `error: Port ${port} is taken by another program. Pass another, or --port 0 for any free one.\n`,
+      stderr: `error: Port ${port} is taken by another program. Pass another port, or --port 0 for any free one.\n`,
     });
   });
 
@@ -149,13 +149,13 @@ describe("layerdiffuse local", () => {
     // Of the range that documentation may use, so nobody's.
     const { code, stderr } = await ends("local", "--port", "0", "--host", "192.0.2.1");
     expect(code).toBe(2);
-    expect(stderr).toContain("--host 192.0.2.1 is no address of this computer.");
+    expect(stderr).toContain("--host 192.0.2.1 is not an address of this computer.");
   });
 
   test("beyond this computer says who may use it", async () => {
     const { stderr, url } = await serve("--host", "0.0.0.0");
     await stderr.until(/Ctrl-C stops it/);
-    expect(stderr.text).toContain("Every computer that reaches this one may use it");
+    expect(stderr.text).toContain("Every computer that can reach this one may use it");
     expect((await ask(url, "health")).status).toBe(200);
   });
 
@@ -236,8 +236,8 @@ describe("--faults", () => {
   }
 
   test.each([
-    ["no JSON", "[{]", "faults.json is no JSON: "],
-    ["no array", '{"reset":true}', "faults.json: It must be an array"],
+    ["no JSON", "[{]", "faults.json is not valid JSON: "],
+    ["no array", '{"reset":true}', "faults.json must be an array"],
     [
       "two effects",
       '[{"reset":true},{"hang":true,"reset":true}]',
@@ -248,10 +248,14 @@ describe("--faults", () => {
       '[{"operation":"runn","hang":true}]',
       'fault 1 of 1: fault.operation has no "runn"; did you',
     ],
-    ["an unknown status", '[{"respond":{"status":99}}]', "fault 1 of 1: fault.respond.status must be a whole number"],
+    [
+      "an unknown status",
+      '[{"respond":{"status":99}}]',
+      "fault 1 of 1: fault.respond.status must be a number from 200 to 599",
+    ],
     ["an entry that is none", "[null]", "fault 1 of 1: fault must be an object"],
     ["no effect", '[{"operation":"run"}]', "got none.\n"],
-    ["a name that is nearly one", '[{"operation":"runn","hang":true}]', 'did you mean "run"?\n'],
+    ["a name that is nearly one", '[{"operation":"runn","hang":true}]', "did you mean run?\n"],
   ])("%s: exit 2, the file and the place", async (_, text, message) => {
     const { code, stderr, stdout } = await withFile(text);
     expect({ code: await code, stdout: stdout.text }).toEqual({ code: 2, stdout: "" });
@@ -278,7 +282,7 @@ describe("--worker", () => {
       "--cwd",
       resolve(script, ".."),
     );
-    await until(/When jobs come it starts workers, 3 at most: .* queue-worker\.mjs, in /);
+    await until(/When jobs arrive, it starts up to 3 workers: .* queue-worker\.mjs, in /);
     const answer = await ask(url, "runsync", { a: 1 });
     expect(await answer.json()).toMatchObject({ status: "COMPLETED", output: { input: { a: 1 } } });
     await until(/worker \w+: worker \d+ is up/);
@@ -371,7 +375,7 @@ describe("--print-env", () => {
       "npx layerdiffuse local --no-worker --host 0.0.0.0 --port 9000 --lease 8",
     ]);
     expect(stderr).toContain("RUNPOD_PING_INTERVAL=2000");
-    expect(stderr).toContain("Stop it when the endpoint stops");
+    expect(stderr).toContain("Stop the worker when the endpoint stops");
   });
 
   test("takes --host, --port and --lease, and gives each printing a worker's name of its own", async () => {

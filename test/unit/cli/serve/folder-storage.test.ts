@@ -83,7 +83,7 @@ describe("FolderStorage", () => {
   test("a path that is a file already is a usage error", async () => {
     const parent = await temporaryFolder();
     writeFileSync(join(parent, "images"), "");
-    await expect(FolderStorage.open(join(parent, "images"))).rejects.toThrow("it is no folder");
+    await expect(FolderStorage.open(join(parent, "images"))).rejects.toThrow("it is not a folder");
     await expect(FolderStorage.open(join(parent, "images"))).rejects.toThrow(UsageError);
     await expect(FolderStorage.open(join(parent, "images", "deeper"))).rejects.toThrow(UsageError);
   });

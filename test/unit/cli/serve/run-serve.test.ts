@@ -101,12 +101,20 @@ describe("who may ask", () => {
     [[], { LAYERDIFFUSE_TOKENS: `a\tb:${alice}` }, "entry 1: write name:token"],
     [["--tokens-file", "none.txt"], {}, "Cannot read the tokens in none.txt: it does not exist"],
     [["--local", "--endpoint", "x"], {}, "Drop --endpoint and --base-url, or --local"],
-    [["--local", "--origin", "https://a.test/page"], {}, "must be an origin as browsers write it"],
-    [["--local", "--storage", ""], {}, "--storage is empty"],
-    [["--local", "--public-url", "a.test"], {}, "--public-url must be an http(s) address"],
+    [
+      ["--local", "--origin", "https://a.test/page"],
+      {},
+      "'--origin <origin>' argument 'https://a.test/page' is invalid. It must be an origin as browsers write it",
+    ],
+    [["--local", "--storage", ""], {}, "'--storage <dir>' argument '' is invalid"],
+    [
+      ["--local", "--public-url", "a.test"],
+      {},
+      "'--public-url <url>' argument 'a.test' is invalid. It must be an http(s) address",
+    ],
     [["--local"], { LAYERDIFFUSE_SECRET: "short" }, "LAYERDIFFUSE_SECRET must be text of at least 32"],
-    [["--public"], {}, "No endpoint. Set RUNPOD_ENDPOINT_ID"],
-    [["--public", "--endpoint", "x"], {}, "No API key. Set RUNPOD_API_KEY"],
+    [["--public"], {}, "The endpoint is missing. Set RUNPOD_ENDPOINT_ID"],
+    [["--public", "--endpoint", "x"], {}, "The API key is missing. Set RUNPOD_API_KEY"],
   ] as const)("is a usage error for %j with %j", async (argv, env, words) => {
     const { code, stdout, stderr } = await ends([...argv], env);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
@@ -127,7 +135,7 @@ describe("who may ask", () => {
     await stderr.until(/ GET status 404 \d+ ms bob\n/);
     expect(stderr.text).toMatch(/ POST run 401 \d+ ms -\n/);
     expect(stderr.text).toMatch(/ POST run 200 \d+ ms alice\n/);
-    expect(stderr.text).toMatch(/May ask: alice, bob, each by a token/);
+    expect(stderr.text).toMatch(/Callers, each with a token: alice, bob\./);
   });
 
   test("may be said as options, which are told to be read by others on the machine", async () => {
@@ -260,7 +268,7 @@ describe("layerdiffuse serve", () => {
     });
     expect(await ends(["--local", "--public", "--host", "192.0.2.1", "--port", "0"])).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining("--host 192.0.2.1 is no address of this computer"),
+      stderr: expect.stringContaining("--host 192.0.2.1 is not an address of this computer"),
     });
   });
 
@@ -367,7 +375,7 @@ describe("Ctrl-C", () => {
     const held = post("/alpha/v1/txt2img", alice);
     await begun.promise;
     interrupt();
-    await stderr.until(/Stopping: what is held has 1 min 00 s to end/);
+    await stderr.until(/Stopping: open requests have 1 min 00 s to finish/);
     await expect(fetch(`${url}/healthz`)).rejects.toThrow();
     gate.resolve();
     expect((await held).status).toBe(200);
@@ -429,7 +437,7 @@ describe("Ctrl-C", () => {
     expect(await code).toBe(0);
     expect(await held).toBeInstanceOf(Error);
     expect(endpoint.jobs().map(({ status }) => status)).toEqual(["CANCELLED"]);
-    expect(stderr.text).toContain("1 request was cut off, and the jobs that hung on them cancelled.");
+    expect(stderr.text).toContain("1 request was cut off, and their jobs cancelled.");
     expect(stderr.text).toMatch(/ POST txt2img 499 \d+ ms alice\n/);
   });
 

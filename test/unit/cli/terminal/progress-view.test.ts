@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { bar, clip, dollars, duration } from "../../../../src/cli/terminal/format.ts";
 import { progressWords } from "../../../../src/cli/terminal/progress-view.ts";
 import { deferred, picture, stage } from "../fake-terminal.ts";
 
@@ -7,12 +6,22 @@ const workers = { idle: 2, initializing: 1, ready: 2, running: 0, throttled: 0, 
 
 test("progress is said in one line", () => {
   expect(progressWords({ phase: "starting", elapsed: 0, queue: 3, workers }, 12_345)).toBe(
-    "starting: a worker is getting up · 12.3 s · 3 in the queue · workers: 1 initializing, 2 idle",
+    "starting: a worker is starting up · 12.3 s · 3 in the queue · workers: 1 initializing, 2 idle",
   );
   expect(progressWords({ phase: "running", elapsed: 0, step: 5, steps: 20 }, 900)).toBe(
     "running · 0.9 s · step 5 of 20",
   );
   expect(progressWords({ phase: "running", elapsed: 0, retries: 1 }, 900)).toContain("its worker was lost, attempt 2");
+});
+
+test("a wait counts down to the next try", () => {
+  const waiting = { phase: "waiting", elapsed: 1_000, retryAfter: 12_000 } as const;
+  const busy = "waiting: the service is busy or can't be reached";
+  expect(progressWords(waiting, 1_000)).toBe(`${busy}; asking again in 12 s · 1.0 s`);
+  expect(progressWords(waiting, 4_100)).toBe(`${busy}; asking again in 9 s · 4.1 s`);
+  expect(progressWords(waiting, 14_000)).toBe(`${busy}; asking again now · 14.0 s`);
+  expect(progressWords({ ...waiting, retryAfter: 90_000 }, 1_000)).toContain("asking again in 1 min 30 s");
+  expect(progressWords({ phase: "waiting", elapsed: 0 }, 0)).toBe(`${busy} · 0.0 s`);
 });
 
 describe("on a terminal", () => {
@@ -68,32 +77,5 @@ describe("on a terminal", () => {
     const { stderr } = await finish(["generate", "an apple"], { isTerminal: true, env: { ...env, ...more } });
     expect(stderr).toMatch(/^submitting · 0\.0 s\n/);
     expect(stderr).not.toContain("\u001B");
-  });
-});
-
-describe("words", () => {
-  test.each([
-    [0, "0.0 s"],
-    [12_345, "12.3 s"],
-    [59_960, "1 min 00 s"],
-    [125_000, "2 min 05 s"],
-    [3_725_000, "1 h 02 min"],
-  ])("%d ms are %s", (milliseconds, words) => {
-    expect(duration(milliseconds)).toBe(words);
-  });
-
-  test.each([
-    [0, "$0"],
-    [0.000_123_4, "$0.00012"],
-    [0.0456, "$0.046"],
-    [12.345, "$12.35"],
-  ])("%d USD are %s", (amount, words) => {
-    expect(dollars(amount)).toBe(words);
-  });
-
-  test("a bar fills with its share, and a text that is too long is cut", () => {
-    expect(bar(0.5, 4)).toBe("██░░");
-    expect(bar(7, 4)).toBe("████");
-    expect(clip("🍎🍎🍎🍎", 3)).toBe("🍎🍎…");
   });
 });

@@ -5,7 +5,7 @@ import { Resvg } from "@resvg/resvg-js";
 import { describe, expect, it } from "vitest";
 import { fullSetPackage, loadArtSet, loadFullSet } from "../../../../src/local/artist/art-set.ts";
 import { measurePicture } from "../../../../src/local/artist/measure.ts";
-import { words } from "../../../../src/local/artist/words.ts";
+import { words } from "../../../../src/local/artist/prompt-words.ts";
 
 const file = new URL("../../../../art/fluent-emoji.json.br", import.meta.url);
 

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { type ArtSet, loadArtSet } from "../../../../src/local/artist/art-set.ts";
 import { pickSubject } from "../../../../src/local/artist/pick.ts";
-import { singulars, words } from "../../../../src/local/artist/words.ts";
+import { singulars, words } from "../../../../src/local/artist/prompt-words.ts";
 
 let set: ArtSet;
 beforeAll(async () => {

@@ -1,5 +1,7 @@
+import { HttpResponse, http } from "msw";
 import { describe, expect, test } from "vitest";
 import type { LocalEndpointOptions } from "../../../../src/local/index.ts";
+import { mockService } from "../../../helpers/mock-service.ts";
 import { start } from "../local.ts";
 
 interface Delivery {
@@ -104,5 +106,26 @@ describe("a webhook", () => {
     expect(signals().at(-1)).toBe(false);
     await local.endpoint.close();
     expect(signals().at(-1)).toBe(true);
+  });
+});
+
+describe("a webhook over the network", () => {
+  const service = mockService();
+
+  test("goes out by the global fetch, as the service sends it", async () => {
+    const seen = new Promise<Request>((resolve) => {
+      service.use(
+        http.post("https://app.test/hook", ({ request }) => {
+          resolve(request.clone());
+          return new HttpResponse(null, { status: 204 });
+        }),
+      );
+    });
+    const { run } = start();
+    const id = await run({ ms: 0 }, { webhook: "https://app.test/hook?secret=1" });
+    const request = await seen;
+    expect(request.url).toBe("https://app.test/hook?secret=1");
+    expect(request.headers.get("content-type")).toBe("application/json");
+    expect(await request.json()).toMatchObject({ id, status: "COMPLETED", output: { slept: 0 } });
   });
 });

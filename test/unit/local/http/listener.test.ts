@@ -45,7 +45,7 @@ describe("listen", () => {
 
   test("refuses a second socket, a taken port and a closed endpoint", async () => {
     const { endpoint, url } = await listening();
-    await expect(endpoint.listen()).rejects.toThrow("listens already");
+    await expect(endpoint.listen()).rejects.toThrow("is already listening");
     const other = createLocalEndpoint({ worker: () => 1 });
     await expect(other.listen(Number(new URL(url).port))).rejects.toThrow("EADDRINUSE");
     expect(other.url).toBeUndefined();

@@ -3,11 +3,11 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { jobText } from "../../../../src/local/client-side/job-body.ts";
 import { Faults } from "../../../../src/local/faults.ts";
 import type { Answer, Call } from "../../../../src/local/http/exchange.ts";
+import { workerOperations } from "../../../../src/local/http/routes.ts";
 import type { Job } from "../../../../src/local/jobs/local-job.ts";
+import type { LocalWorker } from "../../../../src/local/pool/local-worker.ts";
 import type { PageState } from "../../../../src/local/status-page/page-state.ts";
 import { type PageSource, StatusPage } from "../../../../src/local/status-page/status-page.ts";
-import { workerOperations } from "../../../../src/local/worker-side/worker-operations.ts";
-import type { LocalWorker } from "../../../../src/local/workers/local-worker.ts";
 import { operations } from "../../../../src/protocol/operations.ts";
 import { makePng } from "../../../helpers/png.ts";
 
@@ -397,7 +397,7 @@ describe("actions", () => {
   });
 
   test.each([
-    [{ operation: "rum", reset: true }, 'did you mean \\"run\\"?'],
+    [{ operation: "rum", reset: true }, "did you mean run?"],
     [{}, "exactly one of"],
     ["[]", "must be a JSON object"],
     ["{", "must be JSON"],

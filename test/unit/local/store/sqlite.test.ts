@@ -14,7 +14,7 @@ test("SQLite comes with the runtime", () => {
 test("a runtime without SQLite is told what to do", () => {
   stubBuiltIn(() => undefined);
   expect(loadSqlite).toThrow(
-    `keeping jobs in a folder needs node:sqlite, which Node ${process.versions.node} does not have: use Node 22.13 or newer, or name no folder and have the jobs in memory`,
+    `keeping jobs in a folder needs node:sqlite, which Node ${process.versions.node} does not have: use Node 22.13 or newer, or pass no folder to keep jobs in memory`,
   );
 });
 

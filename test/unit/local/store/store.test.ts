@@ -15,9 +15,9 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { describe, expect, onTestFinished, test } from "vitest";
+import type { StoredJob } from "../../../../src/local/jobs/job-record.ts";
 import { loadSqlite } from "../../../../src/local/store/sqlite.ts";
 import { Store } from "../../../../src/local/store/store.ts";
-import type { StoredJob } from "../../../../src/local/store/stored-job.ts";
 import { storedJob } from "./stored-job.ts";
 
 const writer = fileURLToPath(new URL("store-writer.ts", import.meta.url));
@@ -309,7 +309,7 @@ describe("opening a store", () => {
     const folder = temporaryFolder();
     exec(folder, "CREATE TABLE notes (text TEXT)");
     const bytes = readFileSync(join(folder, "jobs.sqlite"));
-    expect(() => open(folder)).toThrow("(it is a database of another program)");
+    expect(() => open(folder)).toThrow("(it is another program's database)");
     expect(readFileSync(join(folder, "jobs.sqlite"))).toEqual(bytes);
   });
 
@@ -322,7 +322,11 @@ describe("opening a store", () => {
   });
 
   test.each([
-    ["a status it does not know", "UPDATE jobs SET status = 'ASLEEP'", 'a job has the unknown status "ASLEEP"'],
+    [
+      "a status it does not know",
+      "UPDATE jobs SET status = 'ASLEEP'",
+      'a job in it cannot be read: status must be "IN_QUEUE", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELLED" or "TIMED_OUT", got "ASLEEP"',
+    ],
     ["a text without its job", "DELETE FROM jobs", "a text in it belongs to no job"],
   ])("is followed by a failure to load %s", (_, statement, message) => {
     const folder = temporaryFolder();

@@ -1,4 +1,4 @@
-import type { StoredJob } from "../../../../src/local/store/stored-job.ts";
+import type { StoredJob } from "../../../../src/local/jobs/job-record.ts";
 
 /** A job that has just come in, unless told otherwise. */
 export function storedJob(differences: Partial<StoredJob> = {}): StoredJob {

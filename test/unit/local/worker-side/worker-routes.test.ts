@@ -350,7 +350,7 @@ describe("job-done", () => {
     });
     expect(response.status).toBe(200);
     expect(await status(id)).toEqual({ id, status: "IN_PROGRESS", workerId: "w1", delayTime: 0 });
-    expect(lines.at(-1)).toMatch(/reported progress of \d{8} bytes; it is ignored/);
+    expect(lines.at(-1)).toMatch(/reported progress of \d{8} bytes, which is ignored/);
     await done(id, { output: 1 });
     expect(await status(id)).toMatchObject({ status: "COMPLETED", output: 1 });
   });
@@ -824,7 +824,7 @@ describe("a worker that came by itself", () => {
       expect((await poll).status).toBe(401);
     }
     expect(lines).toEqual([
-      "worker w1 is refused: set RUNPOD_AI_API_KEY to this endpoint's key, and look for one in ~/.runpod/config.toml, which goes first",
+      "worker w1 is refused: set RUNPOD_AI_API_KEY to this endpoint's key, and check ~/.runpod/config.toml for a key that overrides it",
     ]);
   });
 

@@ -160,7 +160,7 @@ describe("a worker process that does not come up", () => {
     const { endpoint, log, ask, run } = await running({}, ["crash"]);
     const id = await run({ a: 1 });
     const line = await log.waitFor(/is unhealthy/);
-    expect(line).toContain("3 starts came to nothing");
+    expect(line).toContain("3 starts failed");
     expect(line).toContain("ended with exit code 1");
     expect(line).toContain("ModuleNotFoundError: No module named 'torch'");
     expect((await ask("health")).body.workers).toMatchObject({ unhealthy: 1, initializing: 0 });

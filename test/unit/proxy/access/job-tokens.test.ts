@@ -1,14 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { isJobId } from "../../../../src/protocol/job.ts";
-import { Tokens } from "../../../../src/proxy/access/job-tokens.ts";
+import { JobTokens } from "../../../../src/proxy/access/job-tokens.ts";
 import { keysOfApiKey, keysOfSecrets, Signer } from "../../../../src/proxy/access/signer.ts";
 
 const old = "an old secret of 32 characters or more";
 const fresh = "a new secret of 32 characters, or more";
 
-function tokens({ secrets = [old], endpoint = "endpoint", now = 1_000 } = {}): Tokens {
-  return new Tokens(
+function tokens({ secrets = [old], endpoint = "endpoint", now = 1_000 } = {}): JobTokens {
+  return new JobTokens(
     new Signer(
       () => endpoint,
       () => keysOfSecrets(secrets),
@@ -121,7 +121,7 @@ describe("a job's token", () => {
 
   it("is signed alike by every instance with the same API key", async () => {
     const of = (key: string) =>
-      new Tokens(
+      new JobTokens(
         new Signer(
           () => "endpoint",
           () => keysOfApiKey(key),

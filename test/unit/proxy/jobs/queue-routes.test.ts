@@ -1,8 +1,8 @@
 import { describe, expect, it, onTestFinished } from "vitest";
 import { InvalidInputError } from "../../../../src/errors/index.ts";
-import { type Allow, type Authorize, createProxy } from "../../../../src/proxy/index.ts";
+import type { Allow, Authorize } from "../../../../src/proxy/index.ts";
 import { rejection } from "../../../helpers/local.ts";
-import { bodyOf, mount, proxyStage, secret, textOf } from "../../../helpers/proxy.ts";
+import { bodyOf, mount, proxyStage, textOf } from "../../../helpers/proxy.ts";
 
 const prompt = "a red apple";
 const json = { "content-type": "application/json", "x-user": "alice" };
@@ -57,7 +57,7 @@ describe("the routes", () => {
   it("are told to who asks for something else", async () => {
     const { get } = await proxyStage();
     expect(await textOf(await get("alpha/v1/txt2image"), "detail")).toBe(
-      "There is nothing at this address. Under the proxy's own there are alpha/v1/job/…, alpha/v1/file/…, alpha/v1/txt2img, " +
+      "There is nothing at this address. The proxy serves alpha/v1/job/…, alpha/v1/file/…, alpha/v1/txt2img, " +
         "status/…, status-sync/…, cancel/…, run, runsync, health.",
     );
   });
@@ -435,42 +435,6 @@ describe("what comes back", () => {
     const { id } = await bodyOf(await post("run", { input: { prompt } }));
     const { error } = await bodyOf(await get(`status-sync/${id}`));
     expect(error).toEqual({ message: `${"x".repeat(1_000)}…`, code: "bad", field: "width" });
-  });
-
-  it("says neither key nor endpoint nor host nor upstream id, whatever goes wrong upstream (leaks)", async () => {
-    const shout = (url: string, key: string | null) =>
-      `key ${key}, endpoint sekret-endpoint at ${url}; Traceback (most recent call last): x`;
-    const leaks = /rpa_topsecretkey|sekret-endpoint|upstream\.test|Traceback/;
-    const answers: ((text: string) => Response)[] = [
-      ...[400, 401, 402, 403, 404, 413, 422, 429, 500, 502, 503].map(
-        (status) => (text: string) => Response.json({ error: text }, { status }),
-      ),
-      (text) => Response.json({ error: text }),
-      (text) => new Response(text),
-      (text) =>
-        new Response(null, { status: 302, headers: { location: `https://upstream.test/?${text.slice(0, 5)}` } }),
-      (text) => Response.json({ id: "upstream-id", status: "FAILED", error: text, workerId: text, hostname: text }),
-      (text) => Response.json({ id: "upstream-id", status: "COMPLETED", output: { status: "error", error: text } }),
-      (text) => {
-        throw new TypeError(text);
-      },
-    ];
-    for (const [index, answer] of answers.entries()) {
-      const handler = createProxy({
-        authorize: () => "alice",
-        endpointId: "sekret-endpoint",
-        apiKey: "rpa_topsecretkey",
-        baseUrl: "https://upstream.test/v2",
-        secret,
-        fetch: async (url, init) => answer(shout(String(url), new Headers(init?.headers).get("authorization"))),
-      });
-      for (const path of ["run", "runsync", "health"]) {
-        const init = path === "health" ? {} : { method: "POST", body: JSON.stringify({ input: { prompt } }) };
-        const response = await handler(new Request(`${mount}/${path}`, { ...init, headers: json }));
-        const shown = `${await response.text()} ${JSON.stringify([...response.headers])}`;
-        expect(shown, `${index} ${path}`).not.toMatch(leaks);
-      }
-    }
   });
 
   it.each([401, 403, 404])("is a 502 for the endpoint's %i, of which only the owner is told", async (status) => {

@@ -54,6 +54,26 @@ describe("POST alpha/v1/txt2img", () => {
     expect(sent.input.seed).toBeGreaterThanOrEqual(0);
   });
 
+  it.each<[string, object, { path: (string | number)[]; message: string }]>([
+    ["a seed", { seed: -2 }, { path: ["seed"], message: "must be a number from -1 to 4294967295, got -2" }],
+    ["no prompt", { prompt: undefined }, { path: ["prompt"], message: "is required" }],
+    [
+      "too many pixels, a side of null being the usual one",
+      { width: 4096, height: null },
+      { path: ["width"], message: "4096 × 1024 is 4194304 pixels, at most 2400000" },
+    ],
+    [
+      "a field of a LoRA",
+      { loras: [{ name: "glass", weight: 3 }] },
+      { path: ["loras", 0, "weight"], message: "must be a number from -2 to 2, got 3" },
+    ],
+  ])("says what is wrong with %s", async (_what, fields, issue) => {
+    const { post, calls } = await proxyStage();
+    const { issues } = await bodyOf(await post("alpha/v1/txt2img", { ...input, ...fields }));
+    expect(issues).toEqual([issue]);
+    expect(calls()).toEqual([]);
+  });
+
   it("says nothing of an address to ask for a job that failed", async () => {
     const { post } = await proxyStage({ worker: () => ({ error: "no such sampler" }) });
     const failed = await post("alpha/v1/txt2img", input);

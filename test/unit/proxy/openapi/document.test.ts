@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { mostPixels } from "../../../../src/protocol/generate-input.ts";
-import { checkRunInput, checkTxt2ImgInput, wireInputSchema } from "../../../../src/proxy/jobs/check-input.ts";
-import { requestExamples } from "../../../../src/proxy/openapi/components.ts";
+import { checkRunInput, checkTxt2ImgInput, requestSchemas } from "../../../../src/proxy/jobs/check-input.ts";
+import type { JsonSchema } from "../../../../src/proxy/openapi/components.ts";
 import { openApiDocument } from "../../../../src/proxy/openapi/document.ts";
 import { Problem } from "../../../../src/proxy/problem.ts";
 import { type RouteName, routes } from "../../../../src/proxy/routes.ts";
@@ -19,6 +19,14 @@ const api = {
 };
 const document = openApiDocument(api);
 const { schemas } = document.components;
+
+/** What the document shows as a body of a route's request. */
+function requestExample(name: RouteName): unknown {
+  const { operation } = operations.find((each) => each.operation.operationId === name) ?? {};
+  const { example } = operation?.requestBody?.content["application/json"] ?? {};
+  if (example === undefined) throw new Error(`${name} has no example.`);
+  return example;
+}
 
 const resolve: Resolve = (reference) => {
   const name = reference.replace("#/components/schemas/", "");
@@ -97,6 +105,56 @@ describe("the OpenAPI document", () => {
     expect(found).toBeGreaterThan(30);
   });
 
+  /** Every schema in a schema, with its place. */
+  function schemasIn(schema: JsonSchema, at: string): { at: string; schema: JsonSchema }[] {
+    const { properties = {}, items, anyOf = [] } = schema;
+    return [
+      { at, schema },
+      ...Object.entries(properties).flatMap(([name, each]) => schemasIn(each, `${at}.${name}`)),
+      ...(items ? schemasIn(items, `${at}[]`) : []),
+      ...anyOf.flatMap((each, index) => schemasIn(each, `${at}|${index}`)),
+    ];
+  }
+
+  it("has a schema for every JSON body, and none that takes everything but for the worker's own words", () => {
+    const parts: { at: string; schema: JsonSchema }[] = Object.entries(schemas).map(([at, schema]) => ({ at, schema }));
+    for (const { operation } of operations) {
+      const { operationId, parameters = [], requestBody, responses } = operation;
+      const say = (what: string, schema: JsonSchema | undefined) => {
+        if (!schema) throw new Error(`${operationId} has no schema for ${what}.`);
+        parts.push({ at: `${operationId} ${what}`, schema });
+      };
+      for (const { name, schema } of parameters) say(name, schema);
+      if (requestBody) say("body", requestBody.content["application/json"]?.schema);
+      for (const [status, { headers = {}, content = {} }] of Object.entries(responses)) {
+        for (const [name, { schema }] of Object.entries(headers)) say(`${status} ${name}`, schema);
+        for (const [type, { schema }] of Object.entries(content)) if (type.includes("json")) say(status, schema);
+      }
+    }
+    const probes = [null, true, -0.5, "", [], {}];
+    const takesAll = parts
+      .flatMap(({ at, schema }) => schemasIn(schema, at))
+      .filter(({ schema }) => probes.every((probe) => schemaIssues(schema, probe, resolve).length === 0))
+      .map(({ at }) => at);
+    expect(takesAll).toEqual(["UnderWay.progress", "Job.output"]);
+    expect(parts.length).toBeGreaterThan(100);
+  });
+
+  it("says that a problem of a route that submits always tells whether it did, and that others need not", () => {
+    const problem = { detail: "x", code: "server", title: "x", status: 500 };
+    for (const { path, operation } of operations) {
+      for (const { content = {} } of Object.values(operation.responses)) {
+        const schema = content["application/problem+json"]?.schema;
+        if (!schema) continue;
+        const issues = (more: object) => schemaIssues(schema, { ...problem, ...more }, resolve);
+        const submits = routes.find((route) => `/${route.path}` === path)?.submits ?? false;
+        expect(issues({}), path).toEqual(submits ? ["$: has no submitted"] : []);
+        for (const submitted of ["no", "unknown", "yes"]) expect(issues({ submitted }), path).toEqual([]);
+        expect(issues({ submitted: "perhaps" }), path).not.toEqual([]);
+      }
+    }
+  });
+
   it("asks for a token where the proxy asks who it is, and only there", () => {
     for (const { name, isOpen, path, methods } of routes) {
       const pattern = `/${path}`.replace("*", name === "file" ? "{filename}" : "{job}");
@@ -112,7 +170,7 @@ describe("the OpenAPI document", () => {
 });
 
 describe("an input", () => {
-  const rules = { schema: wireInputSchema(20), allow: () => true };
+  const rules = { schemas: requestSchemas(20), allow: () => true };
   const tight = openApiDocument({ ...api, promptLength: 20 }).components.schemas;
   const number = fc.oneof(
     fc.constantFrom(
@@ -230,7 +288,7 @@ describe("what the proxy answers", () => {
     const [[type, media] = []] = Object.entries(described.content ?? {});
     if (type === undefined || media === undefined) return undefined;
     expect(response.headers.get("content-type")).toBe(type);
-    if (!type.includes("json")) return undefined;
+    if (media.schema === undefined) return undefined;
     const body: unknown = await response.json();
     expect(schemaIssues(media.schema, body, resolve), JSON.stringify(body)).toEqual([]);
     return body;
@@ -242,7 +300,7 @@ describe("what the proxy answers", () => {
   it("of a job's life is what the document says", async () => {
     const it = await proxyStage({ worker: () => picture });
     for (const name of ["run", "runsync"] as const) {
-      const response = await it.post(name, requestExamples[name]);
+      const response = await it.post(name, requestExample(name));
       const id = await textOf(response.clone(), "id");
       await expectDescribed(name, response, 200);
       await expectDescribed("status-sync", await it.get(`status-sync/${id}`, get), 200);
@@ -254,7 +312,9 @@ describe("what the proxy answers", () => {
 
   it("of the HTTP API is what the document says", async () => {
     const it = await proxyStage({ worker: () => picture, coldStart: 60_000, idleTimeout: 600_000 });
-    const later = await it.post("alpha/v1/txt2img", requestExamples.txt2img, { headers: { prefer: "respond-async" } });
+    const later = await it.post("alpha/v1/txt2img", requestExample("txt2img"), {
+      headers: { prefer: "respond-async" },
+    });
     const address = new URL(later.headers.get("location") ?? "", mount);
     await expectDescribed("txt2img", later, 202);
     const ask = () => it.handler(new Request(address, { headers: { "x-user": "alice" } }));
@@ -262,7 +322,7 @@ describe("what the proxy answers", () => {
     await it.pass(70_000);
     const end = await it.drive(ask());
     await expectDescribed("job", end, 303);
-    const warm = await it.post("alpha/v1/txt2img", requestExamples.txt2img);
+    const warm = await it.post("alpha/v1/txt2img", requestExample("txt2img"));
     const filename = await textOf(warm.clone(), "filename");
     await expectDescribed("txt2img", warm, 200);
     const path = `alpha/v1/file/${filename}`;
@@ -272,6 +332,49 @@ describe("what the proxy answers", () => {
     await expectDescribed("file", await it.get(path, { headers: { range: "bytes=0-7" } }), 206);
     await expectDescribed("file", await it.get(path, { headers: { "if-none-match": etag } }), 304);
     await expectDescribed("file", await it.get(path, { headers: { range: "bytes=999999-" } }), 416);
+  });
+
+  const apple = { prompt: "a red apple" };
+
+  it("of an image with warnings and shares of alpha is what the document says, both as it is made and later", async () => {
+    const said = {
+      info: { seed: 7 },
+      warnings: [{ code: "no_transparency", message: "The image has no transparent pixels." }],
+      alpha: { transparent: 0, partial: 0, opaque: 1, below_250: 0 },
+    };
+    const it = await proxyStage({ worker: () => ({ ...picture, ...said }) });
+    const expected = { url: expect.any(String), filename: expect.any(String), ...said, info: '{"seed":7}' };
+    const made = await it.post("alpha/v1/txt2img", apple);
+    expect(await expectDescribed("txt2img", made, 200)).toEqual(expected);
+    const later = await it.post("alpha/v1/txt2img", apple, { headers: { prefer: "respond-async" } });
+    const path = `alpha/v1/job/${await textOf(later, "job")}`;
+    await it.pass(5_000);
+    expect(await expectDescribed("job", await it.get(path, get), 303)).toEqual(expected);
+  });
+
+  it("of a job under way has the phases that the document names, also while the service asks to come back later", async () => {
+    const it = await proxyStage({ worker: () => picture, coldStart: 60_000 });
+    const later = await it.post("alpha/v1/txt2img", apple, { headers: { prefer: "respond-async" } });
+    const path = `alpha/v1/job/${await textOf(later, "job")}`;
+    const expectPhase = async (phase: string) =>
+      expect(await expectDescribed("job", await it.get(path, get), 202)).toMatchObject({ phase });
+    await expectPhase("starting");
+    it.endpoint.faults.add({ operation: "health", respond: { status: 429 }, times: 1 });
+    await expectPhase("queued");
+    // The proxy waits itself, so its callers never see a phase `waiting`.
+    it.endpoint.faults.add({
+      operation: "status",
+      respond: { status: 429, headers: { "retry-after": "2" } },
+      times: 1,
+    });
+    await expectPhase("starting");
+    expect(schemas.UnderWay.properties?.["phase"]?.enum).toEqual(["queued", "starting", "throttled", "running"]);
+  });
+
+  it("of a worker's error has the code and the field that the document names", async () => {
+    const it = await proxyStage({ worker: () => ({ error: "too large", code: "invalid_input", field: "width" }) });
+    const job = await expectDescribed("runsync", await it.post("runsync", { input: apple }), 200);
+    expect(job).toMatchObject({ error: { message: "too large", code: "invalid_input", field: "width" } });
   });
 
   it("of problems is what the document says", async () => {
@@ -284,7 +387,11 @@ describe("what the proxy answers", () => {
       403,
     );
     await expectDescribed("run", await it.post("run", "{"), 400);
-    await expectDescribed("run", await it.post("run", { input: { prompt: " " } }), 422);
+    expect(await expectDescribed("run", await it.post("run", { input: { prompt: " " } }), 422)).toMatchObject({
+      code: "invalid_input",
+      submitted: "no",
+      issues: [{ path: ["prompt"], message: "must not be blank" }],
+    });
     await expectDescribed(
       "txt2img",
       await it.post("alpha/v1/txt2img", {}, { headers: { "content-type": "text/plain" } }),
@@ -292,18 +399,23 @@ describe("what the proxy answers", () => {
     );
     await expectDescribed("txt2img", await it.post("alpha/v1/txt2img", { prompt: "x".repeat(70_000) }), 413);
     await expectDescribed("file", await it.get("alpha/v1/file/none.png", get), 404);
-    await expectDescribed("webhook", await it.post("webhook", requestExamples.webhook), 401);
-    await it.post("run", requestExamples.run);
-    await expectDescribed("run", await it.post("run", requestExamples.run), 429);
+    await expectDescribed("webhook", await it.post("webhook", requestExample("webhook")), 401);
+    await it.post("run", requestExample("run"));
+    await expectDescribed("run", await it.post("run", requestExample("run")), 429);
+    const lost = await proxyStage({ worker: () => picture });
+    lost.endpoint.faults.add({ operation: "run", respond: { status: 500 }, times: 1 });
+    const unknown = await expectDescribed("txt2img", await lost.post("alpha/v1/txt2img", apple), 502);
+    expect(unknown).toMatchObject({ code: "submission_unknown", submitted: "unknown" });
   });
 
   it("of a picture whose job the endpoint has lost, and of a webhook that is compressed, is what the document says", async () => {
     const it = await proxyStage({ worker: () => picture }, { publicUrl: "https://app.test" });
     it.endpoint.faults.add({ operation: ["status", "status-sync"], respond: { status: 404 }, times: 9 });
-    await expectDescribed("txt2img", await it.post("alpha/v1/txt2img", requestExamples.txt2img), 404);
+    const expired = await expectDescribed("txt2img", await it.post("alpha/v1/txt2img", requestExample("txt2img")), 404);
+    expect(expired).toMatchObject({ submitted: "yes" });
     const { webhook } = JSON.parse(it.endpoint.requests[0]?.body ?? "{}");
     const headers = { "content-encoding": "gzip" };
-    const call = new Request(webhook, { method: "POST", body: JSON.stringify(requestExamples.webhook), headers });
+    const call = new Request(webhook, { method: "POST", body: JSON.stringify(requestExample("webhook")), headers });
     await expectDescribed("webhook", await it.drive(it.handler(call)), 415);
   });
 });

@@ -1,0 +1,54 @@
+import type * as z from "zod/mini";
+import { ConfigurationError } from "../../errors/index.ts";
+import { connectionFields } from "../../runpod/connection.ts";
+import { check } from "../../schema/check.ts";
+import { shown } from "../../schema/fields.ts";
+import type { EnvironmentVariables } from "../terminal/environment-variables.ts";
+
+/** The flags that name an endpoint. */
+export interface EndpointFlags {
+  endpoint?: string;
+  baseUrl?: string;
+}
+
+/** What it takes to ask an endpoint. */
+export interface EndpointAccess {
+  endpointId: string;
+  apiKey: string;
+  /** RunPod's own where it is undefined. */
+  baseUrl: string | undefined;
+}
+
+/**
+ * The endpoint that the flags and the environment name.
+ *
+ * @param otherwise what to do without an account, for the error
+ * @throws ConfigurationError that names the flag or variable
+ */
+export function endpointAccess(
+  flags: EndpointFlags,
+  variables: EnvironmentVariables,
+  otherwise: string,
+): EndpointAccess {
+  const { endpoint: endpointId = variables.endpointId, baseUrl = variables.baseUrl } = flags;
+  const { apiKey } = variables;
+  if (!endpointId) {
+    throw new ConfigurationError(
+      `The endpoint is missing. Set RUNPOD_ENDPOINT_ID or pass --endpoint (RunPod console, Serverless); ${otherwise}.`,
+    );
+  }
+  if (!apiKey) {
+    throw new ConfigurationError(
+      `The API key is missing. Set RUNPOD_API_KEY in the environment (RunPod console, Settings, API keys); ${otherwise}.`,
+    );
+  }
+  const placeOf = (flag: string | undefined, name: string, variable: string) => (flag === undefined ? variable : name);
+  refuseWrong(placeOf(flags.endpoint, "--endpoint", "RUNPOD_ENDPOINT_ID"), endpointId, connectionFields.endpointId);
+  refuseWrong(placeOf(flags.baseUrl, "--base-url", "RUNPOD_BASE_URL"), baseUrl, connectionFields.baseUrl);
+  return { endpointId, apiKey, baseUrl };
+}
+
+function refuseWrong(place: string, value: string | undefined, schema: z.ZodMiniType): void {
+  const [issue] = check(schema, value).issues ?? [];
+  if (issue) throw new ConfigurationError(`${place} ${issue.message}, got ${shown(value)}.`);
+}

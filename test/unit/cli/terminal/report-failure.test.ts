@@ -1,0 +1,103 @@
+import { describe, expect, test } from "vitest";
+import { endless, picture, run, stage, temporaryFolder } from "../fake-terminal.ts";
+
+describe("a failure", () => {
+  test.each([
+    ["a wrong key", { apiKey: "another" }, 4, /The API key is missing or wrong/],
+    ["no such endpoint", { endpointId: "another" }, 6, /Check --endpoint/],
+    [
+      "a failing worker",
+      {
+        worker: () => {
+          throw new Error("out of memory");
+        },
+      },
+      11,
+      /out of memory/,
+    ],
+    ["a worker without an image", { worker: () => ({ status: "error", message: "no VRAM" }) }, 15, /no VRAM/],
+    ["a broken image", { worker: () => ({ ...picture, image_base64: "iVBORw0KGgo=" }) }, 19, /not a whole PNG/],
+  ])("because of %s is one line and an exit code of its own", async (_, options, exit, message) => {
+    const { finish } = await stage(options);
+    const { code, stdout, stderr } = await finish(["generate", "an apple", "--quiet"]);
+    expect({ code, stdout }).toEqual({ code: exit, stdout: "" });
+    expect(stderr).toMatch(/^error: .*\n$/);
+    expect(stderr).toMatch(message);
+  });
+
+  test.each([
+    ["--queue-timeout", 16, { coldStart: 600_000 }],
+    ["--timeout", 17, { worker: endless }],
+  ])("by %s cancels the job and says so", async (flag, exit, options) => {
+    const { finish, endpoint } = await stage(options);
+    const { code, stderr } = await finish(["generate", "an apple", flag, "0.05"]);
+    expect(code).toBe(exit);
+    expect(endpoint.jobs()[0]?.status).toBe("CANCELLED");
+    expect(stderr).toMatch(/error: Job .*\nCancelled job \S+\.\n$/);
+  });
+
+  test("that leaves the job running tells how to take it up", async () => {
+    const { finish, endpoint } = await stage({ worker: endless });
+    endpoint.faults.add({ operation: "status-sync", respond: { status: 401 }, skip: 1 });
+    const { code, stderr } = await finish(["generate", "an apple"]);
+    const id = endpoint.jobs()[0]?.id;
+    expect(code).toBe(4);
+    expect(stderr).toContain(
+      `To wait for it: layerdiffuse result ${id} -o FILE. To stop it: layerdiffuse cancel ${id}`,
+    );
+  });
+
+  test("speaks of the program's options, not of the client's", async () => {
+    const { finish, endpoint } = await stage({ coldStart: 600_000 });
+    const late = await finish(["generate", "an apple", "--queue-timeout", "1"]);
+    expect(late.stderr).toMatch(/within --queue-timeout \(1000 ms\)/);
+    endpoint.faults.add({ operation: "run", respond: { status: 502 } });
+    const unknown = await finish(["generate", "an apple"]);
+    expect(unknown.code).toBe(10);
+    expect(unknown.stderr).toMatch(/A job may exist: .* Look in the RunPod console first\.\n$/);
+  });
+
+  test("with --json is one object on stdout as well", async () => {
+    const { finish } = await stage({ apiKey: "another" });
+    const { stdout, stderr } = await finish(["generate", "an apple", "--json"]);
+    const error = { code: "authentication", message: expect.any(String), status: 401 };
+    expect(JSON.parse(stdout)).toEqual({ error });
+    expect(stderr).toContain("error: ");
+  });
+
+  test("of a job that ran tells with --json what it cost", async () => {
+    const worker = () => ({ status: "error", message: "no VRAM" });
+    const { finish } = await stage({ worker });
+    const { stdout } = await finish(["generate", "an apple", "--json", "--price-per-second", "1000"]);
+    expect(JSON.parse(stdout)).toEqual({ error: expect.objectContaining({ cost: expect.any(Number) }) });
+  });
+
+  test("has a stack trace with DEBUG only, and the key in neither", async () => {
+    const { finish, env } = await stage({ apiKey: "another" });
+    const secret = { ...env, RUNPOD_API_KEY: "very-secret-key" };
+    const plain = await finish(["generate", "an apple"], { env: secret });
+    const debug = await finish(["generate", "an apple"], { env: { ...secret, DEBUG: "1" } });
+    expect(plain.stderr).not.toContain("    at ");
+    expect(debug.stderr).toContain("    at ");
+    expect(plain.stderr + debug.stderr).not.toContain("very-secret-key");
+  });
+
+  test.each([
+    ["endpoint", { RUNPOD_API_KEY: "key" }, /The endpoint is missing\. Set RUNPOD_ENDPOINT_ID or pass --endpoint/],
+    ["key", { RUNPOD_ENDPOINT_ID: "id" }, /The API key is missing\. Set RUNPOD_API_KEY in the environment/],
+  ])("for want of an %s says what to set", async (_, env, message) => {
+    const { code, stderr } = run(["generate", "an apple"], { cwd: await temporaryFolder(), env });
+    expect(await code).toBe(2);
+    expect(stderr.text).toMatch(message);
+  });
+
+  test("an invalid setting names the nearest right one, and nothing is sent", async () => {
+    const { finish, endpoint } = await stage();
+    const { code, stderr } = await finish(["generate", "an apple", "--width", "1000"]);
+    expect(code).toBe(2);
+    expect(stderr).toContain(
+      "option '--width <px>' argument '1000' is invalid. It must be a multiple of 64 (nearest: 960, 1024).",
+    );
+    expect(endpoint.requests).toEqual([]);
+  });
+});

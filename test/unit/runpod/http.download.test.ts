@@ -1,0 +1,205 @@
+import { HttpResponse, http } from "msw";
+import { describe, expect, it } from "vitest";
+import { downloadFile } from "../../../src/runpod/http.ts";
+import { rejectionOf } from "../../helpers/failures.ts";
+import { ManualClock, turns } from "../../helpers/manual-clock.ts";
+import { jobHandlers, key, mockClient, mockService } from "../../helpers/mock-service.ts";
+import { makePng } from "../../helpers/png.ts";
+
+const service = mockService();
+
+/** Signed, as links of stores are: whoever has it has the image. */
+const link = "https://bucket.test/apple.png?signature=s3cret";
+const png = new Uint8Array(makePng({ width: 5 }));
+const file = (bytes = png, init: ResponseInit = {}) => new HttpResponse(bytes, init);
+const redirect = (location: string, status = 302) => new HttpResponse(null, { status, headers: { location } });
+
+/** A client whose job ends with a link. */
+function clientOfLink(url = link, options = {}) {
+  const { handlers } = jobHandlers({ status: "COMPLETED", output: { url } });
+  service.use(...handlers);
+  const { client, drive, clock } = mockClient(options);
+  return { drive, clock, result: (call = {}) => client.job("job-1").result(call) };
+}
+
+describe("a link in an output", () => {
+  it("is fetched without the key and without the user's headers", async () => {
+    const seen: Record<string, string>[] = [];
+    service.use(
+      http.get("https://bucket.test/apple.png", ({ request }) => {
+        seen.push({ url: request.url, ...Object.fromEntries(request.headers) });
+        return file();
+      }),
+    );
+    const headers = { "x-team": "blue", cookie: "session=7" };
+    const { drive, result } = clientOfLink(link, { headers });
+    expect((await drive(result({ headers: { "x-trace": "1" } }))).width).toBe(5);
+    expect(seen).toHaveLength(1);
+    expect(seen[0]).toMatchObject({ url: link });
+    for (const name of ["authorization", "x-team", "x-trace", "cookie"]) expect(seen[0]).not.toHaveProperty(name);
+    expect(JSON.stringify(seen)).not.toContain(key);
+  });
+
+  it("is told of as decoding, once", async () => {
+    service.use(http.get("https://bucket.test/*", () => file()));
+    const { drive, result } = clientOfLink();
+    const phases: string[] = [];
+    await drive(result({ onProgress: ({ phase }: { phase: string }) => void phases.push(phase) }));
+    expect(phases).toEqual(["decoding", "done"]);
+  });
+
+  it.each([301, 302, 303, 307, 308])("may lead elsewhere by a %i, over https", async (status) => {
+    service.use(
+      http.get("https://bucket.test/apple.png", () => redirect("/moved", status)),
+      http.get("https://bucket.test/moved", () => redirect("https://store.test/apple", status)),
+      http.get("https://store.test/apple", () => file()),
+    );
+    const { drive, result } = clientOfLink();
+    expect((await drive(result())).width).toBe(5);
+  });
+
+  it.each(["http://store.test/apple", "ftp://store.test/apple", "file:///etc/passwd", "data:image/png;base64,AAAA"])(
+    "never leads to %s",
+    async (location) => {
+      // A request there would be one that no handler takes.
+      service.use(http.get("https://bucket.test/*", () => redirect(location)));
+      const { drive, result } = clientOfLink();
+      const error = await rejectionOf(drive(result()));
+      expect(error).toMatchObject({ code: "invalid_image", jobId: "job-1", retryable: false });
+      expect(String(error)).toContain("away from https");
+    },
+  );
+
+  it("is given up after five redirects", async () => {
+    let asked = 0;
+    service.use(http.get("https://bucket.test/*", () => redirect(`/${++asked}`)));
+    const { drive, result } = clientOfLink();
+    expect(await rejectionOf(drive(result()))).toMatchObject({ code: "invalid_image" });
+    expect(asked).toBe(6);
+  });
+
+  it.each([404, 403, 410, 304])("that answers %i has expired, and is not asked again", async (status) => {
+    let asked = 0;
+    service.use(
+      http.get("https://bucket.test/*", () => {
+        asked++;
+        return new HttpResponse(null, { status });
+      }),
+    );
+    const { drive, result } = clientOfLink();
+    expect(await rejectionOf(drive(result()))).toMatchObject({ code: "invalid_image", status, jobId: "job-1" });
+    expect(asked).toBe(1);
+  });
+
+  it("is tried again like any read", async () => {
+    const answers = [
+      () => new HttpResponse(null, { status: 503 }),
+      () => HttpResponse.error(),
+      () => new HttpResponse(null, { status: 429, headers: { "retry-after": "3" } }),
+      () => file(),
+    ];
+    service.use(
+      http.get("https://bucket.test/*", function* () {
+        for (const answer of answers) yield answer();
+      }),
+    );
+    const { drive, result, clock } = clientOfLink();
+    expect((await drive(result())).width).toBe(5);
+    expect(clock.now()).toBeGreaterThanOrEqual(3_000);
+  });
+
+  it("that fails for good leaves the job's id, and shows the link to nobody", async () => {
+    service.use(http.get("https://bucket.test/*", () => HttpResponse.error()));
+    const { drive, result } = clientOfLink(link, { retries: 1 });
+    const error = await rejectionOf(drive(result()));
+    expect(error).toMatchObject({ code: "connection", jobId: "job-1" });
+    expect(JSON.stringify(error) + String(error) + String((error as Error).stack)).not.toContain("s3cret");
+  });
+
+  it("that leads to something else than an image is no image", async () => {
+    service.use(http.get("https://bucket.test/*", () => new HttpResponse("<html>Sign in</html>")));
+    const { drive, result } = clientOfLink();
+    expect(await rejectionOf(drive(result()))).toMatchObject({ code: "invalid_image", jobId: "job-1" });
+  });
+
+  it("is given up at once when the caller is", async () => {
+    const controller = new AbortController();
+    service.use(
+      http.get("https://bucket.test/*", () => {
+        controller.abort("enough");
+        return new Promise<never>(() => {});
+      }),
+    );
+    const { drive, result, clock } = clientOfLink();
+    expect(await rejectionOf(drive(result({ signal: controller.signal })))).toBe("enough");
+    expect(clock.pending).toBe(0);
+  });
+});
+
+describe("downloadFile", () => {
+  const megabyte = new Uint8Array(1024 * 1024);
+  const address = new URL(link).href;
+
+  /** A body without an end, with how much of it was read, and whether it was let go of. */
+  function endless() {
+    const state = { megabytes: 0, isCancelled: false };
+    const body = new ReadableStream<Uint8Array>(
+      {
+        pull: (controller) => {
+          state.megabytes++;
+          controller.enqueue(megabyte);
+        },
+        cancel: () => {
+          state.isCancelled = true;
+        },
+      },
+      { highWaterMark: 0 },
+    );
+    return { state, body };
+  }
+
+  it("reads 64 MB at most, and lets go of the rest", async () => {
+    const { state, body } = endless();
+    const options = { fetch: async () => new Response(body), clock: new ManualClock(), jobId: "job-1" };
+    const error = await rejectionOf(downloadFile(address, options));
+    expect(error).toMatchObject({ code: "invalid_image", jobId: "job-1", retryable: false });
+    expect(String(error)).toContain("more than 67108864 bytes");
+    expect(state).toEqual({ megabytes: 65, isCancelled: true });
+  });
+
+  it.each([
+    ["a length that is too large", { status: 200, headers: { "content-length": "67108865" } }],
+    ["a page of a 404", { status: 404 }],
+    ["a page of a 503", { status: 503 }],
+    ["a page of a redirect", { status: 302, headers: { location: "http://elsewhere.test/" } }],
+  ])("reads nothing of %s, and lets go of it", async (_what, init) => {
+    const { state, body } = endless();
+    const options = { fetch: async () => new Response(body, init), clock: new ManualClock(), jobId: "job-1" };
+    await rejectionOf(downloadFile(address, options));
+    expect(state).toEqual({ megabytes: 0, isCancelled: true });
+  });
+
+  it("takes five minutes at most, redirects included, and ends what it began", async () => {
+    const clock = new ManualClock();
+    let given: AbortSignal | null | undefined;
+    const fetch: typeof globalThis.fetch = (_, init) => {
+      given = init?.signal;
+      return new Promise(() => {});
+    };
+    const error = await clock.drive(rejectionOf(downloadFile(address, { fetch, clock, jobId: "job-1" })));
+    expect(error).toMatchObject({ code: "connection", arrived: "unknown", jobId: "job-1" });
+    expect([clock.now(), given?.aborted, clock.pending]).toEqual([300_000, true, 0]);
+    expect(String(error)).not.toContain("s3cret");
+  });
+
+  it("waits no longer for a fetch that is deaf to its signal", async () => {
+    const controller = new AbortController();
+    const clock = new ManualClock();
+    const fetch = () => new Promise<never>(() => {});
+    const read = rejectionOf(downloadFile(address, { fetch, clock, jobId: "job-1", signal: controller.signal }));
+    await turns();
+    controller.abort("enough");
+    expect(await read).toBe("enough");
+    expect(clock.pending).toBe(0);
+  });
+});
