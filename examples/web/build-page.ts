@@ -1,7 +1,7 @@
 import { build } from "vite";
 import config from "./vite.config.ts";
 
-/** The files of the page by their path, built in memory: nothing is written to the disk. */
+/** Builds the page in memory and returns its files by path. Writes nothing to disk. */
 export async function buildPage(): Promise<Map<string, string | Uint8Array>> {
   const built = await build({
     ...config,

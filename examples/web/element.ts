@@ -1,4 +1,4 @@
-/** The element of the page with this id, which is of this kind. */
+/** The element with this id. Throws if it isn't of this kind. */
 export function element<Kind extends Element>(id: string, kind: new () => Kind): Kind {
   const found = document.getElementById(id);
   if (found instanceof kind) return found;
@@ -12,7 +12,7 @@ export function within<Kind extends Element>(parent: ParentNode, selector: strin
   throw new Error(`There is no ${kind.name} that matches ${selector}.`);
 }
 
-/** Sets the text where it differs: screen readers are told of every writing. */
+/** Sets the text only if it differs, because screen readers announce every change. */
 export function setText(target: Element, text: string): void {
   if (target.textContent !== text) target.textContent = text;
 }

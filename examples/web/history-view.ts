@@ -3,7 +3,7 @@ import { failureText } from "./failure-text.ts";
 import { phaseTextWithTime } from "./phase-text.ts";
 import type { Picture } from "./picture.ts";
 
-/** The grid of all pictures of the session, the newest first. */
+/** The grid of all images of the session, newest first. */
 export class HistoryView {
   readonly #list = element("history", HTMLOListElement);
   readonly #nothing = element("no-history", HTMLElement);

@@ -1,6 +1,6 @@
 import type { GenerateInput } from "layerdiffuse";
 
-/** A job that runs whether the page is there or not: what was asked for and the way back to it, which is no key. */
+/** A job that runs with or without the page: its input, and the id that leads back to it. The id is not a secret. */
 export interface KeptJob {
   readonly jobId: string;
   readonly input: GenerateInput;
@@ -8,16 +8,16 @@ export interface KeptJob {
 
 const place = "layerdiffuse-jobs";
 
-/** Keeps them for this tab, over a reload. */
+/** Stores the jobs for this tab, so that they survive a reload. */
 export function keepJobs(jobs: readonly KeptJob[]): void {
   try {
     sessionStorage.setItem(place, JSON.stringify(jobs.map(({ jobId, input }) => ({ jobId, input }))));
   } catch {
-    // A browser that keeps nothing: the page works all the same, until it is loaded again.
+    // The browser stores nothing. The page still works, but forgets its jobs when it is reloaded.
   }
 }
 
-/** Those that were kept when the page was loaded. */
+/** The jobs that were stored when the page was loaded. */
 export function keptJobs(): KeptJob[] {
   try {
     const kept: unknown = JSON.parse(sessionStorage.getItem(place) ?? "[]");
@@ -27,7 +27,7 @@ export function keptJobs(): KeptJob[] {
   }
 }
 
-/** Another version of the page may have left something else there. */
+/** Another version of the page may have stored something else. */
 function isKeptJob(value: unknown): value is KeptJob {
   if (typeof value !== "object" || value === null) return false;
   if (!("jobId" in value && "input" in value) || typeof value.jobId !== "string") return false;

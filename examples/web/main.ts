@@ -1,4 +1,4 @@
-// The page: a form that asks, a stage that shows one picture, and the history of the session.
+// The page: a form, a stage that shows one image, and the history of the session.
 import { LayerDiffuse } from "layerdiffuse";
 import { element, setText } from "./element.ts";
 import { failureText } from "./failure-text.ts";
@@ -10,7 +10,7 @@ import { StageView } from "./progress-view.ts";
 import { PromptForm } from "./prompt-form.ts";
 import { Studio } from "./studio.ts";
 
-// No key: the server behind this address has it.
+// There is no key here: the server at this address has it.
 const client = new LayerDiffuse({ proxyUrl: "/api/layerdiffuse" });
 const studio = new Studio(client, { onChange, onForget: (picture) => history.forget(picture) });
 
@@ -42,13 +42,13 @@ function select(picture: Picture | undefined): void {
 
 function onChange(picture: Picture): void {
   history.update(picture);
-  // What is asked for while a finished picture is looked at does not push it away.
+  // Images that are requested later don't replace the finished one on the stage.
   if (selected) stage.show(selected, studio.pending.length);
   announce(picture);
   if (picture.state.kind === "done" && picture === selected) form.seedWas(picture.state.image.seed);
 }
 
-/** What was said last of each picture: steps are counted in silence. */
+/** What was last announced about each image. Steps are not announced. */
 const said = new WeakMap<Picture, string>();
 
 function announce(picture: Picture): void {
@@ -56,12 +56,12 @@ function announce(picture: Picture): void {
   const isDrawing = state.kind === "running" && state.progress.phase === "running";
   const words = {
     waiting: () => phaseText(picture),
-    running: () => (isDrawing ? "drawing" : phaseText(picture)),
+    running: () => (isDrawing ? "generating" : phaseText(picture)),
     done: () => "done",
     failed: () => (state.kind === "failed" ? failureText(state.error).title : ""),
     cancelled: () => "cancelled",
   }[state.kind]();
-  // Of those that are not looked at, the end is enough.
+  // For images that aren't on the stage, announce only the end.
   if ((isPending(picture) && picture !== selected) || said.get(picture) === words) return;
   said.set(picture, words);
   say(`${input.prompt.slice(0, 80)}: ${words}.`);
@@ -75,7 +75,7 @@ function showNetwork(): void {
   offline.hidden = navigator.onLine;
   setText(
     offline,
-    navigator.onLine ? "" : "You are offline. Pictures that were begun go on; new ones wait here for the network.",
+    navigator.onLine ? "" : "You are offline. Images that have started go on; new ones wait for the network.",
   );
 }
 
@@ -86,15 +86,15 @@ addEventListener("online", () => {
 });
 showNetwork();
 
-// What ran when the page was loaded anew runs on.
+// Goes on with the jobs that ran before the page was reloaded.
 select(studio.resume(keptJobs()));
 
-// Closing the page would cancel nothing and lose what is in the making, which was paid for.
+// Closing the page cancels nothing, so running jobs would be paid for and lost.
 addEventListener("beforeunload", (event) => {
   if (studio.pending.length > 0) event.preventDefault();
 });
 
-// The clocks of what waits.
+// Updates the times shown for images that wait.
 setInterval(() => {
   if (selected) stage.tick(selected);
   for (const picture of studio.pending) history.update(picture);

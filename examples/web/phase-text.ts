@@ -3,16 +3,16 @@ import type { Picture } from "./picture.ts";
 
 const words: Record<Phase, string> = {
   submitting: "sending",
-  waiting: "waiting for room",
+  waiting: "waiting for the server",
   queued: "waiting in the queue",
   starting: "waiting for a GPU: cold start",
   throttled: "waiting for a GPU: none is free",
-  running: "drawing",
-  decoding: "unpacking",
+  running: "generating",
+  decoding: "decoding",
   done: "done",
 };
 
-/** What a picture waits for, in words that stay the same while it does. */
+/** What an image is waiting for, in words that stay the same while it waits. */
 export function phaseText({ state }: Picture): string {
   if (state.kind === "waiting") return navigator.onLine ? "waiting for its turn" : "waiting for the network";
   if (state.kind !== "running") return "";
@@ -20,7 +20,7 @@ export function phaseText({ state }: Picture): string {
   return phase === "running" && step !== undefined && steps !== undefined ? `step ${step} of ${steps}` : words[phase];
 }
 
-/** The same with the time it has taken so far, where there is nothing better to count: `…: cold start, 0:42`. */
+/** The same with the time so far, if there is nothing better to count: `…: cold start, 0:42`. */
 export function phaseTextWithTime(picture: Picture, now: number): string {
   const text = phaseText(picture);
   const { state } = picture;
@@ -33,7 +33,7 @@ function minutesAndSeconds(milliseconds: number): string {
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
 
-/** How far along it is, from 0 to 1, where that is known. */
+/** How far along it is, from 0 to 1, if that is known. */
 export function share({ state }: Picture): number | undefined {
   if (state.kind !== "running") return undefined;
   const { phase, step, steps } = state.progress;

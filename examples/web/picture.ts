@@ -1,6 +1,6 @@
 import type { GeneratedImage, GenerateInput, Progress } from "layerdiffuse";
 
-/** Where a picture stands. */
+/** The state of an image. */
 export type PictureState =
   | { readonly kind: "waiting" }
   | { readonly kind: "running"; readonly progress: Progress; readonly since: number }
@@ -8,17 +8,17 @@ export type PictureState =
   | { readonly kind: "failed"; readonly error: unknown }
   | { readonly kind: "cancelled" };
 
-/** One picture of the session, from the moment it was asked for. */
+/** One image of the session, from the moment it was requested. */
 export interface Picture {
   readonly input: GenerateInput;
   state: PictureState;
-  /** Its job, once the server has it. */
+  /** The id of its job, once the server has it. */
   jobId?: string | undefined;
   /** Stops it while it runs. */
   stop?: AbortController | undefined;
 }
 
-/** Whether it is still to come. */
+/** Whether the image isn't finished yet. */
 export function isPending({ state }: Picture): boolean {
   return state.kind === "waiting" || state.kind === "running";
 }

@@ -4,7 +4,7 @@ import { failureText } from "./failure-text.ts";
 import { phaseTextWithTime, share } from "./phase-text.ts";
 import { isPending, type Picture } from "./picture.ts";
 
-/** What can be done with the picture on the stage. */
+/** What you can do with the image on the stage. */
 export interface StageActions {
   cancel(picture: Picture): void;
   cancelAll(): void;
@@ -13,7 +13,7 @@ export interface StageActions {
   say(text: string): void;
 }
 
-/** One picture at full size: how it comes along, what went wrong, or itself on a background to choose. */
+/** One image at full size: its progress, what went wrong, or the image itself on a background of your choice. */
 export class StageView {
   readonly #title = element("picture", HTMLElement);
   readonly #stage = element("stage", HTMLElement);
@@ -63,21 +63,21 @@ export class StageView {
     if (state.kind === "done") this.#showImage(picture, state.image, state.url);
     else this.#image.removeAttribute("src");
     if (isPending(picture)) this.#showWaiting(picture, pending);
-    if (state.kind === "cancelled") this.#showFailure(picture, "Cancelled", "Nothing more is done for this picture.");
+    if (state.kind === "cancelled") this.#showFailure(picture, "Cancelled", "This image will not be generated.");
     if (state.kind === "failed") {
       const { title, advice } = failureText(state.error);
       this.#showFailure(picture, title, advice, state.error);
     }
-    // A button that went away must not take the keyboard's place with it.
+    // If the focused button disappears, the keyboard focus must not be lost.
     if (hadFocus && !this.#isSeen(document.activeElement)) this.#title.focus({ preventScroll: true });
   }
 
-  /** Scrolls to it where it is out of sight, as on a phone. */
+  /** Scrolls to the stage if it is out of sight, as on a phone. */
   reveal(): void {
     this.#stage.scrollIntoView({ block: "nearest" });
   }
 
-  /** Moves the clock on. */
+  /** Updates the time shown. */
   tick(picture: Picture): void {
     if (isPending(picture)) setText(this.#phase, phaseTextWithTime(picture, Date.now()));
   }
@@ -100,7 +100,7 @@ export class StageView {
     setText(element("failure-title", HTMLElement), title);
     setText(element("failure-advice", HTMLElement), advice);
     setText(element("failure-prompt", HTMLElement), picture.input.prompt);
-    // As it stands it would be refused again.
+    // Unchanged, it would be refused again.
     const isRefused = isLayerDiffuseError(error, "bad_request") || isLayerDiffuseError(error, "invalid_input");
     element("again", HTMLButtonElement).hidden = isRefused;
     element("failure-details", HTMLDetailsElement).hidden = error === undefined;
@@ -129,7 +129,7 @@ export class StageView {
     try {
       await navigator.clipboard.write([new ClipboardItem({ [image.type]: image.blob() })]);
     } catch {
-      // No permission, no secure context or no such format: the browser does not say in words worth showing.
+      // No permission, no secure context or no such format. The browser's own message isn't worth showing.
       outcome = "Copying is not allowed here; download it instead";
     }
     setText(this.#copy, outcome);
@@ -147,7 +147,7 @@ export class StageView {
       this.#stage.style.backgroundColor = chosen === "checkers" ? "" : chosen === "own" ? this.#colour.value : chosen;
     };
     for (const radio of radios) radio.addEventListener("change", apply);
-    // A click takes the colour that it shows, and opens the choice of another.
+    // A click selects the colour shown and opens the colour picker.
     for (const event of ["click", "input"]) {
       this.#colour.addEventListener(event, () => {
         for (const radio of radios) radio.checked = radio.value === "own";

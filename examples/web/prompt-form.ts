@@ -4,7 +4,7 @@ import { element, setText } from "./element.ts";
 const largestSeed = 0xffff_ffff;
 const mostAtOnce = 30;
 
-/** The form: what is written there, as inputs of the client. */
+/** The form. Turns what you type into inputs for the client. */
 export class PromptForm {
   readonly #form = element("form", HTMLFormElement);
   readonly #prompt = element("prompt", HTMLTextAreaElement);
@@ -25,22 +25,22 @@ export class PromptForm {
     this.#form.addEventListener("keydown", (event) => {
       const isShortcut = event.ctrlKey || event.metaKey;
       if (event.key !== "Enter" || (event.target === this.#prompt && !isShortcut)) return;
-      // Each picture costs: a key held down asks once.
+      // Each image costs money, so a key that is held down submits only once.
       if (event.repeat || isShortcut) event.preventDefault();
       if (isShortcut && !event.repeat) this.#form.requestSubmit();
     });
     this.#generate.addEventListener("click", (event) => {
-      // So does a double click.
+      // The same for a double click.
       if (event.detail > 1) event.preventDefault();
     });
     this.#prompt.addEventListener("input", () => this.#promptChanged());
     this.#seed.addEventListener("input", () => {
       this.#complain(this.#seed, this.#seedProblem, "");
-      // Whoever writes a seed means to have it.
+      // If you type a seed, you want to use it.
       this.#setLocked(this.#seed.value.trim() !== "");
     });
     this.#lock.addEventListener("click", () => {
-      // Locked with nothing in it, it would hold nothing.
+      // There must be a seed to lock.
       if (this.#seed.value.trim() === "") this.#seed.value = crypto.getRandomValues(new Uint32Array(1)).join();
       this.#setLocked(!this.#isLocked);
     });
@@ -65,7 +65,7 @@ export class PromptForm {
     this.#prompt.focus();
   }
 
-  /** Shows the seed of the picture on the stage, so that it can be locked. */
+  /** Shows the seed of the image on the stage, so that you can lock it. */
   seedWas(seed: number | undefined): void {
     if (!this.#isLocked && seed !== undefined) this.#seed.value = String(seed);
   }
@@ -88,13 +88,13 @@ export class PromptForm {
   #promptChanged(): void {
     this.#complain(this.#prompt, this.#promptProblem, "");
     const count = this.#prompts.length;
-    setText(this.#generate, count > 1 ? `Generate ${count} pictures` : "Generate");
+    setText(this.#generate, count > 1 ? `Generate ${count} images` : "Generate");
   }
 
   #read(): GenerateInput[] | undefined {
     const prompts = this.#prompts;
     if (prompts.length === 0) {
-      return this.#complain(this.#prompt, this.#promptProblem, "Write what to draw.");
+      return this.#complain(this.#prompt, this.#promptProblem, "Write what to generate.");
     }
     if (prompts.length > mostAtOnce) {
       return this.#complain(this.#prompt, this.#promptProblem, `At most ${mostAtOnce} lines at once.`);

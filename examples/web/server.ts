@@ -1,4 +1,4 @@
-// The page and the proxy behind one address, so that the page needs no key and no CORS.
+// Serves the page and the proxy at one address, so that the page needs no key and no CORS.
 import { createServer } from "node:http";
 import { extname } from "node:path";
 import { createProxy, type ProxyOptions, toNodeListener } from "layerdiffuse/proxy";
@@ -11,7 +11,7 @@ const contentTypes: Record<string, string> = {
 };
 
 const pageHeaders = {
-  // Pictures are `blob:` addresses, made in the page.
+  // The page shows images by `blob:` URLs that it creates.
   "content-security-policy":
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   "x-content-type-options": "nosniff",
@@ -19,7 +19,7 @@ const pageHeaders = {
   "cache-control": "no-cache",
 };
 
-/** A name that a page elsewhere cannot have lead here (DNS rebinding). */
+/** Only these host names are answered, which protects against DNS rebinding. */
 const ownHost = /^(127\.0\.0\.1|localhost)(:\d+)?$/;
 
 export interface WebServer {
@@ -28,8 +28,8 @@ export interface WebServer {
 }
 
 /**
- * Serves the page on this computer alone. Everybody who reaches it may make pictures, so a server for others wants an
- * `authorize` of its own.
+ * Serves the page on this computer only. Everyone who can reach it may generate images, so a server for others needs its own
+ * `authorize`.
  */
 export async function serveWeb(options: Omit<ProxyOptions, "authorize">, port = 0): Promise<WebServer> {
   const files = await buildPage();

@@ -2,19 +2,19 @@ import { type GenerateInput, isLayerDiffuseError, type LayerDiffuse, type Progre
 import { type KeptJob, keepJobs } from "./kept-jobs.ts";
 import { isPending, type Picture, type PictureState } from "./picture.ts";
 
-/** Jobs at once: what a proxy allows one person unless told otherwise. */
+/** How many jobs run at once: what the proxy allows one person by default. */
 const atOnce = 4;
 
-/** Pictures that are kept; each holds its PNG in memory. */
+/** How many images are kept. Each holds its PNG in memory. */
 const most = 60;
 
-/** The pictures of this session: makes them, a few at a time, and says when one changes. */
+/** The images of this session. Generates them, a few at a time, and reports each change. */
 export class Studio {
   readonly pictures: Picture[] = [];
   readonly #client: LayerDiffuse;
   readonly #onChange: (picture: Picture) => void;
   readonly #onForget: (picture: Picture) => void;
-  /** Jobs that were cancelled, of which the endpoint may not have heard. */
+  /** Cancelled jobs that the endpoint may not know about yet. */
   readonly #cancelled = new Set<string>();
 
   constructor(
@@ -30,19 +30,19 @@ export class Studio {
     return this.pictures.filter(isPending);
   }
 
-  /** Asks for a picture of each input and answers the first. */
+  /** Requests an image for each input and returns the first. */
   make(inputs: readonly GenerateInput[]): Picture | undefined {
     return this.#add(inputs.map((input) => ({ input, state: { kind: "waiting" } })));
   }
 
-  /** Takes jobs up again that an earlier life of the page submitted, and answers the first. */
+  /** Continues with jobs that were submitted before a reload, and returns the first. */
   resume(jobs: readonly KeptJob[]): Picture | undefined {
     return this.#add(jobs.map(({ jobId, input }) => ({ jobId, input, state: { kind: "waiting" } })));
   }
 
   #add(made: readonly Picture[]): Picture | undefined {
     this.pictures.push(...made);
-    // The newest is shown first, of several the first line.
+    // The newest comes first in the history. Of several, that is the first line.
     for (const picture of made.toReversed()) this.#onChange(picture);
     this.#forgetOldest();
     this.startWaiting();
@@ -57,7 +57,7 @@ export class Studio {
     this.startWaiting();
   }
 
-  /** Once more; a job that only the connection was lost to is taken up again instead of paid for twice. */
+  /** Tries again. If only the connection was lost, it waits for the same job, so that you don't pay twice. */
   again(picture: Picture): void {
     if (isPending(picture)) return;
     if (!isLost(picture)) picture.jobId = undefined;
@@ -65,11 +65,11 @@ export class Studio {
     this.startWaiting();
   }
 
-  /** The network is back: goes on with what was lost to it, and with what waited for it. */
+  /** The network is back: continues with images that lost their connection or waited for it. */
   reconnect(): void {
     for (const picture of this.pictures.filter(isLost)) this.again(picture);
     for (const jobId of this.#cancelled) {
-      // To say it again does no harm: an ended job stays as it is.
+      // It is safe to cancel again: a finished job stays as it is.
       const cancelled = this.#client.job(jobId).cancel();
       cancelled.then(
         () => this.#cancelled.delete(jobId),
@@ -79,11 +79,11 @@ export class Studio {
     this.startWaiting();
   }
 
-  /** Starts what may start now. Nothing is submitted without a network: whether it arrived could not be known. */
+  /** Starts what can start now. Submits nothing while offline, because it couldn't know whether that arrived. */
   startWaiting(): void {
     if (!navigator.onLine) return;
     const waiting = this.pictures.filter(({ state }) => state.kind === "waiting");
-    // A job that exists is in its turn.
+    // Images that already have a job don't wait for their turn.
     for (const picture of waiting.filter(({ jobId }) => jobId !== undefined)) void this.#run(picture);
     const running = this.pictures.filter(({ state }) => state.kind === "running").length;
     const toSubmit = waiting.filter(({ jobId }) => jobId === undefined);
@@ -101,7 +101,7 @@ export class Studio {
     };
     onProgress({ phase: jobId === undefined ? "submitting" : "queued", elapsed: 0 });
     const options = { signal: stop.signal, onProgress };
-    // A cancelled one has been shown as such at once, and may run again by now.
+    // A cancelled image was shown as cancelled at once, and may be running again by now.
     const end = (state: () => PictureState) => {
       if (!stop.signal.aborted) this.#become(picture, state());
     };
@@ -133,7 +133,7 @@ export class Studio {
   }
 }
 
-/** Whether the endpoint has a job whose picture is still to come. */
+/** Whether the endpoint has a job for this image that isn't finished yet. */
 function isUnderWay(picture: Picture): picture is Picture & KeptJob {
   return picture.jobId !== undefined && (isPending(picture) || isLost(picture));
 }

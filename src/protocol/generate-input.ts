@@ -86,7 +86,7 @@ export function wireNameOf(name: PropertyKey): string {
   return Object.entries(wireNames).find(([own]) => own === name)?.[1] ?? String(name);
 }
 
-/** Refuses more pixels than the worker draws; a side that is not given is the worker's own. */
+/** Refuses more pixels than the worker can generate. A side that is missing counts as the worker's default. */
 export const pixelLimit = z.check<{ width?: number | undefined; height?: number | undefined }>(({ value, issues }) => {
   const { width = usualSide, height = usualSide } = value;
   if (width * height <= mostPixels) return;

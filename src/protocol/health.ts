@@ -20,7 +20,7 @@ export interface Health {
 const count = orElse(number(0, Number.MAX_SAFE_INTEGER, 1), 0);
 const noJobs: Health["jobs"] = { completed: 0, failed: 0, inProgress: 0, inQueue: 0, retried: 0 };
 
-/** The body of `GET /health`, whose gaps are filled with zeros. */
+/** The body of `GET /health`. Missing numbers become zero. */
 export const healthBody = z.object({
   jobs: orElse(
     z.object({ completed: count, failed: count, inProgress: count, inQueue: count, retried: count }),
@@ -39,12 +39,12 @@ export const healthBody = z.object({
 /** Reads any object with `workers`; missing numbers count as zero. */
 export function parseHealth(body: unknown): Health | undefined {
   const health = read(healthBody, body);
-  // A copy: what is handed out is its reader's to change.
+  // A copy, because the caller may change what it gets.
   return health && { ...health, jobs: { ...health.jobs } };
 }
 
 /**
- * Why a job waits, read from the endpoint's health as RunPod's own tools read it (`runpod-mcp`, `src/tools/jobs.ts`;
+ * Why a job waits. Interprets the endpoint's health as RunPod's own tools do (`runpod-mcp`, `src/tools/jobs.ts`;
  * golden path 20 of `runpod-plugins-official`).
  */
 export function queueReason({ workers, jobs }: Health): QueueReason {

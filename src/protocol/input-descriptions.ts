@@ -58,8 +58,8 @@ const extraWords: Description = {
 };
 
 /**
- * Puts the descriptions into a registry; by default into zod's own, where everything that makes documents of schemas
- * looks for them.
+ * Puts the descriptions into a registry. The default is zod's own, where every generator of schema documents looks for
+ * them.
  */
 export function describeInput(registry: z.core.$ZodRegistry = z.globalRegistry): typeof inputSchema {
   const { loras, extra } = inputSchema.def.shape;

@@ -18,7 +18,7 @@ export function isTerminal(status: string): status is TerminalStatus {
   return terminalStatuses.some((terminal) => terminal === status);
 }
 
-/** Letters, digits and what else needs no escaping in a path; never a path's own dots. Ids are opaque otherwise. */
+/** Characters that need no escaping in a path, but not only dots, which have a meaning there. Otherwise, ids are opaque. */
 const jobIdForm = /^(?!\.+$)[\w.~:-]+$/;
 
 export function isJobId(id: unknown): id is string {

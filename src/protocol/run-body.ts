@@ -5,13 +5,13 @@ import { flag, record, shown, strict } from "../schema/fields.ts";
 import { isJobId } from "./job.ts";
 import { limits } from "./limits.ts";
 
-/** The service's own rules for one job. Milliseconds. */
+/** The service's own rules for one job. Times are in milliseconds. */
 export interface Policy {
-  /** Longest run on a worker: 5 000 to 7 days. */
+  /** How long the job may run on a worker: 5 000 to 604 800 000 (7 days). */
   executionTimeout?: number;
-  /** Life from submission, queue and run and result together: 10 000 to 7 days. */
+  /** The job's lifetime from its submission, including the queue, the run and its result: 10 000 to 604 800 000 (7 days). */
   ttl?: number;
-  /** Does not start further workers. */
+  /** Don't start another worker for this job. */
   lowPriority?: boolean;
 }
 
@@ -30,7 +30,7 @@ const time = (least: number, most: number) =>
     error: ({ input }) => `must be from ${least} to ${most} ms, got ${shown(input)}`,
   });
 
-/** What goes beside the input, by its names in a call's options. */
+/** What is sent besides the input, under its names in a call's options. */
 export const runFields = {
   webhook: z.optional(webAddress),
   policy: z.optional(
@@ -45,7 +45,7 @@ export const runFields = {
 
 const isObject = (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** What a worker can be given: an object of any class that is not empty, and not wrapped already. */
+/** An input for a worker: an object of any class that isn't empty and isn't wrapped already. */
 const workerInput = z.custom<Record<string, unknown>>(isObject, { error: "must be an object", abort: true }).check(
   z.check<Record<string, unknown>>(({ value, issues }) => {
     const names = Object.keys(value);
@@ -65,7 +65,7 @@ const runBody = strict(runFields);
 /**
  * The body of `POST /run` or `/runsync`.
  *
- * @throws InvalidInputError for what the service would refuse, drop or choke on
+ * @throws InvalidInputError for anything that the service would refuse, drop or fail on
  */
 export function runRequestBody(
   operation: "run" | "runsync",
@@ -91,7 +91,7 @@ export function runRequestBody(
   return body;
 }
 
-/** @throws InvalidInputError for what cannot be a job's id, before it gets into a path */
+/** @throws InvalidInputError if this can't be a job id, before it becomes part of a path */
 export function checkJobId(id: string): string {
   const given: unknown = id;
   if (isJobId(given)) return given;
@@ -108,7 +108,7 @@ export function checkJobId(id: string): string {
 
 const clamp = (value: number, least: number, most: number) => Math.round(Math.min(most, Math.max(least, value)));
 
-/** What the service is told of the caller's clocks: it ends a job that nobody waits for any more. Milliseconds. */
+/** The policy for the caller's time limits. With it, the service drops a job that nobody waits for any more. Milliseconds. */
 export function policyOf(queueTimeout: number, executionTimeout: number): Policy & { ttl: number } {
   const { minExecutionTimeout, maxExecutionTimeout, minTtl, maxTtl } = limits;
   return {

@@ -2,13 +2,13 @@ import * as z from "zod/mini";
 import { defined, read } from "../schema/check.ts";
 import { lenient } from "../schema/fields.ts";
 
-/** What the worker has to say of an image that it made all the same, such as `no_transparency`. */
+/** A worker's remark on an image that it generated anyway, such as `no_transparency`. */
 export interface ImageWarning {
   code: string;
   message: string;
 }
 
-/** How much of an image is transparent, as shares of its pixels from 0 to 1. */
+/** How much of an image is transparent: shares of its pixels, from 0 to 1. */
 export interface AlphaShares {
   /** Alpha 0. */
   transparent: number;
@@ -16,18 +16,18 @@ export interface AlphaShares {
   partial: number;
   /** Alpha 255. */
   opaque: number;
-  /** Alpha below 250: what a person takes for transparent. */
+  /** Alpha below 250: pixels that look transparent to people. */
   below_250: number;
 }
 
-/** What the worker returns, by the published image or ours. */
+/** What a worker returns, whether the published one or ours. */
 export interface WorkerOutput {
   status?: string;
-  /** A data URL, or a link to the image; in the worker's HTTP mode an address. */
+  /** A data URL or a link to the image. In the worker's HTTP mode, the image's address. */
   url?: string;
   image_base64?: string;
   filename?: string;
-  /** The generation record: JSON text, or already an object. */
+  /** The worker's record of the generation, as JSON text or as an object. */
   info?: unknown;
   seed?: number;
   warnings?: ImageWarning[];
@@ -54,14 +54,14 @@ const outputBody = z.object({
   alpha: lenient(alphaShares),
 });
 
-/** Reads an output loosely: what has the wrong type counts as absent. */
+/** Reads an output loosely: a field of the wrong type counts as absent. */
 export function parseOutput(output: unknown): WorkerOutput {
   const { warnings, ...fields } = read(outputBody, output) ?? {};
   const said = warnings?.flatMap((each) => read(imageWarning, each) ?? []) ?? [];
   return { ...defined(fields), ...(said.length > 0 && { warnings: said }) };
 }
 
-/** The generation record as an object; text that is no JSON object is kept under `text`. */
+/** The generation record as an object. Text that isn't a JSON object is kept under `text`. */
 export function parseInfo(info: unknown): Record<string, unknown> {
   let value = info;
   if (typeof value === "string") {

@@ -76,7 +76,7 @@ export class RunpodEndpoint<Output = unknown> {
     return await this.#submit("runsync", input, rest, { wait: checkWait(wait) });
   }
 
-  /** `GET /status/{id}`. `ttl` re-sets the result's time to live, in milliseconds. */
+  /** `GET /status/{id}`. `ttl` sets anew how long the result is kept, in milliseconds. */
   async status(id: string, options: RequestOptions & { ttl?: number } = {}): Promise<JobState<Output>> {
     checkOptions(statusOptions, options);
     const { ttl, ...rest } = options;

@@ -2,7 +2,7 @@
 
 declare const __VERSION__: string | undefined;
 
-/** The package's version; written in by the build, `"0.0.0-dev"` when run from source. */
+/** The package's version, set by the build. `"0.0.0-dev"` when run from source. */
 export const VERSION: string = typeof __VERSION__ === "string" ? __VERSION__ : "0.0.0-dev";
 
 /** True in browser pages and their workers, where whatever the code holds can be read by the visitor. */

@@ -1,5 +1,5 @@
 /**
- * A schema by zod, valibot, arktype or any other library that follows the Standard Schema
+ * A schema from zod, valibot, arktype or any other library that follows the Standard Schema
  * (https://standardschema.dev), version 1.
  */
 export interface StandardSchema<Output> {
@@ -10,7 +10,7 @@ export interface StandardSchema<Output> {
   };
 }
 
-/** What a schema says of a value: the value, or what is wrong with it. */
+/** The result of a check: the value, or what is wrong with it. */
 export type StandardResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | {

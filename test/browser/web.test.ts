@@ -203,7 +203,7 @@ describe.concurrent("the page", () => {
     const { worker } = heldArtist();
     const { page, endpoint } = await open({ worker });
     await page.getByRole("button", { name: "four at once" }).click();
-    await page.getByRole("button", { name: "Generate 4 pictures" }).click();
+    await page.getByRole("button", { name: "Generate 4 images" }).click();
     await vi.waitUntil(() => endpoint.jobs().length === 4, patience);
     await page.getByRole("button", { name: "Cancel all 4" }).click();
     await vi.waitUntil(() => endpoint.jobs().every(({ status }) => status === "CANCELLED"), patience);
@@ -223,7 +223,7 @@ describe.concurrent("the page", () => {
     await generate("a\n".repeat(31));
     await page.getByRole("alert").filter({ hasText: "At most 30 lines at once." }).waitFor();
     await generate(`${hostile}\nתפוח אדום 🍎`);
-    await failure(page, "The GPU could not draw this");
+    await failure(page, "The GPU could not generate this");
     const tiles = page.locator("#history .tile-prompt");
     expect(await tiles.allTextContents()).toEqual([hostile, "תפוח אדום 🍎"]);
     expect(await tiles.evaluateAll((all) => all.map((tile) => getComputedStyle(tile).direction))).toEqual([
@@ -300,8 +300,8 @@ describe.concurrent("the page", () => {
   });
 
   test.for([
-    ["job_failed", "The GPU could not draw this", "worker throws"],
-    ["generation_failed", "The GPU could not draw this", "worker refuses"],
+    ["job_failed", "The GPU could not generate this", "worker throws"],
+    ["generation_failed", "The GPU could not generate this", "worker refuses"],
     ["submission_unknown", "The connection broke while sending", "answer lost"],
     ["bad_request", "The server refused this prompt", "prompt too long"],
   ] as const)("says in plain words what %s means, and helps on", async ([code, title, trouble], { open, expect }) => {
@@ -319,7 +319,7 @@ describe.concurrent("the page", () => {
     if (trouble === "answer lost") endpoint.faults.add({ operation: "run", respond: { status: 502 } });
     await generate(trouble === "prompt too long" ? "a".repeat(2_001) : "a red apple");
     await failure(page, title);
-    await page.getByText("What was said").click();
+    await page.getByText("Details").click();
     expect(await page.locator("#failure-code").textContent()).toBe(code);
     expect(await page.locator("#failure-message").textContent()).not.toBe("");
     const again = page.getByRole("button", { name: "Try again" });
@@ -338,7 +338,7 @@ describe.concurrent("the page", () => {
   test("asks for a prompt instead of sending nothing", async ({ open, expect }) => {
     const { page, endpoint } = await open();
     await page.getByRole("button", { name: "Generate" }).click();
-    await page.getByRole("alert").filter({ hasText: "Write what to draw." }).waitFor();
+    await page.getByRole("alert").filter({ hasText: "Write what to generate." }).waitFor();
     const prompt = page.getByLabel("Prompt", { exact: true });
     expect(await prompt.evaluate((it) => [it === document.activeElement, it.getAttribute("aria-invalid")])).toEqual([
       true,
@@ -390,7 +390,7 @@ describe.concurrent("the page", () => {
     letGo();
     await expect.poll(() => page.locator("#history img:visible").count(), patience).toBe(2);
     await expect.poll(() => said.filter((text) => text.endsWith(": done.")).length, patience).toBe(2);
-    expect(said).toContainEqual(expect.stringMatching(/^a red apple .*: drawing\.$/));
+    expect(said).toContainEqual(expect.stringMatching(/^a red apple .*: generating\.$/));
     // Of what is not looked at, the end is enough.
     expect(said.filter((text) => text.startsWith("a cup of coffee"))).toEqual(["a cup of coffee: done."]);
     expect(said.filter((text) => /\d/.test(text))).toEqual([]);
@@ -562,8 +562,8 @@ describe.concurrent("the page", () => {
     await page.getByRole("button", { name: "Generate" }).click();
     expect(await complaintsOfAxe(page)).toEqual([]);
     await generate("a red apple");
-    await failure(page, "The GPU could not draw this");
-    await page.getByText("What was said").click();
+    await failure(page, "The GPU could not generate this");
+    await page.getByText("Details").click();
     expect(await complaintsOfAxe(page)).toEqual([]);
     isBroken = false;
     await page.getByRole("button", { name: "Try again" }).click();
