@@ -248,10 +248,14 @@ describe("--faults", () => {
       '[{"operation":"runn","hang":true}]',
       'fault 1 of 1: fault.operation has no "runn"; did you',
     ],
-    ["an unknown status", '[{"respond":{"status":99}}]', "fault 1 of 1: fault.respond.status must be a number from 200 to 599"],
+    [
+      "an unknown status",
+      '[{"respond":{"status":99}}]',
+      "fault 1 of 1: fault.respond.status must be a number from 200 to 599",
+    ],
     ["an entry that is none", "[null]", "fault 1 of 1: fault must be an object"],
     ["no effect", '[{"operation":"run"}]', "got none.\n"],
-    ["a name that is nearly one", '[{"operation":"runn","hang":true}]', 'did you mean run?\n'],
+    ["a name that is nearly one", '[{"operation":"runn","hang":true}]', "did you mean run?\n"],
   ])("%s: exit 2, the file and the place", async (_, text, message) => {
     const { code, stderr, stdout } = await withFile(text);
     expect({ code: await code, stdout: stdout.text }).toEqual({ code: 2, stdout: "" });

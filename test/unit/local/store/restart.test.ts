@@ -298,7 +298,9 @@ test("a result that cannot be written, on a full disk for one, is there for its 
   });
   const id = await first.run({ a: 1 });
   expect(await first.status(id)).toMatchObject({ status: "COMPLETED", output: { a: 1 } });
-  expect(lines).toEqual([`job ${id}: this change would not survive a restart: jobs.sqlite cannot grow: the disk is full`]);
+  expect(lines).toEqual([
+    `job ${id}: this change would not survive a restart: jobs.sqlite cannot grow: the disk is full`,
+  ]);
   expect(failing).toHaveBeenCalledOnce();
   // To the folder it still runs, and so it goes out again.
   const second = await restart(first, { data, worker: false });
