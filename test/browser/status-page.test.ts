@@ -292,7 +292,7 @@ describe("the status page", () => {
     await endpoint.close();
     await page.getByText("The endpoint has stopped. Trying again.").filter({ visible: true }).first().waitFor();
     await page.getByRole("button", { name: "Purge queue" }).click();
-    await text(page.getByRole("status"), "The endpoint cannot be reached; nothing was done.");
+    await text(page.getByRole("status"), "The endpoint cannot be reached. Nothing was changed.");
     const next = createLocalEndpoint({ worker: () => 1 });
     onTestFinished(() => next.close());
     await next.listen(Number(new URL(url).port));
