@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { promisify } from "node:util";
 import { brotliDecompress } from "node:zlib";
+import * as z from "zod/mini";
 
 /** One image: the inside of an SVG whose view box is 0 0 32 32. */
 export interface Picture {
@@ -66,9 +67,7 @@ export function fromArtFile(art: ArtFile): ArtSet {
 }
 
 /** The part of an Iconify package that is read here (iconify.design, "IconifyJSON"). */
-interface IconifySet {
-  icons: Record<string, { body: string }>;
-}
+const iconifySet = z.object({ icons: z.record(z.string(), z.object({ body: z.string() })) });
 
 /** The package with the whole flat set has 9 MB. The set with shading has 100 MB and takes seconds to parse. */
 export const fullSetPackage = "@iconify-json/fluent-emoji-flat";
@@ -83,7 +82,7 @@ const skinTone = /-(?:light|medium-light|medium|medium-dark|dark)$/;
 export async function loadFullSet(here: string | URL): Promise<ArtSet | undefined> {
   const file = resolveFrom([() => `${process.cwd()}/package.json`, () => here], `${fullSetPackage}/icons.json`);
   if (file === undefined) return undefined;
-  const { icons } = JSON.parse(await readFile(file, "utf8")) as IconifySet;
+  const { icons } = z.parse(iconifySet, JSON.parse(await readFile(file, "utf8")));
   const names = Object.keys(icons).filter((name) => !skinTone.test(name));
   const words = new Map(names.map((name) => [name.replaceAll("-", " "), name]));
   return {
