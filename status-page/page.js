@@ -1,17 +1,17 @@
 // @ts-check
 /**
- * The status page of the local endpoint: asks for its state once a second and changes only what is new, so
- * that focus, open details and the place scrolled to stay. What the endpoint says is put in as text alone.
+ * The status page of the local endpoint. It asks for the state once a second and changes only what is new, so that
+ * focus, open details and the scroll position stay. Everything from the endpoint is inserted as text, never as HTML.
  *
  * @import { PageFault, PageJob, PageState } from "../src/local/status-page/page-state.ts"
  * @import { LocalWorker } from "../src/local/pool/local-worker.ts"
  */
 
 const pollMilliseconds = 1_000;
-/** An endpoint on this computer that needs longer is taken for stopped. */
+/** An endpoint on this computer that takes longer counts as stopped. */
 const answerMilliseconds = 5_000;
 const noticeMilliseconds = 6_000;
-/** Ends of jobs are read out no more often than that. */
+/** A screen reader reads out ended jobs no more often than this. */
 const quietMilliseconds = 5_000;
 const longestErrorLine = 160;
 
@@ -292,7 +292,7 @@ function createJob(first) {
   parts.answer.ariaLabel = `JSON of job ${first.id}, in a new tab`;
   makeScrollable(parts.errorText, `Whole error of job ${first.id}`);
   parts.cancel.ariaLabel = `Cancel job ${first.id}`;
-  parts.picture.ariaLabel = `Picture of job ${first.id}, show at full size`;
+  parts.picture.ariaLabel = `Image of job ${first.id}, show at full size`;
   parts.cancel.addEventListener("click", () => {
     void act(`${path}/cancel`, {}, () => `Cancelled job ${first.id}.`);
   });
@@ -531,7 +531,7 @@ async function act(path, body, inWords) {
     if (response.ok) notify(inWords(answer));
     else notify(String(answer.error ?? `The endpoint answered ${response.status}.`), true);
   } catch {
-    notify("The endpoint cannot be reached; nothing was done.", true);
+    notify("The endpoint cannot be reached. Nothing was changed.", true);
   }
   void poll();
 }
@@ -550,9 +550,9 @@ async function poll() {
   try {
     const response = await fetch("/page/state", { signal: AbortSignal.timeout(answerMilliseconds) });
     if (response.ok) state = await response.json();
-    else problem = `The endpoint answers the page with ${response.status}, trying again.`;
+    else problem = `The endpoint answered with ${response.status}. Trying again.`;
   } catch {
-    problem = "Endpoint stopped, trying again.";
+    problem = "The endpoint has stopped. Trying again.";
   }
   if (number !== latestPoll) return;
   showConnection(problem);
@@ -582,7 +582,7 @@ function showPicture(job, path) {
   page.viewer.showModal();
 }
 
-makeScrollable(page.viewerStage, "Picture at full size");
+makeScrollable(page.viewerStage, "Image at full size");
 page.viewerPicture.addEventListener("load", () => {
   const { naturalWidth, naturalHeight } = page.viewerPicture;
   setText(page.viewerSize, `${naturalWidth} × ${naturalHeight}`);
@@ -600,7 +600,7 @@ page.viewer.addEventListener("close", () => page.viewerPicture.removeAttribute("
 
 page.purge.addEventListener("click", () => {
   void act("/page/purge", {}, ({ removed }) =>
-    removed === 0 ? "Nothing waited in the queue." : `Purged ${counted(Number(removed), "job")}.`,
+    removed === 0 ? "The queue was empty." : `Purged ${counted(Number(removed), "job")}.`,
   );
 });
 
@@ -648,7 +648,7 @@ page.addFault.addEventListener("submit", (event) => {
 page.setColdStart.addEventListener("submit", (event) => {
   event.preventDefault();
   const seconds = Number(new FormData(page.setColdStart).get("seconds"));
-  void act("/page/cold-start", { seconds }, () => `Workers started from now on need ${seconds} s.`);
+  void act("/page/cold-start", { seconds }, () => `Workers that start from now on take ${seconds} s.`);
 });
 
 document.addEventListener("visibilitychange", () => {

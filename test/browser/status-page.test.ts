@@ -119,7 +119,7 @@ describe("the status page", () => {
     const image = makePng({ width: 64, height: 48 }).toString("base64");
     const { page, run, job, complaints } = await openPage(browser, { worker: () => ({ deep: [{ image }] }) });
     const id = await run();
-    const thumbnail = job(id).getByRole("button", { name: /^Picture of job/ });
+    const thumbnail = job(id).getByRole("button", { name: /^Image of job/ });
     await thumbnail.waitFor();
     await until(
       thumbnail.locator("img"),
@@ -185,7 +185,7 @@ describe("the status page", () => {
     expect([spoilt.status, spoilt.headers.get("content-type")]).toEqual([502, "text/html"]);
     await text(page.locator(".fault"), "1 time more");
     await page.getByRole("button", { name: "Clear faults" }).click();
-    await page.getByText("None is set.").waitFor();
+    await page.getByText("No faults are set.").waitFor();
     expect((await ask("health")).status).toBe(200);
     expect(complaints).toEqual([]);
   });
@@ -217,9 +217,9 @@ describe("the status page", () => {
     const { page, endpoint, ask } = await openPage(browser, { worker: () => 1 });
     await page.getByLabel("Effect").selectOption("hang");
     await page.getByRole("button", { name: "Add fault" }).click();
-    await text(page.locator(".fault"), "no answer ever");
+    await text(page.locator(".fault"), "no answer");
     const answer = ask("health").catch(() => "never");
-    await page.getByText("None is set.").waitFor();
+    await page.getByText("No faults are set.").waitFor();
     expect(endpoint.held).toBe(1);
     await endpoint.close();
     expect(await answer).toBe("never");
@@ -290,9 +290,9 @@ describe("the status page", () => {
     const id = await run();
     await text(job(id), "completed");
     await endpoint.close();
-    await page.getByText("Endpoint stopped, trying again.").filter({ visible: true }).first().waitFor();
+    await page.getByText("The endpoint has stopped. Trying again.").filter({ visible: true }).first().waitFor();
     await page.getByRole("button", { name: "Purge queue" }).click();
-    await text(page.getByRole("status"), "The endpoint cannot be reached; nothing was done.");
+    await text(page.getByRole("status"), "The endpoint cannot be reached. Nothing was changed.");
     const next = createLocalEndpoint({ worker: () => 1 });
     onTestFinished(() => next.close());
     await next.listen(Number(new URL(url).port));

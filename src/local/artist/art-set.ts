@@ -2,14 +2,15 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { promisify } from "node:util";
 import { brotliDecompress } from "node:zlib";
+import * as z from "zod/mini";
 
-/** One picture: the inside of an SVG whose view box is 0 0 32 32. */
+/** One image: the inside of an SVG whose view box is 0 0 32 32. */
 export interface Picture {
   name: string;
   body: string;
-  /** What is painted, in view box units: left, top, width, height. Absent where nobody has measured it. */
+  /** The painted part, in view box units: left, top, width, height. Absent where it was not measured. */
   box?: Box;
-  /** The hue most of the picture has, in degrees; null when it is mostly grey, white or black. */
+  /** The hue of most of the image, in degrees. Null when it is mostly grey, white or black. */
   hue?: number | null;
 }
 
@@ -25,7 +26,7 @@ export interface ArtFile {
     string,
     [body: string, left: number, top: number, width: number, height: number, hue: number | null]
   >;
-  /** A word, or several with single spaces, lower case, singular, to the picture it means. */
+  /** From a word, or several with single spaces, in lower case and singular, to the image it means. */
   words: Record<string, string>;
 }
 
@@ -66,24 +67,22 @@ export function fromArtFile(art: ArtFile): ArtSet {
 }
 
 /** The part of an Iconify package that is read here (iconify.design, "IconifyJSON"). */
-interface IconifySet {
-  icons: Record<string, { body: string }>;
-}
+const iconifySet = z.object({ icons: z.record(z.string(), z.object({ body: z.string() })) });
 
-/** The package with the whole flat set, 9 MB; the one with shading has 100 MB and takes seconds to parse. */
+/** The package with the whole flat set has 9 MB. The set with shading has 100 MB and takes seconds to parse. */
 export const fullSetPackage = "@iconify-json/fluent-emoji-flat";
 
-/** Skin tones repeat a picture; the plain one stands for all. */
+/** Variants by skin tone are left out; the plain image stands for them. */
 const skinTone = /-(?:light|medium-light|medium|medium-dark|dark)$/;
 
 /**
- * The whole flat set, when the user has installed it, looked for from the working directory first
- * and from this package second. A package that is not there is no error.
+ * The whole flat set, if the user has installed it. It is looked for from the working directory first and from this
+ * package second. Undefined where it is not installed.
  */
 export async function loadFullSet(here: string | URL): Promise<ArtSet | undefined> {
   const file = resolveFrom([() => `${process.cwd()}/package.json`, () => here], `${fullSetPackage}/icons.json`);
   if (file === undefined) return undefined;
-  const { icons } = JSON.parse(await readFile(file, "utf8")) as IconifySet;
+  const { icons } = z.parse(iconifySet, JSON.parse(await readFile(file, "utf8")));
   const names = Object.keys(icons).filter((name) => !skinTone.test(name));
   const words = new Map(names.map((name) => [name.replaceAll("-", " "), name]));
   return {
@@ -105,7 +104,7 @@ function resolveFrom(bases: readonly (() => string | URL)[], specifier: string):
     try {
       return createRequire(base()).resolve(specifier);
     } catch {
-      // Not installed there, or no working directory: the set is optional, so the next place is tried.
+      // It is not installed there, or there is no working directory. The set is optional.
     }
   }
   return undefined;

@@ -19,7 +19,7 @@ export type { Refusal } from "./input/read-field.ts";
 const artFile = packageFile("art/fluent-emoji.json.br");
 
 export interface ArtistOptions {
-  /** Milliseconds that each step pretends to take. Default 0: all steps are reported at once. */
+  /** How long each step pretends to take, in milliseconds. Default 0: all steps are reported at once. */
   stepTime?: number;
   /** Default: the real one. */
   clock?: Clock;
@@ -31,7 +31,7 @@ export interface ArtistJob {
 }
 
 export interface ArtistContext {
-  /** Stops the artist between two steps; the promise rejects with its reason. */
+  /** Stops the artist between two steps. The promise then rejects with its reason. */
   signal: AbortSignal;
   progress(update: unknown): void;
   workerId: string;
@@ -39,12 +39,12 @@ export interface ArtistContext {
 
 export interface ArtistImage {
   status: "success";
-  /** The PNG as a data URL; absent when only base64 was asked for. */
+  /** The PNG as a data URL. Absent when the input asks for base64 only. */
   url?: string;
   filename: string;
-  /** The PNG in base64; absent when only the URL was asked for. */
+  /** The PNG in base64. Absent when the input asks for the URL only. */
   image_base64?: string;
-  /** JSON text on how the image came about; says `"stand_in": true`. */
+  /** JSON text that says how the image was made, with `"stand_in": true`. */
   info: string;
 }
 
@@ -58,11 +58,11 @@ export type ArtistOutput = ArtistImage | ArtistWarmUp | Refusal;
 export type Artist = (job: ArtistJob, context: ArtistContext) => Promise<ArtistOutput>;
 
 /**
- * A worker without a model: it takes the input of the GPU worker and answers with an illustration
- * from a set of vector pictures that fits the prompt, or with an abstract shape where none does.
+ * A worker without a model. It takes the input of the GPU worker and answers with a vector illustration that fits the
+ * prompt, or with an abstract shape where none does.
  *
- * Input that the GPU worker would refuse is answered with the same error; nothing is thrown for it.
- * The picture depends on prompt, size and seed alone.
+ * Input that the GPU worker would refuse gets the same error as its result; nothing is thrown. The image depends only on
+ * prompt, size and seed.
  *
  * The returned function rejects with `RendererMissingError` when `@resvg/resvg-js` is not installed,
  * and with the signal's reason when it aborts.
@@ -103,7 +103,7 @@ export function createArtist({ stepTime = 0, clock = realClock }: ArtistOptions 
 interface Choice {
   picture: Picture;
   tint?: Tint;
-  /** Where the picture comes from, for people. */
+  /** Where the image comes from, for people. */
   art: string;
   set: string;
 }
@@ -111,7 +111,7 @@ interface Choice {
 let curatedSet: Promise<ArtSet> | undefined;
 let fullSet: Promise<ArtSet | undefined> | undefined;
 
-/** The curated set, then the full one where installed, then a shape. Both are read once, when first needed. */
+/** Tries the curated set, then the full one where it is installed, then a shape. Both sets are read once, when first needed. */
 async function choosePicture(prompt: string, seed: number): Promise<Choice> {
   curatedSet ??= loadArtSet(artFile);
   const curated = await curatedSet;
@@ -138,7 +138,7 @@ function createInfotext(input: ArtistInput, seed: number, { art, set }: Choice):
     Steps: String(input.steps),
     Sampler: input.sampler,
     "Schedule type": input.scheduler,
-    // Python writes a float of no fraction with one.
+    // Python writes a whole float with a fraction.
     "CFG scale": Number.isInteger(input.cfgScale) ? `${input.cfgScale}.0` : String(input.cfgScale),
     Seed: String(seed),
     Size: `${input.width}x${input.height}`,

@@ -95,21 +95,21 @@ export function tintOf(word: string): Tint | undefined {
 
 export const colourWords: readonly string[] = Object.keys(tints);
 
-/** Colours this far from the picture's main hue are accents (a leaf, a window) and keep their own. */
+/** Colours at least this far from the image's main hue are accents (a leaf, a window) and stay as they are. */
 const accentAt = 62;
 /** Below this a colour counts as grey: wheels, eyes, paper. */
 const greySaturation = 0.2;
 
 /**
- * A function from colour to colour that gives the tint to what has the picture's main hue and leaves
- * accents and greys alone. Where the picture is mostly grey, light greys take the tint instead.
+ * A function that gives the tint to colours of the image's main hue and leaves accents and greys alone. If the image is
+ * mostly grey, its light greys get the tint instead.
  *
- * @param main The picture's main hue, null when it is mostly grey.
+ * @param main The image's main hue. Null when it is mostly grey.
  */
 export function tinter(tint: Tint, main: number | null): (colour: Hsl) => Hsl {
   return ([hue, saturation, lightness]) => {
     if (main === null) {
-      // Darker greys are outlines, tyres and what a cup holds, and stay as they are.
+      // Darker greys are outlines, tyres and the inside of cups, and stay as they are.
       if (saturation > 0.45 || lightness < 0.45) return [hue, saturation, lightness];
       const strength = tint.hue === null ? 0 : 0.75 * tint.saturation;
       return [tint.hue ?? hue, strength, shade(lightness * 0.78, tint.lightness)];
@@ -122,7 +122,7 @@ export function tinter(tint: Tint, main: number | null): (colour: Hsl) => Hsl {
   };
 }
 
-/** A function that turns every hue by the same few degrees. */
+/** A function that turns every hue by the same angle. */
 export function turner(degrees: number): (colour: Hsl) => Hsl {
   return ([hue, saturation, lightness]) => [(hue + degrees + 360) % 360, saturation, lightness];
 }
@@ -138,7 +138,7 @@ function difference(hue: number, from: number): number {
 
 const hexColour = /#([0-9a-f]{6}|[0-9a-f]{3})(?=["'])/gi;
 
-/** The picture's SVG text with every colour in it put through `change`. */
+/** The SVG text of an image with `change` applied to every colour in it. */
 export function recolour(body: string, change: (colour: Hsl) => Hsl): string {
   const known = new Map<string, string>();
   return body.replace(hexColour, (_match, digits: string) => {

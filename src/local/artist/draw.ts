@@ -3,7 +3,7 @@ import { recolour, type Tint, tinter, turner } from "./colour.ts";
 import { measurePicture } from "./measure.ts";
 import { createRandom, hashText } from "./random.ts";
 
-/** Thrown when the optional package that draws is not installed, or not for this platform. */
+/** Thrown when the optional package that draws is not installed, or has no build for this platform. */
 export class RendererMissingError extends Error {
   override readonly name = "RendererMissingError";
   readonly code = "renderer_missing";
@@ -33,21 +33,21 @@ export interface Canvas {
 }
 
 const viewBox = 32;
-/** No fonts: the pictures hold no text, and reading the system's takes longer than drawing. */
+/** No fonts: the images have no text, and reading the system's fonts takes longer than drawing. */
 const renderOptions = { font: { loadSystemFonts: false } };
-/** The side at which a picture nobody measured is drawn to find its box and hue. */
+/** An image that was not measured is drawn with sides of this length to find its box and hue. */
 const measureSide = 128;
 
-/** How far from the middle a picture may stand, as a share of the canvas's shorter side. */
+/** How far from the middle an image may be, as a share of the canvas's shorter side. */
 const farthestShift = 0.05;
 
-/** Pictures with letters, digits or a dial, which a mirror would spoil. */
+/** Images with letters, digits or a dial, which must not be mirrored. */
 const oneWay =
   /calendar|clock|watch|timer|hundred|stop-sign|taxi|police-car|ambulance|note|score|keyboard|ticket|question|dollar|8-ball|place-medal|bank|map|globe|convenience|slot|ruler|radio|check|coin|newspaper|memo|fuel/;
 
 /**
- * The PNG (RGBA, 8 bits, straight alpha) of the picture in the middle of a transparent canvas. The
- * seed decides, in this order: size, turn, mirror, two offsets, hue.
+ * A PNG (RGBA, 8 bits, straight alpha) with the image near the middle of a transparent canvas. The seed decides, in this
+ * order: size, rotation, mirroring, two offsets, hue.
  */
 export async function drawPicture(picture: Picture, canvas: Canvas, seed: number, tint?: Tint): Promise<Uint8Array> {
   const renderer = await loadRenderer();
@@ -81,7 +81,7 @@ function compose(picture: Picture, canvas: Canvas, seed: number, tint: Tint | un
   const x = canvas.width / 2 + shiftX * 2 * Math.min(most, (canvas.width - turnedWidth * scale) / 4);
   const y = canvas.height / 2 + shiftY * 2 * Math.min(most, (canvas.height - turnedHeight * scale) / 4);
 
-  // The tint comes first, so that it finds the hues that were measured.
+  // The tint comes first, since it needs the hues that were measured.
   const tinted = tint === undefined || picture.hue === undefined ? undefined : tinter(tint, picture.hue);
   const turned = turner(hueTurn);
   const body = recolour(picture.body, (colour) => turned(tinted?.(colour) ?? colour));

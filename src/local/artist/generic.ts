@@ -3,8 +3,8 @@ import { fromHsl, type Hsl, type Tint, toHex } from "./colour.ts";
 import { createRandom, hashText } from "./random.ts";
 
 /**
- * A shape for a prompt that no picture fits. Which shape and which colours is a matter of the prompt
- * (its colour word, or its hash); how it stands and swells, of the seed.
+ * A shape for a prompt that no image fits. The prompt (its colour word, or its hash) decides which shape and which
+ * colours it has. The seed decides its position and its proportions.
  */
 export function genericPicture(prompt: string, tint: Tint | undefined, seed: number): Picture {
   const fromPrompt = createRandom(hashText(prompt));
@@ -63,7 +63,7 @@ function polygon(points: readonly (readonly [number, number])[]): string {
   return `M${points.map(([x, y]) => `${round(x)} ${round(y)}`).join("L")}Z`;
 }
 
-/** A closed curve through the middles of the polygon's sides, with its corners as handles. */
+/** A closed curve through the middles of a polygon's sides, with the corners as control points. */
 function smooth(points: readonly (readonly [number, number])[]): string {
   const middle = (index: number) => {
     const [one, other] = [points[index % points.length], points[(index + 1) % points.length]];
@@ -90,7 +90,7 @@ function radial(
   return `<radialGradient id='${id}' cx='${x}' cy='${y}' r='${radius}' gradientUnits='userSpaceOnUse'>${inside.join("")}</radialGradient>`;
 }
 
-/** The body of a lit, rounded thing: its colour, a darker rim from below, and a gleam. */
+/** A rounded body in light: its colour, a darker rim at the bottom, and a highlight. */
 function lit(path: string, palette: Palette): string {
   return (
     `<defs>${radial("a", 11, 9, 24, [

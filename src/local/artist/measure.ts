@@ -1,22 +1,19 @@
 import type { Box } from "./art-set.ts";
 import { toHsl } from "./colour.ts";
 
-/** Straight RGBA, 8 bits each, row by row, of a square picture. */
+/** The pixels of a square image, row by row: straight RGBA, 8 bits each. */
 export interface Pixels {
   data: Uint8Array;
   side: number;
 }
 
-/** Less alpha than this is the far end of a blur and does not count as painted. */
+/** Pixels with less alpha than this are the edge of a blur and do not count as painted. */
 const faint = 12;
 /** A colour with less chroma than this counts as grey. */
 const greyChroma = 0.16;
 const hueBins = 36;
 
-/**
- * Where a picture has paint, in units of a view box of `units`, and which hue most of it has. Null
- * when the picture is blank.
- */
+/** The painted part of an image, in units of a view box of `units`, and the hue of most of it. Null when it is blank. */
 export function measurePicture({ data, side }: Pixels, units: number): { box: Box; hue: number | null } | null {
   let left = side;
   let top = side;
@@ -56,7 +53,7 @@ export function measurePicture({ data, side }: Pixels, units: number): { box: Bo
   return { box, hue: colourful < painted * 0.3 ? null : dominantHue(bins, sines, cosines) };
 }
 
-/** The middle of the fullest window of five bins. */
+/** The middle of the five neighbouring bins that hold the most. */
 function dominantHue(bins: Float64Array, sines: Float64Array, cosines: Float64Array): number {
   const window = (values: Float64Array, middle: number) => {
     let sum = 0;

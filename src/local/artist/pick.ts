@@ -2,7 +2,7 @@ import type { ArtSet } from "./art-set.ts";
 import { type Tint, tintOf } from "./colour.ts";
 import { singulars, words } from "./prompt-words.ts";
 
-/** What a prompt asks for: a picture's name, if its words name one, and a colour, if they name one. */
+/** What a prompt asks for: the name of an image and a colour, each if the prompt has words for it. */
 export interface Subject {
   name?: string;
   tint?: Tint;
@@ -10,15 +10,15 @@ export interface Subject {
 
 interface Match {
   name: string;
-  /** Index of the first word and of the one after the last. */
+  /** The index of the first word, and of the one after the last. */
   start: number;
   end: number;
 }
 
 /**
- * Finds the picture that the prompt means. Several words ("hot dog") come before one. Of nouns in a
- * row the last is the thing ("chocolate cake" is a cake); of things in a sentence the first is the
- * subject ("a cat on a chair" is a cat).
+ * Finds the image that the prompt means. A match of several words ("hot dog") wins over one of a single word. Of
+ * consecutive nouns the last one is the thing ("chocolate cake" is a cake). Of several things in a sentence the first one
+ * is the subject ("a cat on a chair" is a cat).
  */
 export function pickSubject(prompt: string, set: Pick<ArtSet, "words" | "longest">): Subject {
   const clauses = clausesOf(prompt);
@@ -35,7 +35,7 @@ export function pickSubject(prompt: string, set: Pick<ArtSet, "words" | "longest
   return tint === undefined ? {} : { tint };
 }
 
-/** Words on how a picture is made, which would otherwise be taken for its subject. */
+/** Words about the style of an image, which would otherwise be taken for its subject. */
 const manner = [
   "film grain",
   "die cut",
@@ -92,7 +92,7 @@ const manner = [
 
 const negations = new Set(["no", "without", "not", "minus", "except"]);
 const backgrounds = new Set(["background", "backdrop", "backgrounds"]);
-/** Before "background", these belong to it. */
+/** Before "background", these words describe the background. */
 const beforeBackground = new Set([
   "transparent",
   "plain",
@@ -111,14 +111,14 @@ const beforeBackground = new Set([
   "light",
   "dark",
 ]);
-/** A noun on the far side of one of these is another thing. */
+/** A noun after one of these words is another thing. */
 const breaks = new Set(
   "a an the of in on at with and or by for from to into over under near beside behind between holding wearing riding eating sitting standing flying playing made its his her their this that is are".split(
     " ",
   ),
 );
 
-/** The prompt's clauses as words, without markup, negated parts and words on manner. */
+/** The words of each clause of the prompt, without markup, negated parts and words about style. */
 function clausesOf(prompt: string): string[][] {
   return prompt
     .replace(/<[^>]*>/g, " ")
@@ -133,7 +133,7 @@ function withoutNegation(clause: string[]): string[] {
   return at < 0 ? clause : clause.slice(0, at);
 }
 
-/** "" stands where words were, so that those around them do not become neighbours. */
+/** Removed words leave "" behind, so that the words around them do not become neighbours. */
 function withoutBackground(clause: string[]): string[] {
   const kept = [...clause];
   clause.forEach((word, index) => {
@@ -158,7 +158,7 @@ function withoutManner(clause: string[]): string[] {
   return kept;
 }
 
-/** All matches of a clause, none overlapping, the longest at each place. */
+/** All matches in a clause. They do not overlap, and each is the longest at its place. */
 function matchesIn(clause: readonly string[], set: Pick<ArtSet, "words" | "longest">): Match[] {
   const matches: Match[] = [];
   for (let start = 0; start < clause.length; ) {
@@ -179,7 +179,7 @@ function matchesIn(clause: readonly string[], set: Pick<ArtSet, "words" | "longe
   return matches;
 }
 
-/** The last match of the first row of nouns. A word that is also a colour is one, if a noun follows. */
+/** The last match of the first consecutive nouns. A word that can also be a colour is a colour if a noun follows. */
 function headOf(clause: readonly string[], matches: readonly Match[]): Match | undefined {
   let head: Match | undefined;
   for (const match of matches) {
@@ -195,11 +195,11 @@ function headOf(clause: readonly string[], matches: readonly Match[]): Match | u
   return head;
 }
 
-/** How many words before the noun a colour may stand: "a big shiny red old car". */
+/** How many words before the noun a colour may be: "a big shiny red old car". */
 const reach = 5;
 const tintedAfter = new Set(["in", "colored", "coloured", "painted"]);
 
-/** The colour said of the thing. A name that holds its colour ("green apple") needs none. */
+/** The colour of the thing. A name that includes its colour ("green apple") needs none. */
 function tintFor(clause: readonly string[], match: Match): Tint | undefined {
   const own = clause.slice(match.start, match.end);
   if (own.some((word) => tintOf(word) !== undefined)) return undefined;

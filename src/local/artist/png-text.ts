@@ -1,4 +1,4 @@
-/** Adds a text chunk to a PNG right after its header. Latin-1 text goes into tEXt, any other into iTXt (PNG, 11.3.3). */
+/** Adds a text chunk to a PNG, right after its header: tEXt for Latin-1 text, iTXt for any other (PNG, 11.3.3). */
 export function withText(png: Uint8Array, keyword: string, text: string): Uint8Array {
   const chunk = isLatin1(text)
     ? createChunk("tEXt", Buffer.concat([latin1(`${keyword}\0`), latin1(text)]))
@@ -32,7 +32,7 @@ function latin1(text: string): Buffer {
   return Buffer.from(text, "latin1");
 }
 
-/** A null ends a keyword, so a text that holds one is not Latin-1 text in the sense of tEXt. */
+/** Text with a null does not fit into tEXt, because a null ends the keyword. */
 function isLatin1(text: string): boolean {
   for (const character of text) {
     const code = character.codePointAt(0) ?? 0;

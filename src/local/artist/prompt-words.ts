@@ -1,4 +1,4 @@
-/** The words of a text: lower case, letters and digits, apostrophes dropped ("chef's" is "chefs"). */
+/** The words of a text in lower case, with letters and digits only. Apostrophes are dropped: "chef's" is "chefs". */
 export function words(text: string): string[] {
   return (
     text
@@ -25,7 +25,7 @@ const irregular: Record<string, string> = {
   fungi: "fungus",
 };
 
-/** What the word may be the plural of, the likeliest first; the word itself comes before all. */
+/** The word itself, then the words that it may be the plural of, the likeliest first. */
 export function singulars(word: string): string[] {
   const found = [word];
   const single = Object.hasOwn(irregular, word) ? irregular[word] : undefined;

@@ -6,8 +6,8 @@ export function hashText(text: string): number {
 }
 
 /**
- * A stream of numbers in [0, 1) that depends on the seed alone (mulberry32, Tommy Ettinger). The
- * order in which a picture draws from it is part of the picture.
+ * A stream of numbers in [0, 1) that depends only on the seed (mulberry32, Tommy Ettinger). An image depends on the order
+ * in which it takes numbers from it.
  */
 export function createRandom(seed: number): () => number {
   let state = seed >>> 0;

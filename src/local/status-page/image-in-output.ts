@@ -1,13 +1,13 @@
 import { endOfString, stringValue } from "../json/raw-json.ts";
 
-/** A picture as it stands in a text, not yet decoded. */
+/** An image in a text, not yet decoded. */
 export interface Picture {
-  /** By its own first bytes, whatever was said of it. */
+  /** According to its first bytes, whatever the text says. */
   readonly contentType: "image/png" | "image/jpeg" | "image/webp" | "image/gif";
   bytes(): Uint8Array;
 }
 
-/** A larger text is not searched: no result is that large unless its limit was raised. */
+/** A larger text is not searched. No result is that large unless its limit was raised. */
 const mostCharacters = 64 * 1024 * 1024;
 
 /** Enough for any signature. */
@@ -17,9 +17,9 @@ const dataUrlStart = "data:image/";
 const dataUrlHead = /data:image\/[\w.+-]{1,40}(?:;[\w.+=-]{1,80}){0,4};base64,/iy;
 
 /**
- * The first picture in a JSON text: a string that is base64 of a PNG, JPEG, WebP or GIF from end to end, or
- * a `data:` URL of one anywhere within a string. The text is read from string to string and not parsed, so
- * neither deep nesting nor Python's bare `NaN` matters. Undefined where there is none.
+ * The first image in a JSON text: a string that is the base64 of a PNG, JPEG, WebP or GIF, or a `data:` URL of one
+ * anywhere in a string. The text is read from string to string and not parsed, so that deep nesting and Python's bare
+ * `NaN` don't matter. Undefined where there is no image.
  */
 export function pictureInOutput(text: string): Picture | undefined {
   if (text.length > mostCharacters) return undefined;
@@ -47,13 +47,13 @@ function pictureInString(value: string): Picture | undefined {
 }
 
 function isBase64(value: string): boolean {
-  // Most strings are told apart by their first characters, without a look at the rest.
+  // For most strings the first characters are enough to tell.
   return contentTypeOf(value) !== undefined && endOfBase64(value, 0) === value.length;
 }
 
-/** Behind the last character that may belong to base64 with line breaks, from `start` on. */
+/** The index after the last character, from `start` on, that may belong to base64 with line breaks. */
 function endOfBase64(value: string, start: number): number {
-  // A search for what ends it, not a match of all it holds: that would need a stack as deep as it is long.
+  // It searches for the end. Matching the whole text would need a stack as deep as the text is long.
   const other = /[^A-Za-z0-9+/=\r\n]/g;
   other.lastIndex = start;
   return other.exec(value)?.index ?? value.length;

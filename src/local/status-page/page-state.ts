@@ -6,12 +6,12 @@ import { endOfString, rawFields, stringValue } from "../json/raw-json.ts";
 import type { LocalWorker } from "../pool/local-worker.ts";
 import { pictureInOutput } from "./image-in-output.ts";
 
-/** What the status page shows and may change. */
+/** What the status page shows and can change. */
 export interface PageSource {
   readonly endpointId: string;
   /** Where clients reach the endpoint, `http://127.0.0.1:8765/v2`; undefined before it listens. */
   readonly url: string | undefined;
-  /** Milliseconds of the clock; job times are of the same clock. */
+  /** Milliseconds of the clock that job times are of. */
   now(): number;
   /** In the order of their arrival. */
   jobs(): Iterable<Job>;
@@ -20,14 +20,14 @@ export interface PageSource {
   workerCounts(): Health["workers"];
   workers(): LocalWorker[];
   cancel(job: Job): void;
-  /** Takes all waiting jobs out of the queue; answers how many. */
+  /** Removes all waiting jobs from the queue and returns how many. */
   purge(): number;
   readonly faults: Faults;
-  /** Milliseconds that workers started from now on need before they take a job. */
+  /** How long workers that start from now on take until they accept a job, in milliseconds. */
   coldStart: number;
 }
 
-/** The JSON the page asks for every second. Times are the endpoint's clock. */
+/** The JSON that the page asks for every second. Times are of the endpoint's clock. */
 export interface PageState {
   readonly endpointId: string;
   readonly url?: string;
@@ -37,7 +37,7 @@ export interface PageState {
   readonly workerCounts: Health["workers"];
   /** The newest first. */
   readonly jobs: readonly PageJob[];
-  /** Older jobs that are kept and not listed. */
+  /** How many older jobs are kept but not listed. */
   readonly moreJobs: number;
   readonly workers: readonly LocalWorker[];
   readonly faults: readonly PageFault[];
@@ -54,19 +54,19 @@ export interface PageJob {
   readonly retries: number;
   readonly workerId?: string;
   readonly summary: string;
-  /** What a running job last told of itself, cut short. */
+  /** The last progress of a running job, shortened. */
   readonly progress?: string;
-  /** The beginning of an ended job's output, its long strings cut short. */
+  /** The beginning of an ended job's output, with long strings shortened. */
   readonly output?: string;
   readonly error?: string;
-  /** Content type of the picture in its output. */
+  /** The content type of the image in its output. */
   readonly picture?: string;
 }
 
 export interface PageFault {
-  /** Undefined: any request of a client. */
+  /** Undefined: every request of a client. */
   readonly operations?: readonly string[];
-  /** In words. */
+  /** Described for people. */
   readonly effect: string;
   readonly skip: number;
   /** Undefined: until cleared. */
@@ -81,9 +81,9 @@ const mostOutputCharacters = 240;
 const mostStringCharacters = 32;
 const mostErrorCharacters = 10_000;
 
-/** What an ended job has to show, found once: a result may be megabytes. */
+/** What the page shows of an ended job. It is found only once, since a result may have megabytes. */
 interface Result {
-  /** A job that is tried again ends again, with another result. */
+  /** A job that is retried ends again, with another result. */
   readonly endedAt: number | undefined;
   readonly shown: Pick<PageJob, "output" | "error" | "picture">;
 }
@@ -106,7 +106,7 @@ export function pageState(source: PageSource): PageState {
   };
 }
 
-/** An ended job's output or error as JSON text. Once the body of `/status` was put together, it alone holds them. */
+/** An ended job's output or error as JSON text. Once the body of `/status` exists, only that has them. */
 export function resultText(job: Job, field: "output" | "error"): string | undefined {
   if (!isTerminal(job.status)) return undefined;
   return job.text === undefined ? job[field] : rawFields(job.text)?.get(field);
@@ -145,14 +145,14 @@ function resultOf(job: Job): Result["shown"] {
   return shown;
 }
 
-/** JSON text for people: a string without its quotes and escapes, and not too much of it. */
+/** JSON text for people: a string without its quotes and escapes, shortened. */
 function readable(json: string, most: number): string {
-  // At most six characters of JSON are one, as in \u00e9.
+  // One character may be six of JSON, as in \u00e9.
   const isWhole = json.startsWith('"') && endOfString(json, 0) === json.length - 1 && json.length <= most * 6;
   return cut((isWhole ? stringValue(json) : undefined) ?? json, most);
 }
 
-/** The beginning of a JSON text, with what is long in it, pictures for instance, cut to a few characters. */
+/** The beginning of a JSON text. Long strings in it, such as images, are cut to a few characters. */
 function shortened(json: string): string {
   let shown = "";
   let from = 0;
@@ -178,14 +178,14 @@ function pageWorker(worker: LocalWorker): LocalWorker {
 function pageFault({ fault, skip, times }: ActiveFault): PageFault {
   return {
     ...(fault.operation !== undefined && { operations: [fault.operation].flat() }),
-    effect: effectWords(fault),
+    effect: effectText(fault),
     skip,
     // JSON has no Infinity.
     ...(Number.isFinite(times) && { times }),
   };
 }
 
-function effectWords(fault: Fault): string {
+function effectText(fault: Fault): string {
   const late = fault.when === "after" ? ", after it took effect" : "";
   if ("respond" in fault) {
     const { status, body } = fault.respond;
@@ -193,7 +193,7 @@ function effectWords(fault: Fault): string {
   }
   if ("delay" in fault) return `delay of ${fault.delay} ms${late}`;
   if ("cut" in fault) return `answer cut in half${late}`;
-  if ("hang" in fault) return `no answer ever${late}`;
+  if ("hang" in fault) return `no answer${late}`;
   if ("edit" in fault) return "answer changed by a function";
   return `connection reset${late}`;
 }

@@ -18,7 +18,7 @@ const files = new Map([
   ["/page/page.js", { url: packageFile("status-page/page.js"), type: "text/javascript; charset=utf-8" }],
 ]);
 
-/** Nothing from elsewhere is loaded, nobody else may frame, read or embed it, and nothing of it is kept. */
+/** The page loads nothing from elsewhere, no other site may frame, read or embed it, and nothing is cached. */
 const safety = {
   "content-security-policy":
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
@@ -38,7 +38,7 @@ const coldStartSchema = z.object({
 
 const bodySchema = z.record(z.string(), z.unknown());
 
-/** The page at `/`: what the endpoint does, and a few ways to trouble it. For this computer alone. */
+/** The page at `/`. It shows what the endpoint does and can change a few things. Only this computer may open it. */
 export class StatusPage {
   readonly #source: PageSource;
   readonly #texts = new Map<string, string>();
@@ -47,7 +47,7 @@ export class StatusPage {
     this.#source = source;
   }
 
-  /** Answers what belongs to the page; undefined for any other path. */
+  /** Answers requests for the page. Undefined for any other path. */
   answer(call: Call): Promise<Answer> | Answer | undefined {
     if (call.pathname !== "/" && !call.pathname.startsWith("/page/")) return undefined;
     const refusal = refusalOf(call);
@@ -106,19 +106,19 @@ export class StatusPage {
   }
 }
 
-/** Why a call may not have the page: it came from another computer, or was sent by another site's page. */
+/** Why a call is refused: it came from another computer, or from the page of another site. */
 function refusalOf({ isLocal, headers, method }: Call): string | undefined {
-  if (!isLocal) return "The status page is for the computer that the endpoint runs on. Open it there.";
-  // A name of somebody else's that leads here (DNS rebinding) would make another site's page one of this origin.
+  if (!isLocal) return "The status page can be opened only on the computer that the endpoint runs on.";
+  // Under a public name that points here (DNS rebinding), another site's page would have this origin.
   if (!isLoopbackHost(headers["host"])) {
-    return "The status page answers to 127.0.0.1, [::1] and localhost alone. Open it by one of these.";
+    return "The status page answers only to 127.0.0.1, [::1] and localhost. Open it under one of these.";
   }
   if (method === "GET" || method === "HEAD") return undefined;
-  // A browser asks before it sends such a header to another origin, and is never told yes.
+  // A browser asks before it sends this header to another origin, and never gets permission.
   const isOwn = headers["x-layerdiffuse-page"] === "1";
   const site = headers["sec-fetch-site"];
   if (isOwn && (site === undefined || site === "same-origin")) return undefined;
-  return "Only the status page itself may ask for this: send the header x-layerdiffuse-page: 1, and from no other site.";
+  return "Only the status page itself may do this: send the header x-layerdiffuse-page: 1, and not from another site.";
 }
 
 function isLoopbackHost(host: string | undefined): boolean {
@@ -129,7 +129,7 @@ function onRead(call: Call, give: () => Promise<Answer> | Answer): Promise<Answe
   return call.method === "GET" || call.method === "HEAD" ? give() : wrongMethod("GET, HEAD");
 }
 
-/** Carries out a POST; what it throws over a wrong value is told to whoever sent it. */
+/** Carries out a POST. A TypeError says what is wrong with the request, and is the answer. */
 function onChange(call: Call, perform: () => object): Answer {
   if (call.method !== "POST") return wrongMethod("POST");
   try {
@@ -152,7 +152,7 @@ function notFound(error: string): Answer {
 function pictureOf(job: Job): Answer {
   const text = resultText(job, "output");
   const picture = text === undefined ? undefined : pictureInOutput(text);
-  if (picture === undefined) return notFound("the job's output holds no picture");
+  if (picture === undefined) return notFound("the job's output has no image");
   return {
     status: 200,
     headers: { "content-type": picture.contentType, "content-security-policy": "sandbox" },
@@ -160,7 +160,7 @@ function pictureOf(job: Job): Answer {
   };
 }
 
-/** What an answer says itself goes before what all of them say. */
+/** Adds the headers of all answers. Those of the answer itself take precedence. */
 function safe(answer: Answer): Answer {
   return { ...answer, headers: { ...safety, ...answer.headers } };
 }
@@ -181,7 +181,7 @@ function decoded(segment: string): string {
   try {
     return decodeURIComponent(segment);
   } catch {
-    // No id looks like that, so that none is found.
+    // No job has such an id, so none will be found.
     return segment;
   }
 }

@@ -1,6 +1,6 @@
 /*
- * What a job's input may hold: names, defaults, ranges. The GPU worker has the same in
- * `worker-image/worker/limits.py` and `presets.py`; `test/fixtures/contract` holds both to it.
+ * The names, defaults and ranges of a job's input. The GPU worker has the same in `worker-image/worker/limits.py` and
+ * `presets.py`. `test/fixtures/contract` checks both.
  */
 
 export const samplers = ["DPM++ 2M SDE", "DPM++ 2M", "Euler", "Euler a"] as const;
@@ -19,13 +19,13 @@ export const inputDefaults = {
 } as const;
 
 export const inputLimits = {
-  /** Characters (code points) of prompt and negative prompt, each. */
+  /** The most characters (code points) of the prompt, and of the negative prompt. */
   promptLength: 2_000,
-  /** Of prompt and negative prompt, each: every BREAK ends a chunk, and each chunk is text for the GPU to encode. */
+  /** The most BREAKs in the prompt, and in the negative prompt. The GPU encodes the text between them separately. */
   promptBreaks: 128,
   steps: [1, 100],
   cfgScale: [1, 30],
-  /** Width and height are multiples of this: the transparency decoder halves its input six times. */
+  /** Width and height are multiples of this, because the transparency decoder halves its input six times. */
   sizeStep: 64,
   side: [64, 4096],
   pixels: 2_400_000,
@@ -61,7 +61,7 @@ const noOther = (...accepted: unknown[]): FixedField => ({ accepted, reason: "th
 const oneImage: FixedField = { accepted: [1], reason: "a job makes one image; send a job for each" };
 const builtIn = (accepted: unknown): FixedField => ({ accepted: [accepted], reason: "it is fixed in this image" });
 
-/** Fields of the published worker of which these values alone (and null) are accepted, and why. */
+/** Fields of the published worker for which only these values (and null) are accepted, and why. */
 export const fixedFields: Readonly<Record<string, FixedField>> = {
   batch_size: oneImage,
   n_iter: oneImage,
@@ -87,10 +87,10 @@ export const fixedFields: Readonly<Record<string, FixedField>> = {
   layerdiffuse_output_origin: builtIn(false),
 };
 
-/** What a preset asks of the worker; its words before the prompt are the GPU worker's alone. */
+/** What a preset needs. The words that it puts before the prompt are known only to the GPU worker. */
 export interface Preset {
   loras: readonly string[];
-  /** Absent: whichever there is. */
+  /** Absent: any. */
   checkpoint?: string;
 }
 
@@ -102,15 +102,15 @@ export const presets: Readonly<Record<string, Preset>> = {
   icon_3d: { loras: ["3d-icon-lora"] },
 };
 
-/** What a worker holds. */
+/** What is installed in a worker. */
 export interface Installed {
   checkpoint: string;
-  /** Other names of the checkpoint; `.safetensors` may be left out or added. */
+  /** Other names of the checkpoint, with or without `.safetensors`. */
   checkpointAliases: readonly string[];
   loras: readonly string[];
 }
 
-/** The stand-in has no model, and takes the LoRAs of the presets as there, so that these can be tried. */
+/** The stand-in has no model. The presets' LoRAs count as installed, so that the presets can be tried. */
 export const standInInstalled: Installed = {
   checkpoint: "stand-in",
   checkpointAliases: [],

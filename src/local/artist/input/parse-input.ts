@@ -27,11 +27,11 @@ import {
 } from "./read-field.ts";
 import { oneOf, show } from "./show-value.ts";
 
-/** What the worker would do with a job's input: draw, load its model, or refuse. */
+/** The input of a job that draws, with all defaults. */
 export interface ArtistInput {
   prompt: string;
   negativePrompt: string;
-  /** Absent: drawn at random. */
+  /** Absent: a random one. */
   seed?: number;
   steps: number;
   sampler: string;
@@ -45,8 +45,9 @@ export interface ArtistInput {
 export type Encoding = (typeof encodings)[number];
 
 /**
- * Reads a job's input as the GPU worker does (`worker-image/worker/request.py`): the same is accepted, and the same
- * refused in the same words. Checks run in a fixed order; the first error is told. Null counts as absent, "20" as 20.
+ * Reads a job's input exactly as the GPU worker does (`worker-image/worker/request.py`): it accepts the same values and
+ * refuses the others with the same words. The checks run in a fixed order, and the first error is the answer. Null counts
+ * as absent, and "20" as 20.
  */
 export function parseInput(
   input: unknown,
@@ -107,7 +108,7 @@ function parseSeed(value: unknown): number | undefined {
   throw new RefusedInput("seed", "bad_seed", `seed must be -1 or ${least}..${most} (got ${show(value)})`);
 }
 
-/** A schedule's name at the end of the sampler's counts as the schedule: "DPM++ 2M SDE Karras". */
+/** The name of a schedule at the end of a sampler's name is the schedule: "DPM++ 2M SDE Karras". */
 function parseSampler(fields: Fields): { sampler: string; scheduler: string } {
   const given = parseText(fields, "sampler_name");
   const trailing = schedulers.find((name) => given?.endsWith(` ${name}`));
@@ -166,7 +167,7 @@ function isSame(value: unknown, accepted: unknown): boolean {
   return isObject(accepted) ? isObject(value) && Object.keys(value).length === 0 : value === accepted;
 }
 
-/** Refuses a checkpoint that is not there: the input's, or that of a preset it does not override. */
+/** Refuses a checkpoint that is not installed: the input's, or otherwise the preset's. */
 function checkCheckpoint(fields: Fields, preset: string, { checkpoint, checkpointAliases }: Installed): void {
   const withoutEnding = (name: string) => name.replace(/\.safetensors$/, "");
   const names = [checkpoint, ...checkpointAliases].map(withoutEnding);
@@ -181,7 +182,7 @@ function checkCheckpoint(fields: Fields, preset: string, { checkpoint, checkpoin
   }
 }
 
-/** Whether the input names LoRAs, or none, and so overrides the preset's. */
+/** Whether the input has a list of LoRAs, even an empty one, which then replaces the preset's. */
 function checkLoras(fields: Fields, installed: Installed): boolean {
   const loras = fields["loras"] ?? undefined;
   if (loras === undefined) return false;

@@ -11,7 +11,7 @@ export interface Refusal {
   field: string;
 }
 
-/** Thrown at the first thing that is wrong with an input. */
+/** Thrown for the first error in an input. */
 export class RefusedInput extends Error {
   readonly refusal: Refusal;
 
@@ -24,7 +24,7 @@ export class RefusedInput extends Error {
 /** An object of the input. Null counts as absent in it. */
 export type Fields = Readonly<Record<string, unknown>>;
 
-/** Refuses the first key that is neither in `known`, which the message lists, nor in `others`. */
+/** Refuses the first key that is in neither list. The message names those of `known`. */
 export function refuseUnknown(
   fields: Fields,
   known: readonly string[],
@@ -39,7 +39,7 @@ export function refuseUnknown(
   }
 }
 
-/** Refuses a prompt that is too long, that no UTF-8 or PNG text can hold, or that has tags in it. */
+/** Refuses a prompt that is too long, that does not fit into UTF-8 or PNG text, or that has tags in it. */
 export function checkPrompt(text: string, field: string): void {
   const pairs = text.match(/[\ud800-\udbff][\udc00-\udfff]/g)?.length ?? 0;
   const length = text.length - pairs;
@@ -55,7 +55,7 @@ export function checkPrompt(text: string, field: string): void {
   if (tag !== undefined) {
     throw new RefusedInput(field, "tag_not_allowed", `${field} must not contain ${show(tag)}; use the loras field`);
   }
-  // As Python's \b, which knows letters of every script.
+  // Like Python's \b, which knows the letters of every script.
   const breaks = text.match(/(?<![\p{L}\p{N}_])BREAK(?![\p{L}\p{N}_])/gu)?.length ?? 0;
   if (breaks > inputLimits.promptBreaks) {
     throw new RefusedInput(
@@ -100,11 +100,11 @@ export function parseNumber(
   throw new RefusedInput(path + field, "out_of_range", message);
 }
 
-/** A finite number, or a plain decimal text as one; anything else is NaN. */
+/** A finite number, or a plain decimal text as a number. NaN for anything else. */
 export function toNumber(value: unknown): number {
   const text = typeof value === "string" && /^[ \t\n\r]*(-?[0-9]+(?:\.[0-9]+)?)[ \t\n\r]*$/.exec(value);
   const number = text ? Number(text[1]) : value;
-  // -0 becomes 0, which Python's whole numbers know alone.
+  // -0 becomes 0, since Python's integers have no -0.
   return typeof number === "number" && Number.isFinite(number) ? number + 0 : Number.NaN;
 }
 
@@ -116,7 +116,7 @@ export function wrongType(field: string, expected: string, value: unknown): Refu
   return new RefusedInput(field, "wrong_type", `${field} must be ${expected} (got ${show(value)})`);
 }
 
-/** The refusal of a name that is not known; `guessFrom` is the part of the value that resembles the known names. */
+/** Refuses an unknown name. `guessFrom` is the part of the value to compare with the known names. */
 export function unknownName(
   field: string,
   code: string,

@@ -1,25 +1,25 @@
 import { nearest } from "../../../schema/did-you-mean.ts";
 
 /*
- * How the worker's messages show a value that was received, and what it was probably meant to be.
- * `worker-image/worker/wording.py` says the same of the same value.
+ * How error messages show the value that was received, and guess which one was meant. `worker-image/worker/wording.py`
+ * produces the same text for the same value.
  */
 
-/** Characters of a received value that a message repeats at most. */
+/** How many characters of a value a message shows at most. */
 const longestShown = 80;
-/** Items of a list or an object that are looked at. With as many, the text is longer than `longestShown`. */
+/** How many items of a list or an object are read. With so many, the text is longer than `longestShown`. */
 const itemsShown = 40;
-/** Units of a text that are looked at: enough for `longestShown` characters of two each. */
+/** How many UTF-16 units of a text are read: enough for `longestShown` characters of two units each. */
 const textShown = 200;
-/** Longest name for which a known one is looked for: the search takes longer the longer it is. */
+/** The longest name for which a similar one is searched. Longer names would take too long. */
 const longestGuessed = 80;
 
-/** The value received as JSON, in at most 80 characters; what is nested is […] or {…}. */
+/** The value as JSON, in at most 80 characters. Nested values are shown as […] or {…}. */
 export function show(value: unknown): string {
   return shorten(render(value, false));
 }
 
-/** A key received as it may stand in a message: escaped as in JSON, without the quotes. */
+/** A key as a message shows it: escaped as in JSON, without the quotes. */
 export function showName(name: string): string {
   return shorten(quote(name).slice(1, -1));
 }
@@ -29,7 +29,7 @@ export function oneOf(known: readonly string[]): string {
   return known.map((name) => `"${name}"`).join(", ") || "none";
 }
 
-/** `; did you mean "…"?` where one of the known names is near, else nothing. */
+/** `; did you mean "…"?` if a known name is similar, else nothing. */
 export function didYouMean(name: string, known: readonly string[]): string {
   const near = name.length > longestGuessed ? undefined : nearest(name, known);
   return near === undefined ? "" : `; did you mean "${near}"?`;
@@ -42,7 +42,7 @@ function shorten(text: string): string {
 
 function render(value: unknown, isNested: boolean): string {
   if (typeof value === "string") return quote(value);
-  // All digits of a whole number, as Python writes it; -0 as 0.
+  // A whole number with all digits, as Python writes it. -0 becomes 0.
   if (typeof value === "number") return Number.isInteger(value) ? String(BigInt(value)) : String(value);
   if (typeof value !== "object" || value === null) return String(value ?? null);
   const items = Array.isArray(value)

@@ -328,7 +328,7 @@ describe("the state", () => {
       { operations: ["status", "job-take"], effect: "delay of 30 ms", skip: 1 },
       { effect: "connection reset", skip: 0, times: 1 },
       { effect: "answer cut in half", skip: 0, times: 1 },
-      { effect: "no answer ever", skip: 0, times: 1 },
+      { effect: "no answer", skip: 0, times: 1 },
       { effect: "answer changed by a function", skip: 0, times: 1 },
     ]);
   });

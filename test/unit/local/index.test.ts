@@ -1,5 +1,5 @@
 import { expect, onTestFinished, test } from "vitest";
-import { createLocalEndpoint } from "../../../../src/local/index.ts";
+import { createLocalEndpoint } from "../../../src/local/index.ts";
 
 test("an endpoint without a worker of its own draws", async () => {
   const endpoint = createLocalEndpoint();
