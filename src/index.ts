@@ -3,8 +3,7 @@
  *
  * @module
  */
-export { Job } from "./client/job-handle.ts";
-export { LayerDiffuse } from "./client/layer-diffuse.ts";
+
 export type {
   GenerateManyOptions,
   GenerateOptions,
@@ -12,7 +11,9 @@ export type {
   ManyProgress,
   ManyResult,
   SubmitOptions,
-} from "./client/options.ts";
+} from "./client/call-options.ts";
+export { Job } from "./client/job-handle.ts";
+export { LayerDiffuse } from "./client/layer-diffuse.ts";
 export { type ParseWebhookOptions, parseWebhook, type WebhookEvent } from "./client/webhook.ts";
 export {
   type AnyLayerDiffuseError,
@@ -54,16 +55,15 @@ export { generateInputSchema } from "./protocol/input-descriptions.ts";
 export type { JobState, JobStatus, TerminalStatus } from "./protocol/job.ts";
 export type { Policy } from "./protocol/run-body.ts";
 export type { AlphaShares, ImageWarning } from "./protocol/worker-output.ts";
-export type { ConnectionOptions, HeadersOption } from "./runpod/connection.ts";
-export { RunpodEndpoint } from "./runpod/endpoint.ts";
-
 export type {
   RequestOptions,
   RunOptions,
   RunpodEndpointOptions,
   RunSyncOptions,
   WaitForJobOptions,
-} from "./runpod/options.ts";
+} from "./runpod/call-options.ts";
+export type { ConnectionOptions, HeadersOption } from "./runpod/client-options.ts";
+export { RunpodEndpoint } from "./runpod/endpoint.ts";
 export type { OnProgress, Phase, Progress } from "./runpod/progress.ts";
 export { VERSION } from "./runtime/environment.ts";
 export type { StandardResult, StandardSchema } from "./schema/standard-schema.ts";

@@ -3,7 +3,7 @@ import { costOf, decodeImage, type ImageContext } from "../image/decode-image.ts
 import type { GeneratedImage } from "../image/generated-image.ts";
 import type { JobState } from "../protocol/job.ts";
 import { checkJobId } from "../protocol/run-body.ts";
-import { type RequestOptions, requestOptions, type WaitForJobOptions, waitOptions } from "../runpod/options.ts";
+import { type RequestOptions, requestOptions, type WaitForJobOptions, waitOptions } from "../runpod/call-options.ts";
 import { Call, type Progress } from "../runpod/progress.ts";
 import type { Queue, QueuedJob } from "../runpod/queue.ts";
 import { checkOptions } from "../schema/check.ts";

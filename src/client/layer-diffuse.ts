@@ -1,30 +1,28 @@
 import { amend, InvalidInputError, isLayerDiffuseError, JobError } from "../errors/index.ts";
 import type { ImageContext } from "../image/decode-image.ts";
 import type { GeneratedImage } from "../image/generated-image.ts";
+import { generationError } from "../protocol/failed-job.ts";
 import { type GenerateInput, randomSeed, wireInput } from "../protocol/generate-input.ts";
 import type { Health } from "../protocol/health.ts";
-import { generationError } from "../protocol/job-error.ts";
 import { limits } from "../protocol/limits.ts";
 import { type Policy, policyOf } from "../protocol/run-body.ts";
 import { serviceWords } from "../protocol/service-words.ts";
 import { parseOutput } from "../protocol/worker-output.ts";
-import { resolveConnection } from "../runpod/connection.ts";
-import { endpointOver, type RunpodEndpoint } from "../runpod/endpoint.ts";
-import type { Limiter } from "../runpod/limiter.ts";
 import {
   checkSubmitOptions,
   type RequestOptions,
   type RunOptions,
   type WaitForJobOptions,
   waitOptions,
-} from "../runpod/options.ts";
+} from "../runpod/call-options.ts";
+import { resolveConnection } from "../runpod/client-options.ts";
+import { endpointOver, type RunpodEndpoint } from "../runpod/endpoint.ts";
+import type { Limiter } from "../runpod/limiter.ts";
 import { Call } from "../runpod/progress.ts";
 import { Queue } from "../runpod/queue.ts";
 import { pace } from "../runpod/wait.ts";
 import { type Internals, realInternals } from "../runtime/clock.ts";
 import { checkOptions, defined } from "../schema/check.ts";
-import { runMany } from "./generate-many.ts";
-import { type Job, jobOn, lostSight, receiveImage } from "./job-handle.ts";
 import {
   clientOptions,
   type GenerateManyOptions,
@@ -36,7 +34,9 @@ import {
   type OnlyInputs,
   type SubmitOptions,
   submitOptions,
-} from "./options.ts";
+} from "./call-options.ts";
+import { runMany } from "./generate-many.ts";
+import { type Job, jobOn, lostSight, receiveImage } from "./job-handle.ts";
 
 /** Creates a client with a given clock and limiter. Not exported from the package. */
 export let clientOver: (options: LayerDiffuseOptions, internals: Internals, limiter?: Limiter) => LayerDiffuse;

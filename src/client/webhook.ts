@@ -7,8 +7,8 @@ import {
 } from "../errors/index.ts";
 import { decodeImage } from "../image/decode-image.ts";
 import type { GeneratedImage } from "../image/generated-image.ts";
+import { jobError } from "../protocol/failed-job.ts";
 import { isTerminal, type JobState, parseJob } from "../protocol/job.ts";
-import { jobError } from "../protocol/job-error.ts";
 import { downloadFile } from "../runpod/http.ts";
 import { excerpt } from "../runpod/http-errors.ts";
 import { withRetries } from "../runpod/retry.ts";

@@ -1,6 +1,6 @@
 import { InvalidImageError } from "../errors/index.ts";
+import { generationError } from "../protocol/failed-job.ts";
 import type { JobState } from "../protocol/job.ts";
-import { generationError } from "../protocol/job-error.ts";
 import { parseInfo, parseOutput } from "../protocol/worker-output.ts";
 import { defined } from "../schema/check.ts";
 import { decodeBase64 } from "./base64.ts";

@@ -1,13 +1,12 @@
 import { amend, ConfigurationError, InvalidInputError, InvalidResponseError } from "../errors/index.ts";
+import { jobError } from "../protocol/failed-job.ts";
 import type { Health } from "../protocol/health.ts";
 import type { JobState } from "../protocol/job.ts";
-import { jobError } from "../protocol/job-error.ts";
 import { limits } from "../protocol/limits.ts";
 import { checkJobId } from "../protocol/run-body.ts";
 import { realInternals } from "../runtime/clock.ts";
 import { checkOptions } from "../schema/check.ts";
 import type { StandardResult, StandardSchema } from "../schema/standard-schema.ts";
-import { resolveConnection } from "./connection.ts";
 import {
   checkSubmitOptions,
   endpointOptions,
@@ -22,7 +21,8 @@ import {
   statusSyncOptions,
   type WaitForJobOptions,
   waitOptions,
-} from "./options.ts";
+} from "./call-options.ts";
+import { resolveConnection } from "./client-options.ts";
 import { Call } from "./progress.ts";
 import { Queue, type SubmitLimits } from "./queue.ts";
 import { streamJob } from "./stream.ts";

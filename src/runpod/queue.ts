@@ -7,17 +7,17 @@ import {
   SubmissionUnknownError,
 } from "../errors/index.ts";
 import { parsePurge, parseStream, type StreamPart } from "../protocol/answers.ts";
+import { jobError } from "../protocol/failed-job.ts";
 import { type Health, parseHealth } from "../protocol/health.ts";
 import { isTerminal, type JobState, parseJob } from "../protocol/job.ts";
-import { jobError } from "../protocol/job-error.ts";
 import { limits } from "../protocol/limits.ts";
 import { checkJobId, runRequestBody } from "../protocol/run-body.ts";
 import type { Internals } from "../runtime/clock.ts";
 import { withTimeLimit } from "../runtime/time-limit.ts";
-import type { Connection } from "./connection.ts";
+import type { RequestOptions, RunOptions, WaitForJobOptions } from "./call-options.ts";
+import type { Connection } from "./client-options.ts";
 import { downloadFile, type HttpAnswer } from "./http.ts";
 import { Limiter } from "./limiter.ts";
-import type { RequestOptions, RunOptions, WaitForJobOptions } from "./options.ts";
 import type { Call } from "./progress.ts";
 import { type RequestLimits, Requests } from "./requests.ts";
 import { isAmbiguous, withRetries } from "./retry.ts";

@@ -1,10 +1,10 @@
 import { onTestFinished } from "vitest";
+import type { LayerDiffuseOptions } from "../../src/client/call-options.ts";
 import { clientOver, type LayerDiffuse } from "../../src/client/layer-diffuse.ts";
-import type { LayerDiffuseOptions } from "../../src/client/options.ts";
 import { createLocalEndpoint, type LocalEndpoint, type LocalEndpointOptions } from "../../src/local/index.ts";
-import { resolveConnection } from "../../src/runpod/connection.ts";
+import type { RunpodEndpointOptions } from "../../src/runpod/call-options.ts";
+import { resolveConnection } from "../../src/runpod/client-options.ts";
 import { endpointOver, type RunpodEndpoint } from "../../src/runpod/endpoint.ts";
-import type { RunpodEndpointOptions } from "../../src/runpod/options.ts";
 import { Queue } from "../../src/runpod/queue.ts";
 import type { Internals } from "../../src/runtime/clock.ts";
 import { countedFetch } from "./counted-fetch.ts";

@@ -1,8 +1,8 @@
 import { type HttpHandler, HttpResponse, http, passthrough } from "msw";
 import { type SetupServer, setupServer } from "msw/node";
 import { afterAll, afterEach, beforeAll } from "vitest";
+import type { LayerDiffuseOptions } from "../../src/client/call-options.ts";
 import { clientOver, type LayerDiffuse } from "../../src/client/layer-diffuse.ts";
-import type { LayerDiffuseOptions } from "../../src/client/options.ts";
 import { countedFetch } from "./counted-fetch.ts";
 import { ManualClock } from "./manual-clock.ts";
 import { makePng } from "./png.ts";

@@ -1,5 +1,5 @@
+import type { LayerDiffuseOptions } from "../../src/client/call-options.ts";
 import { clientOver, type LayerDiffuse } from "../../src/client/layer-diffuse.ts";
-import type { LayerDiffuseOptions } from "../../src/client/options.ts";
 import type { LocalEndpointOptions } from "../../src/local/index.ts";
 import { proxyOn } from "../../src/proxy/app.ts";
 import type { ProxyErrorContext, ProxyHandler, ProxyOptions } from "../../src/proxy/index.ts";

@@ -1,7 +1,7 @@
 import { inspect } from "node:util";
 import { describe, expect, it } from "vitest";
+import type { LayerDiffuseOptions } from "../../src/client/call-options.ts";
 import { clientOver, LayerDiffuse } from "../../src/client/layer-diffuse.ts";
-import type { LayerDiffuseOptions } from "../../src/client/options.ts";
 import { isLayerDiffuseError } from "../../src/errors/index.ts";
 import * as index from "../../src/index.ts";
 import { rejectionOf, thrownBy } from "../helpers/failures.ts";

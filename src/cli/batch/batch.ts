@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import type { ManyResult } from "../../client/options.ts";
+import type { ManyResult } from "../../client/call-options.ts";
 import { type ErrorCode, InvalidInputError, isLayerDiffuseError } from "../../errors/index.ts";
 import type { GenerateInput } from "../../protocol/generate-input.ts";
 import { isKept, isLate, noteInterruption, outcomeWords, patience } from "../jobs/abandon.ts";

@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import type { WorkerPool } from "../pool/worker-pool.ts";
 import { type WorkerRunner, withLastLines } from "../pool/worker-runner.ts";
+import { onLines, parseLine } from "./log-lines.ts";
 import { Guard } from "./orphan-guard.ts";
 import { type WorkerCommand, workerEnvironment } from "./worker-command.ts";
-import { onLines, parseLine } from "./worker-output.ts";
 
 export interface ProcessRules {
   readonly endpointId: string;

@@ -1,6 +1,6 @@
 import * as z from "zod/mini";
+import { parseFailure } from "../../protocol/failed-job.ts";
 import { type JobState, jobFields } from "../../protocol/job.ts";
-import { parseFailure } from "../../protocol/job-error.ts";
 import { defined } from "../../schema/check.ts";
 
 /** What a browser is told about a worker's error. */

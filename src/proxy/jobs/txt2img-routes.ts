@@ -1,9 +1,9 @@
 import * as z from "zod/mini";
 import { type ErrorCode, isLayerDiffuseError } from "../../errors/index.ts";
 import { decodeImage } from "../../image/decode-image.ts";
+import { jobError } from "../../protocol/failed-job.ts";
 import { queueReason } from "../../protocol/health.ts";
 import { isTerminal, type JobState, jobFields } from "../../protocol/job.ts";
-import { jobError } from "../../protocol/job-error.ts";
 import { alphaShares, imageWarning, parseOutput } from "../../protocol/worker-output.ts";
 import { Call } from "../../runpod/progress.ts";
 import { withTimeLimit } from "../../runtime/time-limit.ts";

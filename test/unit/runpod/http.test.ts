@@ -12,7 +12,7 @@ import {
   RateLimitError,
   ServerError,
 } from "../../../src/errors/index.ts";
-import type { Target } from "../../../src/runpod/connection.ts";
+import type { Target } from "../../../src/runpod/client-options.ts";
 import { HttpClient, type HttpOptions, type HttpRequest } from "../../../src/runpod/http.ts";
 import { errorText, excerpt } from "../../../src/runpod/http-errors.ts";
 import { realClock } from "../../../src/runtime/clock.ts";

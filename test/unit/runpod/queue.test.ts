@@ -1,6 +1,6 @@
 import { HttpResponse, http } from "msw";
 import { describe, expect, it } from "vitest";
-import type { GenerateOptions } from "../../../src/client/options.ts";
+import type { GenerateOptions } from "../../../src/client/call-options.ts";
 import type { Progress } from "../../../src/runpod/progress.ts";
 import { deferred } from "../../helpers/deferred.ts";
 import { rejectionOf } from "../../helpers/failures.ts";

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { LayerDiffuse } from "../../../src/client/layer-diffuse.ts";
 import { ConfigurationError } from "../../../src/errors/index.ts";
-import { type ConnectionOptions, resolveConnection } from "../../../src/runpod/connection.ts";
+import { type ConnectionOptions, resolveConnection } from "../../../src/runpod/client-options.ts";
 import { RunpodEndpoint } from "../../../src/runpod/endpoint.ts";
 import { expectClass, rejectionOf, thrownBy } from "../../helpers/failures.ts";
 

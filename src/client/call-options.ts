@@ -1,7 +1,6 @@
 import * as z from "zod/mini";
 import type { GeneratedImage } from "../image/generated-image.ts";
 import type { GenerateInput } from "../protocol/generate-input.ts";
-import { type ConnectionOptions, connectionFields } from "../runpod/connection.ts";
 import {
   clockFields,
   type RequestOptions,
@@ -9,7 +8,8 @@ import {
   runFields,
   type WaitForJobOptions,
   waitFields,
-} from "../runpod/options.ts";
+} from "../runpod/call-options.ts";
+import { type ConnectionOptions, connectionFields } from "../runpod/client-options.ts";
 import type { Progress } from "../runpod/progress.ts";
 import { callback, number, oneOf, shown, strict } from "../schema/fields.ts";
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { JobCancelledError, JobFailedError, JobTimedOutError } from "../../../src/errors/index.ts";
+import { jobError, parseFailure } from "../../../src/protocol/failed-job.ts";
 import { parseJob } from "../../../src/protocol/job.ts";
-import { jobError, parseFailure } from "../../../src/protocol/job-error.ts";
 import { expectClass } from "../../helpers/failures.ts";
 
 const exception = JSON.stringify({
