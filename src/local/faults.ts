@@ -7,7 +7,7 @@ import { callback, list, number, oneOf, shown, strict } from "../schema/fields.t
 import { type Answer, type Call, jsonAnswer, resetAnswer } from "./http/exchange.ts";
 import type { HeldRequests } from "./http/held-requests.ts";
 import { isWorkerOperation, type WorkerOperation, workerOperations } from "./http/routes.ts";
-import { byKind, countFrom, duration } from "./option-fields.ts";
+import { byKind, countFrom, duration, textsOf } from "./option-fields.ts";
 
 /** What goes wrong. Each fault has exactly one of these. */
 export type FaultEffect =
@@ -49,17 +49,15 @@ const operation = z.custom<Operation | WorkerOperation>((name) => isOperation(na
   error: ({ input }) => `has no ${shown(input)}; ${suggestion(String(input), operationNames)}`,
 });
 
-const headers = z
-  .record(z.string(), z.string({ error: "must be text" }), { error: "must be an object of texts" })
-  .check(
-    z.check<Record<string, string>>(({ value, issues }) => {
-      // Whoever sets the header is told, not whoever gets the answer.
-      for (const [name, text] of Object.entries(value)) {
-        if (canBeSent(name, text)) continue;
-        issues.push({ code: "custom", path: [name], message: "cannot be sent as a header", input: value });
-      }
-    }),
-  );
+const headers = textsOf(z.string({ error: "must be text" })).check(
+  z.check<Record<string, string>>(({ value, issues }) => {
+    // Whoever sets the header is told, not whoever gets the answer.
+    for (const [name, text] of Object.entries(value)) {
+      if (typeof text !== "string" || canBeSent(name, text)) continue;
+      issues.push({ code: "custom", path: [name], message: "cannot be sent as a header", input: value });
+    }
+  }),
+);
 
 const body = z.custom<string | object>(
   (value) => typeof value === "string" || (typeof value === "object" && value !== null),

@@ -6,7 +6,7 @@ import { check, wrongOptions } from "../schema/check.ts";
 import { callback, flag, list, number, shown, strict, textLike, withMethods } from "../schema/fields.ts";
 import type { Rate, RateBucket } from "./client-side/rate-limits.ts";
 import { type Fault, faultSchema } from "./faults.ts";
-import { amount, byKind, countFrom, duration } from "./option-fields.ts";
+import { amount, byKind, countFrom, duration, isObject, textsOf } from "./option-fields.ts";
 import { type Variants, variantsSchema } from "./variants.ts";
 import type { WorkerFunction } from "./workers/function-worker.ts";
 import type { WorkerCommand } from "./workers/worker-command.ts";
@@ -123,7 +123,7 @@ const program = textLike(/^[^\0]*[^\0\s][^\0]*$/, "a command line, or a list of 
 const workerCommand = strict({
   command: byKind((value) => (Array.isArray(value) ? programAndArguments : program)),
   cwd: z.optional(textWithoutNul),
-  env: z.optional(z.record(z.string(), textWithoutNul, { error: "must be an object of texts" })),
+  env: z.optional(textsOf(textWithoutNul)),
 });
 
 const programAndArguments = list(textWithoutNul).check(
@@ -137,8 +137,6 @@ const programAndArguments = list(textWithoutNul).check(
 const workerFunction = z.custom<WorkerFunction | false>((value) => value === false || typeof value === "function", {
   error: ({ input }) => `must be a function, { command } or false, got ${shown(input)}`,
 });
-
-const isObject = (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value);
 
 const pathSegment = textLike(/^[A-Za-z0-9_-]+$/, "text of letters, digits, - and _");
 

@@ -51,6 +51,13 @@ describe("createLocalEndpoint", () => {
     );
   });
 
+  test("takes objects of any class, as process.env is one", async () => {
+    const endpoint = createLocalEndpoint(untyped({ worker: { command: "true", env: process.env } }));
+    const headers: Record<string, string> = Object.assign(Object.create({ inherited: true }), { "x-test": "1" });
+    endpoint.faults.add({ respond: { status: 200, headers } });
+    await endpoint.close();
+  });
+
   test("takes an option of undefined as one not given", async () => {
     const undefinedOptions = untyped({ maxWorkers: undefined, clock: undefined, variants: { health: undefined } });
     const endpoint = createLocalEndpoint(undefinedOptions);
