@@ -15,7 +15,7 @@ export function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
     if (bytes?.length === length) return bytes;
   }
   throw new InvalidImageError(
-    `The image's base64 is cut short or damaged (${text.length} characters). Generate it again.`,
+    `The image's base64 is incomplete or damaged (${text.length} characters). Generate it again.`,
   );
 }
 

@@ -99,14 +99,17 @@ export class GeneratedImage {
       isWritten = await writeFile(path, this.bytes);
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause);
-      throw new FileError(`The image could not be saved to ${path}: ${why}. It is still in hand: save it elsewhere.`, {
-        jobId: this.job.id || undefined,
-        cause,
-      });
+      throw new FileError(
+        `The image could not be saved to ${path}: ${why}. You still have the image: save it elsewhere.`,
+        {
+          jobId: this.job.id || undefined,
+          cause,
+        },
+      );
     }
     if (isWritten) return;
     throw new ConfigurationError(
-      "There is no file system: save() needs Node 22.3, Bun or Deno. Use bytes, blob(), file() or dataUrl().",
+      "save() needs a file system (Node 22.3, Bun or Deno). Use bytes, blob(), file() or dataUrl().",
     );
   }
 

@@ -28,14 +28,14 @@ export function jobError(state: JobState): LayerDiffuseError | undefined {
         retryable: serviceWords.workerLost.test(failure?.message ?? ""),
       });
     case "CANCELLED":
-      return new JobCancelledError(`Job ${id} was cancelled. Submit it again if that was not meant.`, details);
+      return new JobCancelledError(`Job ${id} was cancelled. Submit it again if you still want it.`, details);
     case "TIMED_OUT":
       break;
     default:
       return undefined;
   }
   return new JobTimedOutError(
-    `Job ${id} was stopped by the service after too long a run${said}. Raise executionTimeout, or ask for less.`,
+    `The service stopped job ${id} because it ran too long${said}. Raise executionTimeout, or ask for less.`,
     { ...details, retryable: true },
   );
 }
@@ -43,11 +43,14 @@ export function jobError(state: JobState): LayerDiffuseError | undefined {
 /** The error of a job that completed, but says in `raw` that it failed. */
 export function generationError(state: JobState, raw: unknown): GenerationError {
   const failure = parseFailure(raw);
-  return new GenerationError(`Job ${state.id}: the worker made no image: ${withoutFullStop(failure.message)}.`, {
-    ...timesOf(state),
-    jobId: state.id,
-    failure,
-  });
+  return new GenerationError(
+    `Job ${state.id}: the worker could not generate an image: ${withoutFullStop(failure.message)}.`,
+    {
+      ...timesOf(state),
+      jobId: state.id,
+      failure,
+    },
+  );
 }
 
 function timesOf({ delayTime, executionTime, workerId }: JobState): Partial<JobErrorDetails> {

@@ -50,11 +50,11 @@ const workerInput = z.custom<Record<string, unknown>>(isObject, { error: "must b
   z.check<Record<string, unknown>>(({ value, issues }) => {
     const names = Object.keys(value);
     if (names.length === 0) {
-      const message = "must not be empty: the service would drop it and the job would never end well";
+      const message = "must not be empty: the service drops it, and the job fails minutes later";
       issues.push({ code: "custom", path: [], message, input: value });
     }
     if (names.length === 1 && "input" in value && typeof value["input"] === "object") {
-      const message = "is wrapped twice; pass what is inside `input`, the client wraps it";
+      const message = "is wrapped twice. Pass the inner object; the client wraps it";
       issues.push({ code: "custom", path: ["input"], message, input: value });
     }
   }),
@@ -99,7 +99,7 @@ export function checkJobId(id: string): string {
     [
       {
         path: ["id"],
-        message: `is no job id: ${typeof id === "string" ? JSON.stringify(id.slice(0, 80)) : `a ${typeof id}`}`,
+        message: `is not a job id: ${typeof id === "string" ? JSON.stringify(id.slice(0, 80)) : `a ${typeof id}`}`,
       },
     ],
     "job id",

@@ -45,7 +45,7 @@ const answers: Record<ErrorCode, Answer> = {
   job_cancelled: { status: 409, code: "job_cancelled", detail: "The job was cancelled" },
   job_timed_out: { status: 504, code: "job_timed_out", detail: "The job ran too long and was stopped" },
   job_expired: { status: 404, code: "job_expired", detail: "job not found" },
-  generation_failed: { status: 502, code: "generation_failed", detail: "The worker made no image" },
+  generation_failed: { status: 502, code: "generation_failed", detail: "The worker could not generate an image" },
   queue_timeout: { status: 504, code: "queue_timeout", detail: "No worker took the job in time. Try again later." },
   execution_timeout: { status: 504, code: "execution_timeout", detail: "The job ran too long. Ask for less." },
   invalid_response: {

@@ -84,7 +84,7 @@ const serviceUrl = "https://api.runpod.ai/v2";
 /** Stands in for a page's address, to tell a path from a value that is neither path nor address. */
 const anyPage = "https://page.invalid/";
 
-const anId = "must be the endpoint's id, of letters, digits and dashes only, and not its address";
+const anId = "must be the endpoint's id (letters, digits and dashes), not its address";
 const idForm = /^\s*[\w-]*\s*$/;
 const endpointId = text({ mayBeBlank: true }).check(z.regex(idForm, { error: anId }));
 
@@ -160,13 +160,13 @@ function endpointTarget(options: ConnectionOptions): Target {
   const id = options.endpointId?.trim() || readEnv("RUNPOD_ENDPOINT_ID");
   if (!id) {
     throw new ConfigurationError(
-      "No endpoint. Pass endpointId, or set RUNPOD_ENDPOINT_ID (RunPod console, Serverless).",
+      "The endpoint is missing. Pass endpointId or set RUNPOD_ENDPOINT_ID (RunPod console, Serverless).",
     );
   }
   if (!idForm.test(id)) throw new ConfigurationError(`RUNPOD_ENDPOINT_ID ${anId}.`);
   if (!apiKey) {
     throw new ConfigurationError(
-      "No API key. Pass apiKey, or set RUNPOD_API_KEY (RunPod console, Settings, API keys).",
+      "The API key is missing. Pass apiKey or set RUNPOD_API_KEY (RunPod console, Settings, API keys).",
     );
   }
   refuseInBrowser(options);
@@ -187,7 +187,7 @@ function proxyAddress(proxyUrl: string): string {
   const base = addressOf(proxyUrl, isBrowser() ? globalThis.location?.href : undefined);
   if (base !== undefined) return base;
   throw new ConfigurationError(
-    "proxyUrl is a path, and there is no page here that it could be relative to. Pass an http(s) address.",
+    "proxyUrl is a path, but there is no page to resolve it against. Pass an http(s) address.",
   );
 }
 

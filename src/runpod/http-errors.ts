@@ -64,7 +64,7 @@ export function statusError(
     }
   }
   if (status >= 500 || status === 408) {
-    return new ServerError(advised("The service has trouble; try again."), { ...details, retryable: true });
+    return new ServerError(advised("The service has a problem. Try again later."), { ...details, retryable: true });
   }
   return new BadRequestError(advised("Correct the request; sending it again changes nothing."), details);
 }
@@ -82,7 +82,7 @@ export function notJsonError(
   return new InvalidResponseError(
     isNotFinite
       ? `${what} answered ${status} with NaN or Infinity in it, which is not JSON. Fix the worker.`
-      : `${what} answered ${status} with ${said}. Try again; if it stays so, check baseUrl.`,
+      : `${what} answered ${status} with ${said}. Try again. If it keeps happening, check baseUrl.`,
     { status, jobId, retryable: !isNotFinite, excerpt: excerpt(text) },
   );
 }

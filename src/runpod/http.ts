@@ -288,4 +288,4 @@ function checkFile(what: string, response: Response, jobId: string): void {
 }
 
 const tooLarge = (what: string, jobId: string) =>
-  new InvalidImageError(`${what} leads to more than ${mostBytes} bytes.`, { jobId });
+  new InvalidImageError(`${what} leads to a file larger than ${mostBytes} bytes.`, { jobId });

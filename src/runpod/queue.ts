@@ -170,7 +170,7 @@ export class Queue {
     };
     const onLate = () => {
       throw new QueueTimeoutError(
-        "queueTimeout passed before the endpoint took the submission. Raise it, or concurrency.",
+        "queueTimeout passed before the endpoint accepted the submission. Raise queueTimeout or concurrency.",
         { submitted: "unknown" },
       );
     };
@@ -265,7 +265,7 @@ export class Queue {
 /** The submission went out and no usable answer came back. */
 function submissionUnknown(cause: LayerDiffuseError, wasRepeated: boolean): SubmissionUnknownError {
   const what = wasRepeated
-    ? `A job or more may exist: ${cause.message} It was sent again, as retrySubmissions says. Look in the RunPod console.`
+    ? `A job or more may exist: ${cause.message} It was sent again because retrySubmissions is set. Look in the RunPod console.`
     : `A job may exist: ${cause.message} It was not sent again. Look in the RunPod console first; set retrySubmissions if a second job does no harm.`;
   return new SubmissionUnknownError(what, { status: cause.status, submitted: "unknown", cause });
 }

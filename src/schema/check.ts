@@ -31,9 +31,10 @@ export function checkOptions<Output>(schema: z.ZodMiniType<Output>, options: unk
   return value;
 }
 
-/** `Wrong options: steps must be a number; seeed is unknown; did you mean seed?.` */
+/** `Wrong options: steps must be a number; seeed is unknown; did you mean seed?` */
 export function wrongOptions(issues: readonly InputIssue[]): string {
-  return `Wrong options: ${issues.map(issueText).join("; ")}.`;
+  const list = issues.map(issueText).join("; ");
+  return `Wrong options: ${list}${list.endsWith("?") ? "" : "."}`;
 }
 
 /** `steps must be a number`: the path, and what is wrong there. */

@@ -140,7 +140,7 @@ describe("with retrySubmissions", () => {
       return Promise.reject(new TypeError("fetch failed", { cause }));
     };
     const error = await rejection(drive(client({ retrySubmissions: true, fetch: flaky }).generate(apple)));
-    expect(error).toMatchObject({ code: "submission_unknown", message: expect.stringContaining("sent again, as") });
+    expect(error).toMatchObject({ code: "submission_unknown", message: expect.stringContaining("sent again because") });
     expect(endpoint.jobs()).toHaveLength(1);
   });
 });

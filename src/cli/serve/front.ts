@@ -46,10 +46,11 @@ export class Front {
   async answer(request: Request, trace: Trace): Promise<Response> {
     const { pathname, hostname } = new URL(request.url);
     const page = this.#pages.get(pathname);
-    trace.route = page?.route ?? findRoute(pathname)?.route.name ?? "-";
+    const route = findRoute(pathname)?.route;
+    trace.route = page?.route ?? route?.name ?? "-";
     const { hosts, proxy } = this.#options;
     // A health check may use any name: it learns nothing else.
-    if (hosts && !hosts.has(hostname) && trace.route !== "healthz") return foreignHost();
+    if (hosts && !hosts.has(hostname) && trace.route !== "healthz") return foreignHost(route?.submits);
     if (!page) return await proxy(request);
     if (request.method !== "GET" && request.method !== "HEAD") {
       return wrongMethod();
@@ -80,8 +81,8 @@ function wrongMethod(): Response {
  * A foreign page can point its own name at this computer (DNS rebinding), and would then share the server's origin.
  * The name in `Host` gives it away.
  */
-function foreignHost(): Response {
+function foreignHost(submits = false): Response {
   const detail =
     "Without tokens this server answers only to its own address. To reach it by another name, start it with --public-url.";
-  return new Problem({ status: 403, code: "authentication", detail }).toResponse();
+  return new Problem({ status: 403, code: "authentication", detail, ...(submits && { submitted: "no" }) }).toResponse();
 }

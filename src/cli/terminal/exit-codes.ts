@@ -23,7 +23,7 @@ export const exitCodes: Readonly<Record<FailureCode, { exit: number; meaning: st
   job_cancelled: { exit: 12, meaning: "somebody else cancelled the job" },
   job_timed_out: { exit: 13, meaning: "the service stopped the job: it ran too long" },
   job_expired: { exit: 14, meaning: "the job is gone: its result has expired, or the id is wrong" },
-  generation_failed: { exit: 15, meaning: "the worker ran, but made no image" },
+  generation_failed: { exit: 15, meaning: "the worker ran, but could not generate an image" },
   queue_timeout: { exit: 16, meaning: "no worker took the job within --queue-timeout" },
   execution_timeout: { exit: 17, meaning: "the job ran longer than --timeout" },
   invalid_response: { exit: 18, meaning: "the service gave an answer that makes no sense" },

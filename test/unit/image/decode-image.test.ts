@@ -102,7 +102,7 @@ describe("decodeImage", () => {
     ["another worker's output", { text: "hello" }, "LayerDiffuse worker"],
     ["a link that is not https", { url: "http://example.com/a.png" }, "a link that is not https"],
     ["an empty data URL", { url: "data:image/png;base64," }, "without an image"],
-    ["broken base64", { image_base64: base64.slice(0, -3) }, "cut short"],
+    ["broken base64", { image_base64: base64.slice(0, -3) }, "incomplete or damaged"],
     ["an image cut short", { image_base64: png.subarray(0, 60).toString("base64") }, "not a whole PNG"],
     ["a JPEG", { url: "data:image/jpeg;base64,/9j/4AAQSkZJRgABAQAA" }, "not a whole PNG"],
   ])("refuses %s", async (_what, output, why) => {
@@ -129,7 +129,7 @@ describe("decodeImage", () => {
     "of a worker that failed with %j says boom",
     async (fields) => {
       const error = expectClass(await rejectionOf(decode({ status: "error", ...fields })), GenerationError);
-      expect(error.message).toBe("Job job-1: the worker made no image: boom.");
+      expect(error.message).toBe("Job job-1: the worker could not generate an image: boom.");
     },
   );
 

@@ -43,7 +43,7 @@ describe("GeneratedImage", () => {
         code: "file",
         jobId: "job-1",
         cause: { code: "ENOENT" },
-        message: expect.stringContaining("still in hand"),
+        message: expect.stringContaining("You still have the image"),
       });
     } finally {
       await rm(folder, { recursive: true });

@@ -6,7 +6,7 @@ const untyped = (options: object): LocalEndpointOptions => ({ worker: () => 1, .
 
 describe("createLocalEndpoint", () => {
   test.each<[object, string]>([
-    [{ maxWorker: 1 }, "Wrong options: maxWorker is unknown; did you mean maxWorkers?."],
+    [{ maxWorker: 1 }, "Wrong options: maxWorker is unknown; did you mean maxWorkers?"],
     [{ coldstart: 1 }, "coldstart is unknown; did you mean coldStart?"],
     [{ variants: { authErrors: "json" } }, "variants.authErrors is unknown; did you mean authError?"],
     [{ variants: { authError: "xml" } }, 'variants.authError must be "json" or "empty", got "xml"'],
@@ -46,7 +46,7 @@ describe("createLocalEndpoint", () => {
   test("names all wrong options at once", () => {
     expect(() => createLocalEndpoint(untyped({ maxWorkers: -1, coldstart: 5, variants: { health: "some" } }))).toThrow(
       new TypeError(
-        'Wrong options: maxWorkers must be a number from 0 up, got -1; variants.health must be "full" or "two-fields", got "some"; coldstart is unknown; did you mean coldStart?.',
+        'Wrong options: maxWorkers must be a number from 0 up, got -1; variants.health must be "full" or "two-fields", got "some"; coldstart is unknown; did you mean coldStart?',
       ),
     );
   });

@@ -125,7 +125,7 @@ describe("checkJobId", () => {
   it.each(["", " ", "a b", "a/b", "../health", "a?b", "a#b", "a%2fb", "a\n", "ö", undefined, null, 5, {}, 5n])(
     "refuses %s",
     (id) => {
-      expect(issue(() => checkJobId(id as string))).toContain("is no job id");
+      expect(issue(() => checkJobId(id as string))).toContain("is not a job id");
     },
   );
 });

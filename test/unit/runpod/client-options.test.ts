@@ -100,11 +100,11 @@ describe("resolveConnection", () => {
   });
 
   it.each(["", "  ", undefined])("takes the key %j for none, which is told when it is needed", (apiKey) => {
-    expect(lateRefusal({ endpointId: "e1", apiKey })).toContain("No API key");
+    expect(lateRefusal({ endpointId: "e1", apiKey })).toContain("The API key is missing");
   });
 
   it.each(["", "  ", undefined])("takes the endpoint %j for none, which is told when it is needed", (endpointId) => {
-    expect(lateRefusal({ apiKey: "k", endpointId })).toContain("No endpoint");
+    expect(lateRefusal({ apiKey: "k", endpointId })).toContain("The endpoint is missing");
   });
 
   it.each([null, 5, {}])("refuses the key %j", (apiKey) => {
@@ -114,11 +114,11 @@ describe("resolveConnection", () => {
   it("tells of what is missing each time, until it is there", () => {
     const { target } = resolve();
     expect([messageOf(target), messageOf(target)]).toEqual([
-      expect.stringContaining("No endpoint"),
-      expect.stringContaining("No endpoint"),
+      expect.stringContaining("The endpoint is missing"),
+      expect.stringContaining("The endpoint is missing"),
     ]);
     vi.stubEnv("RUNPOD_ENDPOINT_ID", "e2");
-    expect(messageOf(target)).toContain("No API key");
+    expect(messageOf(target)).toContain("The API key is missing");
     vi.stubEnv("RUNPOD_API_KEY", "rpa_env");
     expect(target().base).toBe("https://api.runpod.ai/v2/e2");
   });
@@ -135,7 +135,7 @@ describe("resolveConnection", () => {
   it.each(["https://api.runpod.ai/v2/e1", "e1/run", "e 1", "../e1", "e1?x", "ö"])(
     "refuses the endpoint id %j",
     (endpointId) => {
-      expect(refusal({ apiKey: "k", endpointId })).toContain("endpointId must be the endpoint's id, of letters");
+      expect(refusal({ apiKey: "k", endpointId })).toContain("endpointId must be the endpoint's id (letters");
     },
   );
 

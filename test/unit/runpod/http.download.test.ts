@@ -167,7 +167,7 @@ describe("downloadFile", () => {
     const options = { fetch: async () => new Response(body), clock: new ManualClock(), jobId: "job-1" };
     const error = await rejectionOf(downloadFile(address, options));
     expect(error).toMatchObject({ code: "invalid_image", jobId: "job-1", retryable: false });
-    expect(String(error)).toContain("more than 67108864 bytes");
+    expect(String(error)).toContain("larger than 67108864 bytes");
     expect(state).toEqual({ megabytes: 65, isCancelled: true });
   });
 

@@ -74,7 +74,7 @@ describe("checkOptions", () => {
     );
     expect(error.message).toBe(
       'Wrong options: owner must not be blank; items.0.weight must be a number from 0 to 1, got "1"; ' +
-        "sizes is unknown; did you mean size?.",
+        "sizes is unknown; did you mean size?",
     );
     expect(error).not.toHaveProperty("cause");
   });

@@ -34,7 +34,7 @@ describe("the endpoint that flags and environment name", () => {
     [
       {},
       { RUNPOD_ENDPOINT_ID: "a/b" },
-      'RUNPOD_ENDPOINT_ID must be the endpoint\'s id, of letters, digits and dashes only, and not its address, got "a/b".',
+      'RUNPOD_ENDPOINT_ID must be the endpoint\'s id (letters, digits and dashes), not its address, got "a/b".',
     ],
     [{ baseUrl: "ftp://x" }, {}, '--base-url must be an http(s) address without query and credentials, got "ftp://x".'],
     [

@@ -294,6 +294,17 @@ describe("without tokens on this computer", () => {
     },
   );
 
+  test("a job that such a page submits is refused, and the answer says that there is none", async () => {
+    const { url } = await serve(["--local"]);
+    const { promise, resolve, reject } = Promise.withResolvers<string>();
+    const headers = { host: "evil.test", "content-type": "application/json" };
+    const asked = httpRequest(`${url}/run`, { method: "POST", headers }, (response) => {
+      response.setEncoding("utf8").on("data", resolve);
+    });
+    asked.on("error", reject).end('{"input":{"prompt":"a red apple"}}');
+    expect(JSON.parse(await promise)).toMatchObject({ status: 403, submitted: "no" });
+  });
+
   test("it answers to its own names, and to that of --public-url", async () => {
     const { url } = await serve(["--local", "--public-url", "https://images.test"]);
     const port = new URL(url).port;
