@@ -22,15 +22,6 @@ export const picture = { status: "success", filename: "alpha_1.png", image_base6
 export const endless: WorkerFunction = (_, { signal }) =>
   new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
 
-/** A promise to be settled from outside. */
-export function deferred(): { promise: Promise<void>; resolve: () => void } {
-  let resolve = () => {};
-  const promise = new Promise<void>((settle) => {
-    resolve = settle;
-  });
-  return { promise, resolve };
-}
-
 /** A stream that keeps what is written, and can be waited on. */
 export class Capture extends Writable {
   readonly chunks: Buffer[] = [];

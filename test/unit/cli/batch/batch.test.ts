@@ -2,7 +2,8 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { describe, expect, test } from "vitest";
-import { deferred, endless, picture, png, type Stage, stage } from "../fake-terminal.ts";
+import { deferred } from "../../../helpers/deferred.ts";
+import { endless, picture, png, type Stage, stage } from "../fake-terminal.ts";
 
 async function manifestOf({ folder }: Stage, name = "pictures"): Promise<Record<string, unknown>[]> {
   const text = await readFile(join(folder, name, "manifest.jsonl"), "utf8");

@@ -1,6 +1,7 @@
 import { readdir } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
-import { deferred, endless, stage } from "../fake-terminal.ts";
+import { deferred } from "../../../helpers/deferred.ts";
+import { endless, stage } from "../fake-terminal.ts";
 
 describe("Ctrl-C", () => {
   test("cancels the job on the endpoint, says so, and exits with 130", async () => {

@@ -1,7 +1,8 @@
 import { mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { Capture, deferred, picture, png, stage } from "../fake-terminal.ts";
+import { deferred } from "../../../helpers/deferred.ts";
+import { Capture, picture, png, stage } from "../fake-terminal.ts";
 
 describe("layerdiffuse generate", () => {
   test("writes output.png, and nothing but its path to stdout", async () => {

@@ -7,8 +7,9 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { LayerDiffuse } from "../../../../src/index.ts";
 import type { LocalEndpointOptions } from "../../../../src/local/index.ts";
 import { routes } from "../../../../src/proxy/routes.ts";
+import { deferred } from "../../../helpers/deferred.ts";
 import { settle } from "../../../helpers/manual-clock.ts";
-import { deferred, endless, picture, png, type Run, run, stage, temporaryFolder } from "../fake-terminal.ts";
+import { endless, picture, png, type Run, run, stage, temporaryFolder } from "../fake-terminal.ts";
 
 const key = "rpa_a-key-that-nobody-may-see";
 const alice = "alice-token-0123456789";
@@ -296,13 +297,13 @@ describe("without tokens on this computer", () => {
 
   test("a job that such a page submits is refused, and the answer says that there is none", async () => {
     const { url } = await serve(["--local"]);
-    const { promise, resolve, reject } = Promise.withResolvers<string>();
+    const said = deferred<string>();
     const headers = { host: "evil.test", "content-type": "application/json" };
     const asked = httpRequest(`${url}/run`, { method: "POST", headers }, (response) => {
-      response.setEncoding("utf8").on("data", resolve);
+      response.setEncoding("utf8").on("data", said.resolve);
     });
-    asked.on("error", reject).end('{"input":{"prompt":"a red apple"}}');
-    expect(JSON.parse(await promise)).toMatchObject({ status: 403, submitted: "no" });
+    asked.end('{"input":{"prompt":"a red apple"}}');
+    expect(JSON.parse(await said.promise)).toMatchObject({ status: 403, submitted: "no" });
   });
 
   test("it answers to its own names, and to that of --public-url", async () => {

@@ -2,9 +2,10 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { readPng } from "../../../../src/image/png.ts";
+import { deferred } from "../../../helpers/deferred.ts";
 import { snippetsOf } from "../../../helpers/markdown.ts";
 import { startShell } from "../../../helpers/programs.ts";
-import { deferred, endless, picture, stage, temporaryFolder } from "../fake-terminal.ts";
+import { endless, picture, stage, temporaryFolder } from "../fake-terminal.ts";
 import { launch, type Running } from "../launch.ts";
 
 const token = "alice-token-0123456789";

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { progressWords } from "../../../../src/cli/terminal/progress-view.ts";
-import { deferred, picture, stage } from "../fake-terminal.ts";
+import { deferred } from "../../../helpers/deferred.ts";
+import { picture, stage } from "../fake-terminal.ts";
 
 const workers = { idle: 2, initializing: 1, ready: 2, running: 0, throttled: 0, unhealthy: 0 };
 
