@@ -49,8 +49,8 @@ export {
   type WorkerFailure,
 } from "./errors/index.ts";
 export { type AboutImage, GeneratedImage, type ImageJob } from "./image/generated-image.ts";
+export type { Health } from "./protocol/endpoint-health.ts";
 export type { GenerateInput, Lora } from "./protocol/generate-input.ts";
-export type { Health } from "./protocol/health.ts";
 export { generateInputSchema } from "./protocol/input-descriptions.ts";
 export type { JobState, JobStatus, TerminalStatus } from "./protocol/job.ts";
 export type { Policy } from "./protocol/run-body.ts";

@@ -1,9 +1,9 @@
 import { amend, InvalidInputError, isLayerDiffuseError, JobError } from "../errors/index.ts";
 import type { ImageContext } from "../image/decode-image.ts";
 import type { GeneratedImage } from "../image/generated-image.ts";
+import type { Health } from "../protocol/endpoint-health.ts";
 import { generationError } from "../protocol/failed-job.ts";
 import { type GenerateInput, randomSeed, wireInput } from "../protocol/generate-input.ts";
-import type { Health } from "../protocol/health.ts";
 import { limits } from "../protocol/limits.ts";
 import { type Policy, policyOf } from "../protocol/run-body.ts";
 import { serviceWords } from "../protocol/service-words.ts";

@@ -27,7 +27,7 @@ export type { Clock } from "../runtime/clock.ts";
 export type { Rate, RateBucket } from "./client-side/rate-limits.ts";
 export type { Fault, FaultEffect } from "./faults.ts";
 export type { RecordedRequest } from "./http/request-recorder.ts";
-export type { WorkerOperation } from "./http/routes.ts";
+export type { WorkerOperation } from "./http/router.ts";
 export type { LocalEndpointOptions } from "./options.ts";
 export type { LocalWorker } from "./pool/local-worker.ts";
 export type { Variants } from "./variants.ts";

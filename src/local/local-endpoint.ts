@@ -9,7 +9,7 @@ import { Faults, injectFault } from "./faults.ts";
 import { type Answer, type Call, errorAnswer, resetAnswer } from "./http/exchange.ts";
 import { HeldRequests } from "./http/held-requests.ts";
 import { Recorder } from "./http/request-recorder.ts";
-import { isWorkerOperation, parsePath, type Route, workerOperations } from "./http/routes.ts";
+import { isWorkerOperation, parsePath, type Route, workerOperations } from "./http/router.ts";
 import { type JobRecord, noRecord } from "./jobs/job-record.ts";
 import { Jobs } from "./jobs/job-states.ts";
 import type { Job } from "./jobs/local-job.ts";

@@ -1,9 +1,9 @@
 import type { Clock } from "../runtime/clock.ts";
+import { CallerLimits, jobPause } from "./access/caller-limits.ts";
 import { Cors } from "./access/cors.ts";
 import { JobTokens } from "./access/job-tokens.ts";
-import { jobPause, Limits } from "./access/limits.ts";
-import { MemoryJobs, MemoryRate } from "./access/memory-limits.ts";
-import { SharedJobs, SharedRate } from "./access/shared-limits.ts";
+import { MemoryJobs, MemoryRate } from "./access/memory-counters.ts";
+import { SharedJobs, SharedRate } from "./access/shared-counters.ts";
 import { fileAnswer } from "./images/file-answer.ts";
 import { StoredImages } from "./images/stored-images.ts";
 import { CallerJobs } from "./jobs/caller-jobs.ts";
@@ -138,8 +138,8 @@ class ProxyServer {
 }
 
 /** Counts in the stores that instances share, or in this process if there are none. */
-function limitsOf({ limits: { concurrency, ratePerMinute }, limiter }: Settings, clock: Clock): Limits {
-  return new Limits(
+function limitsOf({ limits: { concurrency, ratePerMinute }, limiter }: Settings, clock: Clock): CallerLimits {
+  return new CallerLimits(
     limiter.rate ? new SharedRate(limiter.rate) : new MemoryRate(ratePerMinute, clock),
     limiter.jobs ? new SharedJobs(limiter.jobs, concurrency) : new MemoryJobs(concurrency, jobPause, clock),
   );

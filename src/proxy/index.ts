@@ -14,7 +14,7 @@ import { type ProxyHandler, proxyOn } from "./app.ts";
 import type { ProxyOptions } from "./options.ts";
 
 export type { GenerateInput, Lora } from "../protocol/generate-input.ts";
-export type { SharedLimiter, SharedLimiters } from "./access/shared-limits.ts";
+export type { SharedLimiter, SharedLimiters } from "./access/shared-counters.ts";
 export type { ProxyHandler } from "./app.ts";
 export type { ImageStorage } from "./images/memory-storage.ts";
 export type { Allow } from "./jobs/check-input.ts";

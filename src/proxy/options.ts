@@ -12,7 +12,7 @@ import { Queue } from "../runpod/queue.ts";
 import type { Internals } from "../runtime/clock.ts";
 import { check, checkOptions, defined, read } from "../schema/check.ts";
 import { callback, milliseconds, number, shown, strict, withMethods } from "../schema/fields.ts";
-import type { SharedLimiter, SharedLimiters } from "./access/shared-limits.ts";
+import type { SharedLimiter, SharedLimiters } from "./access/shared-counters.ts";
 import { keysOfApiKey, keysOfSecrets, Signer } from "./access/signer.ts";
 import { textCleaner } from "./clean-text.ts";
 import { type ImageStorage, MemoryStorage } from "./images/memory-storage.ts";

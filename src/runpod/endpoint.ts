@@ -1,6 +1,6 @@
 import { amend, ConfigurationError, InvalidInputError, InvalidResponseError } from "../errors/index.ts";
+import type { Health } from "../protocol/endpoint-health.ts";
 import { jobError } from "../protocol/failed-job.ts";
-import type { Health } from "../protocol/health.ts";
 import type { JobState } from "../protocol/job.ts";
 import { limits } from "../protocol/limits.ts";
 import { checkJobId } from "../protocol/run-body.ts";

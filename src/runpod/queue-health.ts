@@ -1,5 +1,5 @@
 import { type QueueReason, QueueTimeoutError } from "../errors/index.ts";
-import { type Health, queueReason } from "../protocol/health.ts";
+import { type Health, queueReason } from "../protocol/endpoint-health.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Call, Phase } from "./progress.ts";
 

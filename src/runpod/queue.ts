@@ -7,8 +7,8 @@ import {
   SubmissionUnknownError,
 } from "../errors/index.ts";
 import { parsePurge, parseStream, type StreamPart } from "../protocol/answers.ts";
+import { type Health, parseHealth } from "../protocol/endpoint-health.ts";
 import { jobError } from "../protocol/failed-job.ts";
-import { type Health, parseHealth } from "../protocol/health.ts";
 import { isTerminal, type JobState, parseJob } from "../protocol/job.ts";
 import { limits } from "../protocol/limits.ts";
 import { checkJobId, runRequestBody } from "../protocol/run-body.ts";

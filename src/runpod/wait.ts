@@ -1,6 +1,6 @@
 import * as z from "zod/mini";
 import { ExecutionTimeoutError, isLayerDiffuseError, JobExpiredError } from "../errors/index.ts";
-import type { Health } from "../protocol/health.ts";
+import type { Health } from "../protocol/endpoint-health.ts";
 import { isTerminal, type JobState } from "../protocol/job.ts";
 import { limits } from "../protocol/limits.ts";
 import { type Clock, sleep } from "../runtime/clock.ts";

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { Health } from "../../protocol/health.ts";
+import type { Health } from "../../protocol/endpoint-health.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import type { Timer, Timers } from "../collections/timers.ts";
 import type { Jobs } from "../jobs/job-states.ts";

@@ -1,4 +1,4 @@
-import type { Health } from "../../protocol/health.ts";
+import type { Health } from "../../protocol/endpoint-health.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import type { Timers } from "../collections/timers.ts";
 import type { Jobs } from "../jobs/job-states.ts";

@@ -1,4 +1,4 @@
-import type { Health } from "../../protocol/health.ts";
+import type { Health } from "../../protocol/endpoint-health.ts";
 import { isTerminal } from "../../protocol/job.ts";
 import type { ActiveFault, Fault, Faults } from "../faults.ts";
 import type { Job } from "../jobs/local-job.ts";

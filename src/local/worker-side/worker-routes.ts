@@ -1,6 +1,6 @@
 import { type Answer, type Call, errorAnswer, jsonAnswer } from "../http/exchange.ts";
 import type { HeldRequests } from "../http/held-requests.ts";
-import type { WorkerOperation } from "../http/routes.ts";
+import type { WorkerOperation } from "../http/router.ts";
 import type { Report } from "../jobs/job-result.ts";
 import type { Attempt } from "../jobs/local-job.ts";
 import { rawFields } from "../json/raw-json.ts";

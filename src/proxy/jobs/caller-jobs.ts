@@ -1,8 +1,8 @@
 import { isLayerDiffuseError } from "../../errors/index.ts";
 import { isTerminal, type JobState } from "../../protocol/job.ts";
 import { service } from "../../protocol/service-rules.ts";
+import type { CallerLimits } from "../access/caller-limits.ts";
 import type { JobTokens, TokenJob } from "../access/job-tokens.ts";
-import type { Limits } from "../access/limits.ts";
 import type { ProxyInternals, Settings } from "../options.ts";
 import { jobNotFound, Problem } from "../problem.ts";
 import type { ProxyCall } from "../routes.ts";
@@ -24,9 +24,9 @@ export class CallerJobs {
   readonly #settings: Settings;
   readonly #internals: ProxyInternals;
   readonly #tokens: JobTokens;
-  readonly #limits: Limits;
+  readonly #limits: CallerLimits;
 
-  constructor(settings: Settings, internals: ProxyInternals, tokens: JobTokens, limits: Limits) {
+  constructor(settings: Settings, internals: ProxyInternals, tokens: JobTokens, limits: CallerLimits) {
     this.#settings = settings;
     this.#internals = internals;
     this.#tokens = tokens;

@@ -1,8 +1,8 @@
 import * as z from "zod/mini";
 import { type ErrorCode, isLayerDiffuseError } from "../../errors/index.ts";
 import { decodeImage } from "../../image/decode-image.ts";
+import { queueReason } from "../../protocol/endpoint-health.ts";
 import { jobError } from "../../protocol/failed-job.ts";
-import { queueReason } from "../../protocol/health.ts";
 import { isTerminal, type JobState, jobFields } from "../../protocol/job.ts";
 import { alphaShares, imageWarning, parseOutput } from "../../protocol/worker-output.ts";
 import { Call } from "../../runpod/progress.ts";

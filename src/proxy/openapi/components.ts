@@ -1,5 +1,5 @@
 import * as z from "zod/mini";
-import { healthBody } from "../../protocol/health.ts";
+import { healthBody } from "../../protocol/endpoint-health.ts";
 import { type Description, describeInput, lorasWords } from "../../protocol/input-descriptions.ts";
 import { jobFields, terminalStatuses } from "../../protocol/job.ts";
 import { alphaShares } from "../../protocol/worker-output.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { bareError, parsePurge, parseStream } from "../../../src/protocol/answers.ts";
-import { parseHealth } from "../../../src/protocol/health.ts";
+import { parseHealth } from "../../../src/protocol/endpoint-health.ts";
 import { isTerminal, parseJob } from "../../../src/protocol/job.ts";
 import { parseInfo, parseOutput } from "../../../src/protocol/worker-output.ts";
 

@@ -32,8 +32,8 @@ const shown: Record<string, Record<string, string>> = {
     "attacks-input": "reaches nobody, wherever in the body it stands",
   },
   "a user exceeds their share": {
-    "access/limits": "are counted however many are submitted in the same moment",
-    "access/limits.property": "a place among the jobs at once",
+    "access/caller-limits": "are counted however many are submitted in the same moment",
+    "access/caller-limits.property": "a place among the jobs at once",
   },
   "a body that is huge or endless": {
     "jobs/queue-routes": "takes a body at the limit, and stops reading one that never ends",

@@ -1,6 +1,6 @@
 import { Timers } from "../../../../src/local/collections/timers.ts";
 import { HeldRequests } from "../../../../src/local/http/held-requests.ts";
-import { isWorkerOperation } from "../../../../src/local/http/routes.ts";
+import { isWorkerOperation } from "../../../../src/local/http/router.ts";
 import type { LocalEndpointOptions } from "../../../../src/local/index.ts";
 import type { Submission } from "../../../../src/local/jobs/job-record.ts";
 import { noRecord } from "../../../../src/local/jobs/job-record.ts";

@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { jobText } from "../../../../src/local/client-side/job-body.ts";
 import { Faults } from "../../../../src/local/faults.ts";
 import type { Answer, Call } from "../../../../src/local/http/exchange.ts";
-import { workerOperations } from "../../../../src/local/http/routes.ts";
+import { workerOperations } from "../../../../src/local/http/router.ts";
 import type { Job } from "../../../../src/local/jobs/local-job.ts";
 import type { LocalWorker } from "../../../../src/local/pool/local-worker.ts";
 import type { PageState } from "../../../../src/local/status-page/page-state.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { MemoryJobs, MemoryRate } from "../../../../src/proxy/access/memory-limits.ts";
+import { MemoryJobs, MemoryRate } from "../../../../src/proxy/access/memory-counters.ts";
 import type { SharedLimiter } from "../../../../src/proxy/index.ts";
 import { picture } from "../../../helpers/local.ts";
 import { ManualClock } from "../../../helpers/manual-clock.ts";

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { SharedLimiter } from "../../../../src/proxy/access/shared-limits.ts";
+import type { SharedLimiter } from "../../../../src/proxy/access/shared-counters.ts";
 import { proxyOn } from "../../../../src/proxy/app.ts";
 import { picture } from "../../../helpers/local.ts";
 import { ManualClock, turns } from "../../../helpers/manual-clock.ts";

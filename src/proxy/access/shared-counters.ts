@@ -2,7 +2,7 @@ import * as z from "zod/mini";
 import { read } from "../../schema/check.ts";
 import { orElse } from "../../schema/fields.ts";
 import { Problem } from "../problem.ts";
-import { type JobLimit, jobPause, type Pause, type RateLimit } from "./limits.ts";
+import { type JobLimit, jobPause, type Pause, type RateLimit } from "./caller-limits.ts";
 
 /**
  * A counter that several instances share, such as a limiter of `rate-limiter-flexible`. Give it the same points as

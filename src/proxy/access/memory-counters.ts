@@ -1,5 +1,5 @@
 import type { Clock } from "../../runtime/clock.ts";
-import type { JobLimit, Pause, RateLimit } from "./limits.ts";
+import type { JobLimit, Pause, RateLimit } from "./caller-limits.ts";
 
 const minute = 60_000;
 /** With more subjects than this, those without anything to count are forgotten. */

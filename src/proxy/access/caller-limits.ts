@@ -24,7 +24,7 @@ export interface JobLimit {
 export const jobPause = 5_000;
 
 /** The limits of each subject. */
-export class Limits {
+export class CallerLimits {
   readonly #rate: RateLimit;
   readonly #jobs: JobLimit;
 
