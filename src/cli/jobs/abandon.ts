@@ -1,3 +1,4 @@
+import { lostSight } from "../../client/job-handle.ts";
 import { type ErrorCode, isLayerDiffuseError } from "../../errors/index.ts";
 import { AdvisedError, Interruption } from "../terminal/failures.ts";
 import { count } from "../terminal/format.ts";
@@ -7,16 +8,6 @@ import type { CancelOutcome, OpenJobs } from "./open-jobs.ts";
 
 /** Milliseconds that a user who leaves waits for the cancellation at most. */
 export const patience = 5_000;
-
-/** After these errors the job may well go on: this program lost sight of it. */
-const lostSight: ReadonlySet<ErrorCode> = new Set([
-  "connection",
-  "server",
-  "rate_limited",
-  "invalid_response",
-  "authentication",
-  "bad_request",
-]);
 
 /** The client's own time limits, after which the job may well go on. */
 const timeLimits: ReadonlySet<ErrorCode> = new Set(["queue_timeout", "execution_timeout"]);

@@ -1,6 +1,8 @@
 import { isLayerDiffuseError } from "../../errors/index.ts";
 import { isTerminal, parseJob } from "../../protocol/job.ts";
 import type { RunpodEndpoint } from "../../runpod/endpoint.ts";
+import { realInternals } from "../../runtime/clock.ts";
+import { withTimeLimit } from "../../runtime/time-limit.ts";
 
 /** What became of the jobs that were to be cancelled. Lists of ids. */
 export interface CancelOutcome {
@@ -58,8 +60,9 @@ export class OpenJobs {
    * @param patience the longest wait for each of the two, in milliseconds
    */
   async cancelAll(endpoint: RunpodEndpoint, patience: number): Promise<CancelOutcome> {
-    const answers = Promise.all(this.#submissions.keys());
-    await Promise.race([answers, aborted(AbortSignal.timeout(this.hasHeld ? heldPatience : patience))]);
+    const answers = async () => void (await Promise.all(this.#submissions.keys()));
+    const milliseconds = this.hasHeld ? heldPatience : patience;
+    await withTimeLimit(answers, { clock: realInternals.clock, milliseconds, onLate: () => undefined });
     const limit = AbortSignal.timeout(patience);
     const outcome: CancelOutcome = {
       cancelled: [],
@@ -105,8 +108,4 @@ function jsonOf(text: string): unknown {
     // The client says what is wrong with it.
     return undefined;
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { toNodeListener } from "../../proxy/index.ts";
 import type { Clock } from "../../runtime/clock.ts";
+import { withTimeLimit } from "../../runtime/time-limit.ts";
 import type { Access } from "./access-log.ts";
 import type { Front } from "./front.ts";
 
@@ -102,13 +103,10 @@ export class HttpServer {
   /** Resolves when no request is open, or the time is over. */
   async #within(milliseconds: number): Promise<void> {
     if (this.#open.size === 0) return;
-    const { clock } = this.#options;
-    await new Promise<void>((resolve) => {
-      const timer = clock.setTimeout(resolve, milliseconds);
-      this.#emptied = () => {
-        clock.clearTimeout(timer);
-        resolve();
-      };
-    });
+    const allEnded = () =>
+      new Promise<void>((resolve) => {
+        this.#emptied = resolve;
+      });
+    await withTimeLimit(allEnded, { clock: this.#options.clock, milliseconds, onLate: () => undefined });
   }
 }
