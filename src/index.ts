@@ -62,8 +62,8 @@ export type {
   RunSyncOptions,
   WaitForJobOptions,
 } from "./runpod/call-options.ts";
-export type { ConnectionOptions, HeadersOption } from "./runpod/client-options.ts";
 export { RunpodEndpoint } from "./runpod/endpoint.ts";
+export type { ConnectionOptions, HeadersOption } from "./runpod/option-defaults.ts";
 export type { OnProgress, Phase, Progress } from "./runpod/progress.ts";
 export { VERSION } from "./runtime/environment.ts";
 export type { StandardResult, StandardSchema } from "./schema/standard-schema.ts";

@@ -9,7 +9,7 @@ import {
   type WaitForJobOptions,
   waitFields,
 } from "../runpod/call-options.ts";
-import { type ConnectionOptions, connectionFields } from "../runpod/client-options.ts";
+import { type ConnectionOptions, connectionFields } from "../runpod/option-defaults.ts";
 import type { Progress } from "../runpod/progress.ts";
 import { callback, number, oneOf, shown, strict } from "../schema/fields.ts";
 

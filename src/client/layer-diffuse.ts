@@ -15,9 +15,9 @@ import {
   type WaitForJobOptions,
   waitOptions,
 } from "../runpod/call-options.ts";
-import { resolveConnection } from "../runpod/client-options.ts";
 import { endpointOver, type RunpodEndpoint } from "../runpod/endpoint.ts";
 import type { Limiter } from "../runpod/limiter.ts";
+import { resolveConnection } from "../runpod/option-defaults.ts";
 import { Call } from "../runpod/progress.ts";
 import { Queue } from "../runpod/queue.ts";
 import { pace } from "../runpod/wait.ts";

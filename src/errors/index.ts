@@ -3,7 +3,7 @@
  * {@link LayerDiffuseError}. `code` is stable and made for a `switch`; `message` says what to do.
  */
 import { brand, type ErrorCode } from "./base.ts";
-import type { FileError, InvalidImageError } from "./image-errors.ts";
+import type { FileError, InvalidImageError } from "./image-error-classes.ts";
 import type {
   ExecutionTimeoutError,
   GenerationError,
@@ -12,7 +12,7 @@ import type {
   JobFailedError,
   JobTimedOutError,
   QueueTimeoutError,
-} from "./job-errors.ts";
+} from "./job-error-classes.ts";
 import type {
   AuthenticationError,
   BadRequestError,
@@ -24,12 +24,12 @@ import type {
   RateLimitError,
   ServerError,
   SubmissionUnknownError,
-} from "./request-errors.ts";
+} from "./request-error-classes.ts";
 
 export { amend, type ErrorCode, type ErrorDetails, errorCodes, LayerDiffuseError, type Submitted } from "./base.ts";
-export * from "./image-errors.ts";
-export * from "./job-errors.ts";
-export * from "./request-errors.ts";
+export * from "./image-error-classes.ts";
+export * from "./job-error-classes.ts";
+export * from "./request-error-classes.ts";
 
 /** The error class for each `code`. */
 export interface ErrorByCode {

@@ -7,7 +7,7 @@ import {
   connectionFields,
   resolveConnection,
   type Target,
-} from "../runpod/client-options.ts";
+} from "../runpod/option-defaults.ts";
 import { Queue } from "../runpod/queue.ts";
 import type { Internals } from "../runtime/clock.ts";
 import { check, checkOptions, defined, read } from "../schema/check.ts";

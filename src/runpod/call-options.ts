@@ -4,7 +4,7 @@ import type { Policy } from "../protocol/run-body.ts";
 import { checkOptions } from "../schema/check.ts";
 import { callback, flag, milliseconds, signal, strict } from "../schema/fields.ts";
 import type { StandardSchema } from "../schema/standard-schema.ts";
-import { type ConnectionOptions, connectionFields, type HeadersOption } from "./client-options.ts";
+import { type ConnectionOptions, connectionFields, type HeadersOption } from "./option-defaults.ts";
 import type { OnProgress } from "./progress.ts";
 
 export interface RunpodEndpointOptions<Output = unknown> extends ConnectionOptions {

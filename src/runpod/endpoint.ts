@@ -22,7 +22,7 @@ import {
   type WaitForJobOptions,
   waitOptions,
 } from "./call-options.ts";
-import { resolveConnection } from "./client-options.ts";
+import { resolveConnection } from "./option-defaults.ts";
 import { Call } from "./progress.ts";
 import { Queue, type SubmitLimits } from "./queue.ts";
 import { streamJob } from "./stream.ts";

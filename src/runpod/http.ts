@@ -3,9 +3,9 @@ import { ConfigurationError, ConnectionError, InvalidImageError, LayerDiffuseErr
 import type { Clock } from "../runtime/clock.ts";
 import { isBrowser, knowsCacheMode, sentOnce } from "../runtime/environment.ts";
 import { withTimeLimit } from "../runtime/time-limit.ts";
-import type { HeadersLike, HeadersOption, Target } from "./client-options.ts";
 import { connectionError, notJsonError, rootMessage, statusError } from "./http-errors.ts";
 import { parseLargeJson } from "./large-json.ts";
+import type { HeadersLike, HeadersOption, Target } from "./option-defaults.ts";
 
 /** One request under the endpoint's address. */
 export interface HttpRequest {

@@ -2,10 +2,10 @@ import { InvalidResponseError, ServerError } from "../errors/index.ts";
 import { bareError } from "../protocol/answers.ts";
 import type { Internals } from "../runtime/clock.ts";
 import { isBrowser, VERSION } from "../runtime/environment.ts";
-import type { Connection } from "./client-options.ts";
 import { type HttpAnswer, HttpClient, type HttpRequest } from "./http.ts";
 import { errorText, excerpt } from "./http-errors.ts";
 import type { Limiter } from "./limiter.ts";
+import type { Connection } from "./option-defaults.ts";
 import { type RetryOptions, withRetries } from "./retry.ts";
 
 /** Limits on the tries of one request. */

@@ -1,6 +1,6 @@
 import type * as z from "zod/mini";
 import { ConfigurationError } from "../../errors/index.ts";
-import { connectionFields } from "../../runpod/client-options.ts";
+import { connectionFields } from "../../runpod/option-defaults.ts";
 import { check } from "../../schema/check.ts";
 import { shown } from "../../schema/fields.ts";
 import type { EnvironmentVariables } from "../terminal/environment-variables.ts";

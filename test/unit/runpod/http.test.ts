@@ -12,9 +12,9 @@ import {
   RateLimitError,
   ServerError,
 } from "../../../src/errors/index.ts";
-import type { Target } from "../../../src/runpod/client-options.ts";
 import { HttpClient, type HttpOptions, type HttpRequest } from "../../../src/runpod/http.ts";
 import { errorText, excerpt } from "../../../src/runpod/http-errors.ts";
+import type { Target } from "../../../src/runpod/option-defaults.ts";
 import { realClock } from "../../../src/runtime/clock.ts";
 import { expectClass, rejectionOf } from "../../helpers/failures.ts";
 import { closedUrl, startHttpServer, startTcpServer } from "../../helpers/http-server.ts";

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { LayerDiffuse } from "../../../src/client/layer-diffuse.ts";
 import { ConfigurationError } from "../../../src/errors/index.ts";
-import { type ConnectionOptions, resolveConnection } from "../../../src/runpod/client-options.ts";
 import { RunpodEndpoint } from "../../../src/runpod/endpoint.ts";
+import { type ConnectionOptions, resolveConnection } from "../../../src/runpod/option-defaults.ts";
 import { expectClass, rejectionOf, thrownBy } from "../../helpers/failures.ts";
 
 const given = { endpointId: "e1", apiKey: "rpa_key" };
