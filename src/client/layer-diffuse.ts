@@ -2,12 +2,11 @@ import { amend, InvalidInputError, isLayerDiffuseError, JobError } from "../erro
 import type { ImageContext } from "../image/decode-image.ts";
 import type { GeneratedImage } from "../image/generated-image.ts";
 import type { Health } from "../protocol/endpoint-health.ts";
-import { generationError } from "../protocol/failed-job.ts";
+import { outputError } from "../protocol/failed-job.ts";
 import { type GenerateInput, randomSeed, wireInput } from "../protocol/generate-input.ts";
 import { limits } from "../protocol/limits.ts";
 import { type Policy, policyOf } from "../protocol/run-body.ts";
 import { serviceWords } from "../protocol/service-words.ts";
-import { parseOutput } from "../protocol/worker-output.ts";
 import {
   checkSubmitOptions,
   type RequestOptions,
@@ -85,7 +84,7 @@ export class LayerDiffuse {
   withOptions(changes: LayerDiffuseOptions): LayerDiffuse {
     const { limiter, internals } = this.#queue;
     const options = { ...this.#options, ...checkOptions(clientOptions, changes) };
-    return clientOver(options, internals, changes.concurrency === undefined ? limiter : undefined);
+    return clientOver(options, internals, "concurrency" in changes ? undefined : limiter);
   }
 
   /**
@@ -188,7 +187,8 @@ export class LayerDiffuse {
       onSubmitted(id);
       try {
         const end = await this.#queue.waitFor(id, call, options, queued);
-        if (parseOutput(end.output).status === "error") throw generationError(end, end.output);
+        const failed = outputError(end);
+        if (failed) throw failed;
       } catch (error) {
         if (!asksForPrompt(error)) throw error;
       }
@@ -260,7 +260,14 @@ export class LayerDiffuse {
   #runOptions(options: SubmitOptions): RunOptions {
     const { queueTimeout, executionTimeout } = this.#clocks(options);
     const { signal, headers, webhook, cancelOnAbort, policy } = options;
-    const all: Policy = { ...policyOf(queueTimeout, executionTimeout), ...defined(policy ?? {}) };
+    const own = defined(policy ?? {});
+    // The service deletes a job at its `ttl`, even one that runs.
+    const longestRun = Math.max(executionTimeout, own.executionTimeout ?? 0);
+    const all: Policy = {
+      ...policyOf(queueTimeout, executionTimeout),
+      ttl: policyOf(queueTimeout, longestRun).ttl,
+      ...own,
+    };
     return { policy: all, signal, headers, webhook, cancelOnAbort };
   }
 }

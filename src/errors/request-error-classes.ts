@@ -83,6 +83,12 @@ export class ServerError extends LayerDiffuseError {
   static {
     identify(ServerError, "ServerError", "server");
   }
+  /** How many milliseconds the service asked you to wait, if it said so, as with a 503. */
+  declare readonly retryAfter?: number;
+
+  constructor(message: string, details: ErrorDetails & { retryAfter?: number | undefined } = {}) {
+    super(message, details);
+  }
 }
 
 /** No answer after all retries: the connection was refused or reset, or timed out. */

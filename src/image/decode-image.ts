@@ -1,5 +1,5 @@
 import { InvalidImageError } from "../errors/index.ts";
-import { generationError } from "../protocol/failed-job.ts";
+import { outputError } from "../protocol/failed-job.ts";
 import type { JobState } from "../protocol/job.ts";
 import { parseInfo, parseOutput } from "../protocol/worker-output.ts";
 import { defined } from "../schema/check.ts";
@@ -27,11 +27,9 @@ export async function decodeImage(
   download: Download,
 ): Promise<GeneratedImage> {
   const { id, delayTime, executionTime, workerId } = state;
+  const failed = outputError(state);
+  if (failed) throw failed;
   const output = parseOutput(state.output);
-  // An error that is no text has been seen to leave a job COMPLETED, without output.
-  if (output.status === "error" || (state.output === undefined && state.error !== undefined)) {
-    throw generationError(state, state.output ?? state.error);
-  }
   const { warnings, alpha } = output;
   const info = parseInfo(output.info);
   const reported = [output.seed, info["seed"]].find((value) => typeof value === "number");

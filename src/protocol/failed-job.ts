@@ -12,6 +12,7 @@ import { defined, read } from "../schema/check.ts";
 import { lenient } from "../schema/fields.ts";
 import type { JobState } from "./job.ts";
 import { serviceWords } from "./service-words.ts";
+import { parseOutput } from "./worker-output.ts";
 
 /** The error a job's end stands for, or `undefined` when it completed. */
 export function jobError(state: JobState): LayerDiffuseError | undefined {
@@ -40,8 +41,15 @@ export function jobError(state: JobState): LayerDiffuseError | undefined {
   );
 }
 
-/** The error of a job that completed, but says in `raw` that it failed. */
-export function generationError(state: JobState, raw: unknown): GenerationError {
+/** The error of a job that completed, but whose worker says that it failed; `undefined` if it doesn't. */
+export function outputError(state: JobState): GenerationError | undefined {
+  const { output, error } = state;
+  // An error that is no text has been seen to leave a job COMPLETED, without output.
+  const isFailed = parseOutput(output).status === "error" || (output === undefined && error !== undefined);
+  return isFailed ? generationError(state, output ?? error) : undefined;
+}
+
+function generationError(state: JobState, raw: unknown): GenerationError {
   const failure = parseFailure(raw);
   return new GenerationError(
     `Job ${state.id}: the worker could not generate an image: ${withoutFullStop(failure.message)}.`,

@@ -22,5 +22,5 @@ export const serviceWords = {
    * A worker that does not know `warm_up` and asks for a prompt. The published image answers a job without one
    * with the text of a missing field and no code; where in the text the words stand depends on its version.
    */
-  promptMissing: /prompt|required|missing/i,
+  promptMissing: /\bprompt\b.*\b(?:required|missing)\b|\b(?:required|missing)\b.*\bprompt\b/is,
 } as const satisfies Record<string, RegExp>;

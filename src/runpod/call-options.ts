@@ -1,8 +1,9 @@
 import * as z from "zod/mini";
 import { amend } from "../errors/index.ts";
+import { limits } from "../protocol/limits.ts";
 import type { Policy } from "../protocol/run-body.ts";
 import { checkOptions } from "../schema/check.ts";
-import { callback, flag, milliseconds, signal, strict } from "../schema/fields.ts";
+import { callback, flag, milliseconds, number, signal, strict } from "../schema/fields.ts";
 import type { StandardSchema } from "../schema/standard-schema.ts";
 import { type ConnectionOptions, connectionFields, type HeadersOption } from "./option-defaults.ts";
 import type { OnProgress } from "./progress.ts";
@@ -95,7 +96,7 @@ export const requestOptions = strict(requestFields);
 export const waitOptions = strict(waitFields);
 export const runOptions = strict(runFields);
 export const runSyncOptions = strict({ ...runFields, wait: elsewhere });
-export const statusOptions = strict({ ...requestFields, ttl: elsewhere });
+export const statusOptions = strict({ ...requestFields, ttl: z.optional(number(1, limits.maxTtl)) });
 export const statusSyncOptions = strict({ ...requestFields, wait: elsewhere });
 
 const isSchema = (value: unknown) =>

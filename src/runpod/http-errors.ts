@@ -11,6 +11,7 @@ import {
 } from "../errors/index.ts";
 import { parseProblem } from "../protocol/answers.ts";
 import { serviceWords } from "../protocol/service-words.ts";
+import { neverConnectedWords } from "../runtime/connection-words.ts";
 
 /* What a failed exchange means: an answer that is not 2xx, one that is not JSON, or no answer at all. */
 
@@ -28,6 +29,7 @@ export function statusError(
   // A proxy's problem says what to do; of keys and endpoints its caller knows nothing.
   const isProblem = response.headers.get("content-type")?.includes("problem+json") ?? false;
   const advised = (advice: string) => (isProblem ? start : `${start} ${advice}`);
+  const retryAfter = parseRetryAfter(response.headers.get("retry-after"));
   const details = { status, jobId, submitted: isProblem ? parseProblem(text).submitted : undefined };
   if (response.type === "opaqueredirect" || (status >= 300 && status < 400)) {
     return new InvalidResponseError(
@@ -55,16 +57,18 @@ export function statusError(
       return new EndpointNotFoundError(advised("Check endpointId and baseUrl."), details);
     case 413:
       return new BadRequestError(advised("The request is too large; send less."), details);
-    case 429: {
-      const retryAfter = parseRetryAfter(response.headers.get("retry-after"));
+    case 429:
       return new RateLimitError(advised("Too many requests; send fewer at once, or later."), {
         ...details,
         retryAfter,
       });
-    }
   }
   if (status >= 500 || status === 408) {
-    return new ServerError(advised("The service has a problem. Try again later."), { ...details, retryable: true });
+    return new ServerError(advised("The service has a problem. Try again later."), {
+      ...details,
+      retryable: true,
+      retryAfter,
+    });
   }
   return new BadRequestError(advised("Correct the request; sending it again changes nothing."), details);
 }
@@ -156,9 +160,7 @@ function neverArrived(error: unknown, depth = 0): boolean {
     if (neverSent.test(String(error.code))) return true;
     if ("syscall" in error && error.syscall === "connect" && neverSentOnConnect.test(String(error.code))) return true;
   }
-  // Deno and Bun say it in words only, and so does a port that fetch refuses.
-  if (error instanceof Error && /client error \(Connect\)|TLS handshake failed|^bad port$/.test(error.message))
-    return true;
+  if (error instanceof Error && neverConnectedWords.some((words) => words.test(error.message))) return true;
   if ("errors" in error && Array.isArray(error.errors) && error.errors.length > 0)
     return error.errors.every((one) => neverArrived(one, depth + 1));
   return "cause" in error && neverArrived(error.cause, depth + 1);

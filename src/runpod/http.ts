@@ -22,6 +22,8 @@ export interface HttpRequest {
   /** Beside those of each request. */
   headers?: HeadersOption | undefined;
   signal?: AbortSignal | undefined;
+  /** Called right before the request goes out. If it throws, nothing is sent. */
+  onSend?: (() => void) | undefined;
 }
 
 /** A 2xx answer that is JSON. */
@@ -92,6 +94,7 @@ export class HttpClient {
     const { headers, redact } = await this.#headers(what, request);
     // Given up while the key or the headers were on their way.
     signal.throwIfAborted();
+    request.onSend?.();
     const body = request.body === undefined ? undefined : sentOnce(request.body);
     // What `fetch` itself threw: ky wraps it in an error that holds the request.
     let failure: { error: unknown } | undefined;
@@ -204,13 +207,13 @@ export async function downloadFile(
   { fetch, clock, jobId, signal }: DownloadOptions,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const what = `The link to the image of job ${jobId}`;
+  const links = [url];
+  const redact = (text: string) => links.reduce((rest, link) => rest.replaceAll(link, "[link]"), text);
   const read = async (stop: AbortSignal) => {
     try {
-      return await readFile(what, await followed(url, fetch, stop, jobId), jobId);
+      return await readFile(what, await followed(links, fetch, stop, jobId), jobId);
     } catch (error) {
-      throw error instanceof LayerDiffuseError
-        ? error
-        : connectionError(what, error, jobId, (text) => text.replaceAll(url, "[link]"));
+      throw error instanceof LayerDiffuseError ? error : connectionError(what, error, jobId, redact);
     }
   };
   const onLate = () => {
@@ -224,15 +227,15 @@ export async function downloadFile(
 
 const isHttps = (url: string) => /^https:\/\//i.test(url);
 
-/** The answer at the end of the redirects, each of which leads to https again. */
+/** The answer at the end of the redirects, each of which leads to https again and is added to `links`. */
 async function followed(
-  url: string,
+  links: string[],
   fetch: HttpOptions["fetch"],
   signal: AbortSignal,
   jobId: string,
 ): Promise<Response> {
-  let next = url;
-  for (let redirects = 0; redirects <= mostRedirects; redirects++) {
+  while (links.length <= mostRedirects + 1) {
+    const next = links.at(-1) ?? "";
     if (!isHttps(next)) break;
     // A browser hides where a redirect leads: there the end is all that can be checked.
     const redirect = isBrowser() ? "follow" : "manual";
@@ -248,7 +251,7 @@ async function followed(
     const location = response.headers.get("location");
     if (response.status < 300 || response.status >= 400 || location === null) return response;
     await response.body?.cancel();
-    next = new URL(location, next).href;
+    links.push(new URL(location, next).href);
   }
   throw new InvalidImageError(`The link to the image of job ${jobId} redirects too often, or away from https.`, {
     jobId,
@@ -277,7 +280,7 @@ async function readFile(what: string, response: Response, jobId: string): Promis
 function checkFile(what: string, response: Response, jobId: string): void {
   const { status, ok, headers } = response;
   if (!ok) {
-    const error = statusError(what, undefined, response, "");
+    const error = statusError(what, jobId, response, "");
     if (error.retryable) throw error;
     throw new InvalidImageError(`${what} answered ${status}: it may have expired. Ask the worker for base64.`, {
       jobId,

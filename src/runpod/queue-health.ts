@@ -42,14 +42,16 @@ export class QueueHealth {
   async ask(): Promise<void> {
     const { id, clock, call, failEarly, read } = this.#options;
     if (!(call.isWatched || failEarly) || clock.now() < this.#nextAt) return;
-    this.last = (await read()) ?? this.last;
+    const health = await read();
     this.#nextAt = clock.now() + this.#step;
     this.#step = Math.min(pace.longest, this.#step * 2);
-    const reason = this.last && queueReason(this.last);
+    if (!health) return;
+    this.last = health;
+    const reason = queueReason(health);
     const isHopeless = reason === "crash_loop" || reason === "disabled";
     // One reading may catch the endpoint between two states.
     this.#hopeless = isHopeless ? this.#hopeless + 1 : 0;
-    if (failEarly && reason && this.#hopeless >= 2) {
+    if (failEarly && this.#hopeless >= 2) {
       throw queueTimeoutError(id, "failEarly is set and no worker will come", reason);
     }
   }
@@ -73,4 +75,10 @@ const advice: Record<QueueReason, string> = {
 /** Why no worker took a job, and what to do about it. */
 export function queueTimeoutError(id: string, what: string, reason: QueueReason): QueueTimeoutError {
   return new QueueTimeoutError(`Job ${id}: ${what}: ${advice[reason]}.`, { jobId: id, reason });
+}
+
+/** The clock ran out while nobody could see the job, which may run, or be done: a second one would be paid too. */
+export function unseenError(id: string, what: string): QueueTimeoutError {
+  const message = `Job ${id}: ${what}, and the service did not say whether a worker took it. Ask for the job again before you submit another.`;
+  return new QueueTimeoutError(message, { jobId: id, retryable: false });
 }

@@ -23,8 +23,10 @@ import { type RequestLimits, Requests } from "./requests.ts";
 import { isAmbiguous, withRetries } from "./retry.ts";
 import { pace, type WaitTransport, waitForJob } from "./wait.ts";
 
-/** A cancel that nobody waits for must not keep a process alive for long. */
+/** Tries of a cancel that nobody waits for, 429 aside: it must not keep a process alive for long. */
 const quietRetries = 2;
+/** Milliseconds. A thousand jobs given up at once take two minutes to cancel at the rate that the service allows, some longer. */
+const quietPatience = 600_000;
 
 /** What the submission answered, and when the job was queued; nothing for a job taken up again. */
 export interface QueuedJob {
@@ -112,15 +114,16 @@ export class Queue {
     }
   }
 
-  async cancel(id: string, options: RequestLimits): Promise<JobState> {
+  /** @param patience Milliseconds for which a 429 is tried again, from the request's turn on. */
+  async cancel(id: string, options: RequestLimits, patience: number = pace.longPoll): Promise<JobState> {
     const path = `cancel/${checkJobId(id)}`;
     try {
-      const deadline = this.internals.clock.now() + pace.longPoll;
       const request = { method: "POST", path, body: "{}", jobId: id } as const;
-      return await this.#cancels.run(
-        () => this.#requests.send(request, jobOf, { ...options, deadline }),
-        options.signal,
-      );
+      const send = () => {
+        const deadline = this.internals.clock.now() + patience;
+        return this.#requests.send(request, jobOf, { ...options, deadline });
+      };
+      return await this.#cancels.run(send, options.signal);
     } catch (error) {
       // Some versions of the service may refuse to cancel what has ended.
       if (!isLayerDiffuseError(error, "bad_request")) throw error;
@@ -146,16 +149,23 @@ export class Queue {
     const body = runRequestBody(operation, input, fields);
     const { clock } = this.internals;
     let doubt: LayerDiffuseError | undefined;
+    /** Whether a request is on its way whose answer has not come. */
+    let isOnItsWay = false;
     const send = (stop: AbortSignal) => {
-      // The exchange itself is not cut short: an answer that is lost is a job that nobody knows.
+      const onSend = () => {
+        stop.throwIfAborted();
+        isOnItsWay = true;
+      };
+      // The exchange itself is not cut short once it began: an answer that is lost is a job that nobody knows.
       const sending = this.#requests.send(
-        { method: "POST", path: operation, body, ...(wait && { query: { wait }, wait }) },
+        { method: "POST", path: operation, body, onSend, ...(wait && { query: { wait }, wait }) },
         jobOf,
         {
           kind: this.connection.retrySubmissions ? "read" : "submission",
           deadline,
           headers,
           onFailure: (error) => {
+            isOnItsWay = false;
             if (isAmbiguous(error)) doubt = error;
           },
           onPause: (error, pause) => call?.reportPause(error, pause),
@@ -169,13 +179,11 @@ export class Queue {
       return sending;
     };
     const onLate = () => {
-      throw new QueueTimeoutError(
-        "queueTimeout passed before the endpoint accepted the submission. Raise queueTimeout or concurrency.",
-        { submitted: "unknown" },
-      );
+      throw submissionTooLate(isOnItsWay || doubt !== undefined);
     };
     try {
-      const milliseconds = (deadline ?? Number.POSITIVE_INFINITY) - clock.now();
+      // A held request is answered up to `wait` after it began, and its job may run by then.
+      const milliseconds = (deadline ?? Number.POSITIVE_INFINITY) - clock.now() + (wait ?? 0);
       return await withTimeLimit(send, { clock, milliseconds, signal, onLate });
     } catch (error) {
       if (signal?.aborted || isLayerDiffuseError(error, "queue_timeout")) throw error;
@@ -258,8 +266,19 @@ export class Queue {
 
   /** Best effort: nobody waits for it, and it must not mask the reason for giving up. */
   #cancelQuietly(id: string, headers?: RequestOptions["headers"]): void {
-    this.cancel(id, { retries: quietRetries, headers }).catch(() => {});
+    this.cancel(id, { retries: quietRetries, headers }, quietPatience).catch(() => {});
   }
+}
+
+/** The queue's clock ran out before the endpoint accepted a submission, which may be on its way. */
+function submissionTooLate(mayExist: boolean): QueueTimeoutError {
+  const what = "queueTimeout passed before the endpoint accepted the submission";
+  return mayExist
+    ? new QueueTimeoutError(`${what}. A job may exist: look in the RunPod console before you submit again.`, {
+        submitted: "unknown",
+        retryable: false,
+      })
+    : new QueueTimeoutError(`${what}. Nothing was sent. Raise queueTimeout or concurrency.`, { submitted: "no" });
 }
 
 /** The submission went out and no usable answer came back. */
@@ -267,7 +286,7 @@ function submissionUnknown(cause: LayerDiffuseError, wasRepeated: boolean): Subm
   const what = wasRepeated
     ? `A job or more may exist: ${cause.message} It was sent again because retrySubmissions is set. Look in the RunPod console.`
     : `A job may exist: ${cause.message} It was not sent again. Look in the RunPod console first; set retrySubmissions if a second job does no harm.`;
-  return new SubmissionUnknownError(what, { status: cause.status, submitted: "unknown", cause });
+  return new SubmissionUnknownError(what, { status: cause.status, submitted: cause.submitted ?? "unknown", cause });
 }
 
 function jobOf({ body, text, redact }: HttpAnswer): JobState | undefined {

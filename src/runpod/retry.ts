@@ -2,7 +2,7 @@ import pRetry from "p-retry";
 import {
   ConnectionError,
   InvalidResponseError,
-  type LayerDiffuseError,
+  LayerDiffuseError,
   RateLimitError,
   ServerError,
 } from "../errors/index.ts";
@@ -39,27 +39,37 @@ const longestAsked = 60_000;
 
 /** The verdict: whether the same request may go out again after this error. */
 export function mayRetry(kind: RequestKind, error: unknown): boolean {
-  // None of these arrived: a proxy of ours says so when it is busy for a moment.
-  if (asksToComeBack(error)) return true;
+  if (neverArrived(error)) return true;
   if (error instanceof ConnectionError) return kind === "read";
   if (error instanceof ServerError || error instanceof InvalidResponseError) return kind === "read" && error.retryable;
   return false;
 }
 
-/** Whether it is the other side that has no room for a request just now, or is not there: worth telling who waits. */
-export function asksToComeBack(error: unknown): boolean {
+/** Whether the request was refused at the door. A proxy of ours says so when it is busy for a moment. */
+function neverArrived(error: unknown): boolean {
   if (error instanceof RateLimitError) return true;
   if (error instanceof ConnectionError) return error.arrived === "no";
   return error instanceof ServerError && error.status === 503 && error.submitted === "no";
 }
 
-/** Whether this error leaves open if a submission made a job. */
+/** Whether the other side has no room for a request just now, or is not there: worth telling whoever waits. */
+export function asksToComeBack(error: unknown): boolean {
+  return neverArrived(error) || (error instanceof ServerError && error.retryAfter !== undefined);
+}
+
+/** Whether this error leaves open if a submission made a job, or says that it did. */
 export function isAmbiguous(error: unknown): error is LayerDiffuseError {
-  if (error instanceof ConnectionError) return error.arrived === "unknown";
   // A proxy of ours knows, and says so.
-  if (error instanceof ServerError) return error.status !== 200 && error.submitted !== "no";
+  if (error instanceof LayerDiffuseError && error.submitted !== undefined) return error.submitted !== "no";
+  if (error instanceof ConnectionError) return error.arrived === "unknown";
+  if (error instanceof ServerError) return error.status !== 200;
   // A redirect, which is refused, made none.
   return error instanceof InvalidResponseError && error.status !== undefined && error.status < 300;
+}
+
+/** What the service asked for, in milliseconds. */
+function askedPause(error: unknown): number | undefined {
+  return error instanceof RateLimitError || error instanceof ServerError ? error.retryAfter : undefined;
 }
 
 /**
@@ -86,7 +96,7 @@ export function withRetries<T>(send: () => Promise<T>, options: RetryOptions): P
     shouldRetry: async ({ error, retriesConsumed }) => {
       if (!mayRetry(kind, error) || (!isFree(error) && retriesConsumed >= retries)) return false;
       // A service that asks for no pause at all gives no advice.
-      const asked = (error instanceof RateLimitError && error.retryAfter) || undefined;
+      const asked = askedPause(error) || undefined;
       // Jitter on top of what the service asked for, so that a thousand callers do not all come back at once.
       const longest = asked === undefined ? Math.min(longestPause, firstPause * 2 ** backOffs++) : firstPause;
       const pause = (asked ?? 0) + random() * longest;

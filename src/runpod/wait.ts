@@ -8,7 +8,7 @@ import { withTimeLimit } from "../runtime/time-limit.ts";
 import { defined, read } from "../schema/check.ts";
 import { lenient } from "../schema/fields.ts";
 import type { Call, Progress } from "./progress.ts";
-import { QueueHealth, queueTimeoutError } from "./queue-health.ts";
+import { QueueHealth, queueTimeoutError, unseenError } from "./queue-health.ts";
 
 /** What the loop may ask of the endpoint. Each repeats itself where that is safe, until `signal`. */
 export interface WaitTransport {
@@ -106,6 +106,7 @@ export async function waitForJob(options: WaitOptions): Promise<JobState> {
       state = last;
       continue;
     }
+    if (!isRunning && !last) throw unseenError(id, `queueTimeout (${queueTimeout} ms) passed`);
     throw isRunning
       ? new ExecutionTimeoutError(
           `Job ${id} ran longer than executionTimeout (${executionTimeout} ms). Raise it, or ask for less.`,

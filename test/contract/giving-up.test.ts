@@ -109,6 +109,17 @@ describe("near a deadline", () => {
     expect(clock.now()).toBe(at);
   });
 
+  test("mode sync leaves a job alone that a worker took within queueTimeout", async () => {
+    const worker = async () => {
+      await new Promise<void>((resolve) => clock.setTimeout(resolve, 5_000));
+      return picture;
+    };
+    const { client, drive, endpoint, clock } = await stage({ worker });
+    const image = await drive(client().generate(apple, { mode: "sync", queueTimeout: 1_500 }));
+    expect(image.width).toBe(8);
+    expect(endpoint.requests.filter(({ operation }) => operation === "cancel")).toEqual([]);
+  });
+
   test("nobody watching, the start of a run is still seen before a short executionTimeout has passed twice", async () => {
     const { client, drive, clock, endpoint } = await stage({ coldStart: 61_000, worker: endless });
     const policy = { executionTimeout: 600_000 };
@@ -177,10 +188,13 @@ test("job.progress throws what result() would: here, that the worker made no ima
   expect(await rejection(drive(all()))).toMatchObject({ code: "generation_failed" });
 });
 
-test("warmUp does not take a broken worker for one that is up", async () => {
-  const { client, drive } = await stage({ worker: () => ({ error: "CUDA error: no kernel image" }) });
-  expect(await rejection(drive(client().warmUp()))).toMatchObject({ code: "job_failed" });
-});
+test.each(["CUDA error: no kernel image", "libcudart.so.12 is missing", "CUDA driver 12.4 required"])(
+  "warmUp does not take a broken worker for one that is up: %s",
+  async (error) => {
+    const { client, drive } = await stage({ worker: () => ({ error }) });
+    expect(await rejection(drive(client().warmUp()))).toMatchObject({ code: "job_failed" });
+  },
+);
 
 test("a retry whose answer is lost is not called retryable: it would be paid again", async () => {
   const { client, drive } = await stage({

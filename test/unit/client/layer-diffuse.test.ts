@@ -72,6 +72,8 @@ describe("withOptions", () => {
     const other = client.withOptions({ endpointId: "e2" });
     expect(await mostOf(client, other, other.withOptions({ retries: 0 }), client)).toBe(1);
     expect(await mostOf(client, other.withOptions({ concurrency: 1 }))).toBe(2);
+    const usual = client.withOptions({ concurrency: undefined });
+    expect(await mostOf(usual, usual, usual)).toBe(3);
   });
 
   it("refuses wrong options at once", () => {

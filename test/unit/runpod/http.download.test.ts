@@ -120,6 +120,40 @@ describe("a link in an output", () => {
     expect(JSON.stringify(error) + String(error) + String((error as Error).stack)).not.toContain("s3cret");
   });
 
+  it.each([503, 429])(
+    "whose host answers %i for good leaves the job's id, so that it is not paid for again",
+    async (status) => {
+      const { handlers } = jobHandlers({ status: "COMPLETED", output: { url: link } });
+      service.use(
+        ...handlers,
+        http.get("https://bucket.test/*", () => new HttpResponse(null, { status })),
+      );
+      const { client, drive } = mockClient({ retries: 1 });
+      expect(await rejectionOf(drive(client.generate("a red apple")))).toMatchObject({
+        status,
+        jobId: "job-1",
+        submitted: "yes",
+        retryable: false,
+      });
+    },
+  );
+
+  it("shows no address that it was sent on to", async () => {
+    const next = "https://elsewhere.test/apple.png?signature=s3cret-too";
+    const asked: string[] = [];
+    const fetchStub: typeof fetch = async (input, init) => {
+      if (String(input).startsWith("https://service.test/")) return await fetch(input, init);
+      asked.push(String(input));
+      if (asked.length === 1) return redirect(next);
+      throw new TypeError(`error sending request for url (${input})`);
+    };
+    const { drive, result } = clientOfLink(link, { retries: 0, fetch: fetchStub });
+    const error = await rejectionOf(drive(result()));
+    expect(error).toMatchObject({ code: "connection" });
+    expect(asked.at(-1)).toBe(next);
+    expect(JSON.stringify(error) + String(error) + String((error as Error).stack)).not.toContain("s3cret");
+  });
+
   it("that leads to something else than an image is no image", async () => {
     service.use(http.get("https://bucket.test/*", () => new HttpResponse("<html>Sign in</html>")));
     const { drive, result } = clientOfLink();

@@ -1,11 +1,23 @@
 import { HttpResponse, http } from "msw";
 import { describe, expect, it } from "vitest";
 import type { GenerateOptions } from "../../../src/client/call-options.ts";
+import { clientOver } from "../../../src/client/layer-diffuse.ts";
 import type { Progress } from "../../../src/runpod/progress.ts";
 import { deferred } from "../../helpers/deferred.ts";
 import { rejectionOf } from "../../helpers/failures.ts";
 import { closedUrl } from "../../helpers/http-server.ts";
-import { at, done, jobAt, jobHandlers, json, mockClient, mockService, queued } from "../../helpers/mock-service.ts";
+import { ManualClock } from "../../helpers/manual-clock.ts";
+import {
+  at,
+  done,
+  jobAt,
+  jobHandlers,
+  json,
+  key,
+  mockClient,
+  mockService,
+  queued,
+} from "../../helpers/mock-service.ts";
 import { makePng } from "../../helpers/png.ts";
 
 const service = mockService();
@@ -175,27 +187,27 @@ describe("the phase waiting", () => {
   });
 });
 
-describe("an abort while the submission is on its way", () => {
-  /** A submission that is answered when the test says so, and the cancellations that follow. */
-  function heldSubmission(answer: () => Response) {
-    const arrived = deferred();
-    const release = deferred();
-    const cancelled: string[] = [];
-    service.use(
-      http.post(at("run"), async ({ request }) => {
-        arrived.resolve();
-        request.signal.addEventListener("abort", () => cancelled.push("the submission itself"));
-        await release.promise;
-        return answer();
-      }),
-      http.post(jobAt("cancel"), ({ request }) => {
-        cancelled.push(new URL(request.url).pathname);
-        return HttpResponse.json({ id: "job-1", status: "CANCELLED" });
-      }),
-    );
-    return { arrived: arrived.promise, release: release.resolve, cancelled };
-  }
+/** A submission that is answered when the test says so, and the cancellations that follow. */
+function heldSubmission(answer: () => Response) {
+  const arrived = deferred();
+  const release = deferred();
+  const cancelled: string[] = [];
+  service.use(
+    http.post(at("run"), async ({ request }) => {
+      arrived.resolve();
+      request.signal.addEventListener("abort", () => cancelled.push("the submission itself"));
+      await release.promise;
+      return answer();
+    }),
+    http.post(jobAt("cancel"), ({ request }) => {
+      cancelled.push(new URL(request.url).pathname);
+      return HttpResponse.json({ id: "job-1", status: "CANCELLED" });
+    }),
+  );
+  return { arrived: arrived.promise, release: release.resolve, cancelled };
+}
 
+describe("an abort while the submission is on its way", () => {
   it.each([
     [true, ["/v2/e1/cancel/job-1"]],
     [false, []],
@@ -233,10 +245,198 @@ describe("an abort while the submission is on its way", () => {
     const call = rejectionOf(client.generate(apple, { queueTimeout: 9_000 }));
     await arrived;
     clock.advance(9_000);
-    expect(await call).toMatchObject({ code: "queue_timeout", submitted: "unknown" });
+    // A second one would be paid too.
+    expect(await call).toMatchObject({ code: "queue_timeout", submitted: "unknown", retryable: false });
     release();
     await drive(new Promise<void>((resolve) => clock.setTimeout(resolve, 1_000)));
     expect(cancelled).toEqual(["/v2/e1/cancel/job-1"]);
+  });
+});
+
+describe("a submission that never leaves", () => {
+  it("for want of a free slot is a queue timeout that submitted nothing", async () => {
+    const { arrived, release } = heldSubmission(json(queued));
+    const { client, clock } = mockClient({ concurrency: 1, requestTimeout: Number.POSITIVE_INFINITY });
+    const first = client.submit(apple);
+    await arrived;
+    const second = rejectionOf(client.submit(apple, { queueTimeout: 9_000 }));
+    clock.advance(9_000);
+    expect(await second).toMatchObject({ code: "queue_timeout", submitted: "no", retryable: true });
+    release();
+    await first;
+  });
+
+  it.each([
+    ["the caller's abort", {}, "enough"],
+    ["queueTimeout", { queueTimeout: 9_000 }, expect.objectContaining({ code: "queue_timeout", submitted: "no" })],
+  ])("while the key is fetched, by %s, doesn't leave later either", async (_what, clocks, reason) => {
+    const runs = serveJob();
+    const fetched = deferred<string>();
+    const asked = deferred();
+    const apiKey = () => {
+      asked.resolve();
+      return fetched.promise;
+    };
+    const { client, clock, drive } = mockClient({ apiKey });
+    const controller = new AbortController();
+    const call = rejectionOf(client.submit(apple, { signal: controller.signal, cancelOnAbort: false, ...clocks }));
+    await asked.promise;
+    if (Object.keys(clocks).length === 0) controller.abort("enough");
+    else clock.advance(9_000);
+    expect(await call).toEqual(reason);
+    fetched.resolve("rpa_late");
+    await drive(new Promise<void>((resolve) => clock.setTimeout(resolve, 1_000)));
+    expect(runs).toEqual([]);
+  });
+
+  it("though a later cause speaks of a handshake is in doubt: only how a message begins counts", async () => {
+    let sent = 0;
+    const broken: typeof fetch = async () => {
+      sent++;
+      throw new TypeError("upstream read failed after response headers; earlier: TLS handshake failed");
+    };
+    const { client, drive } = mockClient({ fetch: broken });
+    const error = await rejectionOf(drive(client.submit(apple)));
+    expect(error).toMatchObject({ code: "submission_unknown", submitted: "unknown", retryable: false });
+    expect(sent).toBe(1);
+  });
+});
+
+describe("what a proxy says of a submission", () => {
+  const problem = (status: number, submitted: string) =>
+    json(
+      { status, submitted, code: "server", title: "Problem", detail: "It went wrong." },
+      { status, headers: { "content-type": "application/problem+json" } },
+    );
+
+  it.each([
+    [500, "yes"],
+    [499, "unknown"],
+    [499, "yes"],
+    [502, "unknown"],
+  ])("is kept: %i with submitted %s", async (status, submitted) => {
+    service.use(http.post(at("run"), problem(status, submitted)));
+    const { client, drive } = mockClient();
+    const error = await rejectionOf(drive(client.generate(apple)));
+    expect(error).toMatchObject({ code: "submission_unknown", submitted, retryable: false });
+  });
+});
+
+describe("a service that asks for a pause by a 503", () => {
+  it("gets it, and whoever waits is told", async () => {
+    const runs = serveJob();
+    service.use(
+      http.get(jobAt("status-sync"), function* () {
+        yield new HttpResponse("", { status: 503, headers: { "retry-after": "30" } });
+        yield HttpResponse.json(done);
+      }),
+    );
+    const { client, clock, drive } = mockClient();
+    const { waits, options } = watched();
+    expect((await drive(client.generate(apple, options))).width).toBe(3);
+    expect(clock.now()).toBeGreaterThanOrEqual(30_000);
+    expect(waits()).toMatchObject([{ jobId: "job-1", retryAfter: expect.any(Number) }]);
+    expect(waits()[0]?.retryAfter).toBeGreaterThanOrEqual(30_000);
+    expect(runs).toHaveLength(1);
+  });
+
+  it("gets no second submission all the same", async () => {
+    let runs = 0;
+    service.use(
+      http.post(at("run"), () => {
+        runs++;
+        return new HttpResponse("", { status: 503, headers: { "retry-after": "3" } });
+      }),
+    );
+    const { client, drive } = mockClient();
+    expect(await rejectionOf(drive(client.generate(apple)))).toMatchObject({ code: "submission_unknown" });
+    expect(runs).toBe(1);
+  });
+});
+
+describe("a job that nobody could see until queueTimeout", () => {
+  it("may run: the error says so, and is not retryable", async () => {
+    serveJob();
+    const busy = () => new HttpResponse("", { status: 429 });
+    service.use(http.get(jobAt("status-sync"), busy), http.get(jobAt("status"), busy));
+    const { client, drive } = mockClient();
+    const error = await rejectionOf(drive(client.generate(apple, { queueTimeout: 60_000 })));
+    expect(error).toMatchObject({ code: "queue_timeout", jobId: "job-1", submitted: "yes", retryable: false });
+    expect(String(error)).not.toContain("no worker took it");
+  });
+});
+
+describe("failEarly", () => {
+  it("takes two readings of health in a row, not one and a failure", async () => {
+    serveJob();
+    let looks = 0;
+    service.use(
+      http.get(jobAt("status-sync"), () => HttpResponse.json(++looks < 15 ? queued : done)),
+      http.get(jobAt("status"), () => HttpResponse.json(++looks < 15 ? queued : done)),
+      http.get(at("health"), function* () {
+        yield HttpResponse.json({ workers: {}, jobs: {} });
+        yield new HttpResponse("", { status: 500 });
+        yield HttpResponse.json({ workers: { initializing: 1 }, jobs: {} });
+      }),
+    );
+    const { client, drive } = mockClient();
+    expect((await drive(client.generate(apple, { failEarly: true }))).width).toBe(3);
+  });
+});
+
+describe("a thousand jobs given up at once", () => {
+  it("are all cancelled, at the rate that the service allows", async () => {
+    const cancelled = new Set<string>();
+    const clock = new ManualClock();
+    let ids = 0;
+    let recent: number[] = [];
+    const fetchStub: typeof fetch = async (input) => {
+      const path = String(input);
+      if (path.includes("/run")) return HttpResponse.json({ id: `job-${++ids}`, status: "IN_QUEUE" });
+      const id = /\/cancel\/(.*)$/.exec(path)?.[1];
+      if (id === undefined) return HttpResponse.json({ id: /[^/?]*(?=\?|$)/.exec(path)?.[0], status: "IN_QUEUE" });
+      recent = recent.filter((time) => time > clock.now() - 10_000);
+      if (recent.length >= 100) return new HttpResponse("", { status: 429 });
+      recent.push(clock.now());
+      cancelled.add(id);
+      return HttpResponse.json({ id, status: "CANCELLED" });
+    };
+    const options = { endpointId: "e1", apiKey: key, fetch: fetchStub, baseUrl: "https://service.test/v2" };
+    const client = clientOver(options, { clock, random: () => 0.5 });
+    const controller = new AbortController();
+    const calls = Array.from({ length: 1_000 }, () => client.generate(apple, { signal: controller.signal }));
+    const reasons = Promise.all(calls.map(rejectionOf));
+    await clock.drive(new Promise<void>((resolve) => clock.setTimeout(resolve, 5_000)));
+    controller.abort("enough");
+    expect(new Set(await reasons)).toEqual(new Set(["enough"]));
+    await clock.drive(new Promise<void>((resolve) => clock.setTimeout(resolve, 600_000)));
+    expect(cancelled.size).toBe(1_000);
+  });
+});
+
+describe("a policy of the caller's", () => {
+  it("with a longer run gets a time to live that spans it", async () => {
+    const runs = serveJob();
+    const { client, drive } = mockClient();
+    await drive(client.submit(apple, { policy: { executionTimeout: 3_600_000 } }));
+    expect(await runs[0]?.clone().json()).toMatchObject({
+      policy: { executionTimeout: 3_600_000, ttl: 600_000 + 3_600_000 + 60_000 },
+    });
+  });
+});
+
+describe("warmUp", () => {
+  it("fails with a job that completed without output and with an error", async () => {
+    serveJob({ status: "COMPLETED", error: { message: "CUDA out of memory" } });
+    const { client, drive } = mockClient();
+    expect(await rejectionOf(drive(client.warmUp()))).toMatchObject({ code: "generation_failed" });
+  });
+});
+
+describe("status", () => {
+  it.each([Number.NaN, -5, Number.POSITIVE_INFINITY, "abc" as unknown as number])("refuses the ttl %s", async (ttl) => {
+    const { client } = mockClient();
+    expect(await rejectionOf(client.endpoint.status("job-1", { ttl }))).toMatchObject({ code: "configuration" });
   });
 });
 
