@@ -13,7 +13,7 @@ import type { WorkerCommand } from "./workers/worker-command.ts";
 
 /**
  * Options of {@link createLocalEndpoint}. Times are milliseconds of `clock`, sizes are bytes. `Infinity` means never,
- * or no limit.
+ * or no limit; `maxWorkers` and `minWorkers` are finite.
  */
 export interface LocalEndpointOptions {
   /** The `{endpointId}` of the path. Requests for any other id get a 404. Default `"local"`. */

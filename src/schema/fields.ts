@@ -46,7 +46,7 @@ export const steps = new WeakMap<z.core.$ZodType, number>();
 /** A number from `least` to `most`; with `step` a multiple of it. */
 export function number(least: number, most: number, step?: number): z.ZodMiniType<number, number> {
   const range = most >= Number.MAX_SAFE_INTEGER ? `from ${least} up` : `from ${least} to ${most}`;
-  const outside = { ...mustNot(`a number ${range}`), abort: true };
+  const outside = { ...mustNot(`a ${step === 1 ? "whole number" : "number"} ${range}`), abort: true };
   const any = z.number(outside).check(z.gte(least, outside), z.lte(most, outside));
   if (step === undefined) return any;
   const multiple = z.check<number>(({ value, issues }) => {
