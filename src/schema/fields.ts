@@ -21,8 +21,8 @@ const must = (what: string) => ({
   error: ({ input }: Issue) => (input === undefined ? "is required" : `must be ${what}`),
 });
 
-/** As {@link must}, with what was given. */
-const mustNot = (what: string) => ({
+/** As {@link must}, with what was given: `must be X, got Y`. */
+const mustBeGot = (what: string) => ({
   error: ({ input }: Issue) => (input === undefined ? "is required" : `must be ${what}, got ${shown(input)}`),
 });
 
@@ -34,7 +34,7 @@ export function text({ mayBeBlank = false } = {}): z.ZodMiniString<string> {
 
 /** A string of a certain form, which `what` names. */
 export function textLike(form: RegExp, what: string): z.ZodMiniString<string> {
-  return z.string(mustNot(what)).check(z.regex(form, mustNot(what)));
+  return z.string(mustBeGot(what)).check(z.regex(form, mustBeGot(what)));
 }
 
 /**
@@ -46,7 +46,7 @@ export const steps = new WeakMap<z.core.$ZodType, number>();
 /** A number from `least` to `most`; with `step` a multiple of it. */
 export function number(least: number, most: number, step?: number): z.ZodMiniType<number, number> {
   const range = most >= Number.MAX_SAFE_INTEGER ? `from ${least} up` : `from ${least} to ${most}`;
-  const outside = { ...mustNot(`a ${step === 1 ? "whole number" : "number"} ${range}`), abort: true };
+  const outside = { ...mustBeGot(`a ${step === 1 ? "whole number" : "number"} ${range}`), abort: true };
   const any = z.number(outside).check(z.gte(least, outside), z.lte(most, outside));
   if (step === undefined) return any;
   const multiple = z.check<number>(({ value, issues }) => {
@@ -66,7 +66,7 @@ export function number(least: number, most: number, step?: number): z.ZodMiniTyp
 export function milliseconds(): z.ZodMiniType<number, number> {
   return z.custom<number>(
     (value) => typeof value === "number" && value > 0,
-    mustNot("a number of milliseconds above 0"),
+    mustBeGot("a number of milliseconds above 0"),
   );
 }
 
@@ -81,12 +81,12 @@ export function oneOf<const Values extends readonly (string | number | boolean)[
   const shownValues = values.map(shown);
   const last = shownValues.pop();
   const what = shownValues.length > 0 ? `${shownValues.join(", ")} or ${last}` : last;
-  return z.custom<Values[number]>((value) => values.some((each) => each === value), mustNot(String(what)));
+  return z.custom<Values[number]>((value) => values.some((each) => each === value), mustBeGot(String(what)));
 }
 
 /** A function, of whatever kind `Type` says. */
 export function callback<Type>(): z.ZodMiniType<Type, Type> {
-  return z.custom<Type>((value) => typeof value === "function", mustNot("a function"));
+  return z.custom<Type>((value) => typeof value === "function", mustBeGot("a function"));
 }
 
 /** Something with these methods. */
