@@ -3,11 +3,11 @@ import * as z from "zod/mini";
 import { isOperation, type Operation, operations } from "../protocol/operations.ts";
 import { check, defined, issueText } from "../schema/check.ts";
 import { suggestion } from "../schema/did-you-mean.ts";
-import { callback, list, number, oneOf, shown, strict } from "../schema/fields.ts";
+import { byKind, callback, list, number, oneOf, shown, strict } from "../schema/fields.ts";
 import { type Answer, type Call, jsonAnswer, resetAnswer } from "./http/exchange.ts";
 import type { HeldRequests } from "./http/held-requests.ts";
 import { isWorkerOperation, type WorkerOperation, workerOperations } from "./http/router.ts";
-import { byKind, countFrom, duration, textsOf } from "./option-fields.ts";
+import { countFrom, duration, textsOf } from "./option-fields.ts";
 
 /** What goes wrong. Each fault has exactly one of these. */
 export type FaultEffect =

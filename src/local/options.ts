@@ -3,10 +3,21 @@ import { limits } from "../protocol/limits.ts";
 import { service } from "../protocol/service-rules.ts";
 import { type Clock, realClock } from "../runtime/clock.ts";
 import { check, wrongOptions } from "../schema/check.ts";
-import { callback, flag, list, number, shown, strict, textLike, withMethods } from "../schema/fields.ts";
+import {
+  byKind,
+  callback,
+  flag,
+  isObject,
+  list,
+  number,
+  shown,
+  strict,
+  textLike,
+  withMethods,
+} from "../schema/fields.ts";
 import type { Rate, RateBucket } from "./client-side/rate-limits.ts";
 import { type Fault, faultSchema } from "./faults.ts";
-import { amount, byKind, countFrom, duration, isObject, textsOf } from "./option-fields.ts";
+import { amount, countFrom, duration, textsOf } from "./option-fields.ts";
 import { type Variants, variantsSchema } from "./variants.ts";
 import type { WorkerFunction } from "./workers/function-worker.ts";
 import type { WorkerCommand } from "./workers/worker-command.ts";

@@ -5,6 +5,7 @@
  * zod is imported as a namespace everywhere: for `import { z }` esbuild bundles all of its languages.
  */
 import * as z from "zod/mini";
+import { check } from "./check.ts";
 import { suggestion } from "./did-you-mean.ts";
 
 /** What is said of a value in an error: enough to recognise it, and never a whole object. */
@@ -12,6 +13,10 @@ export function shown(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.slice(0, 80));
   if (Array.isArray(value)) return "a list";
   return typeof value === "object" && value !== null ? "an object" : String(value).slice(0, 80);
+}
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 type Issue = { readonly input?: unknown };
@@ -120,6 +125,28 @@ export function list<Item extends z.ZodMiniType>(item: Item): z.ZodMiniArray<Ite
 /** An object of the caller's own, whatever is in it. */
 export function record(): z.ZodMiniType<Record<string, unknown>, Record<string, unknown>> {
   return z.looseObject({}, { error: "must be an object" });
+}
+
+/** A value of one of several kinds. `schemaFor` says which schema checks it; the value itself stays as it is. */
+export function byKind<Schema extends z.ZodMiniType>(
+  schemaFor: (value: unknown) => Schema,
+): z.ZodMiniType<z.output<Schema>, z.output<Schema>> {
+  return z.custom<z.output<Schema>>().check(
+    z.check<z.output<Schema>>(({ value, issues }) => {
+      issues.push(...issuesIn(schemaFor(value), value, []));
+    }),
+  );
+}
+
+/** What is wrong with a part of a value, for a check of the whole. */
+export function issuesIn(schema: z.ZodMiniType, value: unknown, path: readonly string[]) {
+  const found = check<unknown>(schema, value).issues ?? [];
+  return found.map((issue) => ({
+    code: "custom" as const,
+    path: [...path, ...issue.path],
+    message: issue.message,
+    input: value,
+  }));
 }
 
 /** What stands in an answer: an odd value counts as absent, so that it never costs what else the answer holds. */
