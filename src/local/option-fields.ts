@@ -23,9 +23,11 @@ export function countFrom(least: number): z.ZodMiniType<number, number> {
 }
 
 /** An object of texts. It may be of any class, as `process.env` is, which zod's own records are not. */
-export function textsOf(text: z.ZodMiniType<string>): z.ZodMiniType<Record<string, string>, Record<string, string>> {
-  return z.custom<Record<string, string>>(isObject, { error: "must be an object of texts", abort: true }).check(
-    z.check<Record<string, string>>(({ value, issues }) => {
+export function textsOf<Text extends string | undefined>(
+  text: z.ZodMiniType<Text>,
+): z.ZodMiniType<Record<string, Text>, Record<string, Text>> {
+  return z.custom<Record<string, Text>>(isObject, { error: "must be an object of texts", abort: true }).check(
+    z.check<Record<string, Text>>(({ value, issues }) => {
       for (const [name, item] of Object.entries(value)) issues.push(...issuesIn(text, item, [name]));
     }),
   );

@@ -134,7 +134,8 @@ const program = textLike(/^[^\0]*[^\0\s][^\0]*$/, "a command line, or a list of 
 const workerCommand = strict({
   command: byKind((value) => (Array.isArray(value) ? programAndArguments : program)),
   cwd: z.optional(textWithoutNul),
-  env: z.optional(textsOf(textWithoutNul)),
+  // Node skips variables of `undefined` when it starts a process.
+  env: z.optional(textsOf(z.optional(textWithoutNul))),
 });
 
 const programAndArguments = list(textWithoutNul).check(

@@ -58,6 +58,13 @@ describe("createLocalEndpoint", () => {
     await endpoint.close();
   });
 
+  test("skips variables of undefined for a worker, as Node's spawn does", async () => {
+    const env = { ...process.env, REMOVED: undefined };
+    await createLocalEndpoint(untyped({ worker: { command: "true", env } })).close();
+    const typed: LocalEndpointOptions = { worker: { command: "true", env } };
+    await createLocalEndpoint(typed).close();
+  });
+
   test("takes an option of undefined as one not given", async () => {
     const undefinedOptions = untyped({ maxWorkers: undefined, clock: undefined, variants: { health: undefined } });
     const endpoint = createLocalEndpoint(undefinedOptions);
@@ -71,6 +78,7 @@ describe("createLocalEndpoint", () => {
     [{ reset: true, cut: true }, "got reset, cut"],
     [{ respond: { status: 99 } }, "fault.respond.status must be a whole number from 200 to 599, got 99"],
     [{ respond: { status: 200, headers: { a: 1 } } }, "fault.respond.headers.a must be text"],
+    [{ respond: { status: 200, headers: { a: undefined } } }, "fault.respond.headers.a must be text"],
     [{ respond: { status: 200, body: 3 } }, "fault.respond.body must be text or an object"],
     [{ reset: false }, "fault.reset must be true, got false"],
     [{ delay: -1 }, "fault.delay must be a number of milliseconds from 0 up, got -1"],
