@@ -57,7 +57,7 @@ export class Endpoint {
     this.#timers = new Timers(clock);
     this.#background = new Timers(clock, true);
     this.#heldRequests = new HeldRequests(this.#timers);
-    this.#webhooks = new Webhooks(this.#timers, webhookFetch, onLog);
+    this.#webhooks = new Webhooks(clock, this.#timers, webhookFetch, onLog);
     this.#jobRecord = settings.data === undefined ? noRecord : new StoreRecord(settings.data, clock, onLog);
     this.#jobs = new Jobs(clock, this.#timers, this.#background, settings, this.#jobRecord, {
       queued: () => this.#pool.wake(),
