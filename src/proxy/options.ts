@@ -11,7 +11,7 @@ import {
 import { Queue } from "../runpod/queue.ts";
 import type { Internals } from "../runtime/clock.ts";
 import { check, checkOptions, defined, read } from "../schema/check.ts";
-import { byKind, callback, list, milliseconds, number, shown, strict, withMethods } from "../schema/fields.ts";
+import { byKind, callback, list, milliseconds, number, strict, webOrigin, withMethods } from "../schema/fields.ts";
 import type { SharedLimiter, SharedLimiters } from "./access/shared-counters.ts";
 import { keysOfApiKey, keysOfSecrets, Signer } from "./access/signer.ts";
 import { textCleaner } from "./clean-text.ts";
@@ -125,17 +125,10 @@ const patientRetries = 3;
 
 const limit = z.optional(number(1, Number.MAX_SAFE_INTEGER, 1));
 
-const isOrigin = (value: unknown) =>
-  typeof value === "string" && /^https?:[^*]+$/.test(value) && URL.canParse(value) && new URL(value).origin === value;
+const origins = list(webOrigin());
 
-const origin = z.custom<string>(isOrigin, {
-  error: ({ input }) =>
-    `must be an origin as browsers write it, for example https://app.example.com, with no path and no pattern; got ${shown(input)}`,
-});
-
-const origins = list(origin);
-
-const secret = z.custom<string>((value) => typeof value === "string" && value.length >= shortestSecret, {
+/** A secret that signs. No message may hold it. */
+export const secretText = z.custom<string>((value) => typeof value === "string" && value.length >= shortestSecret, {
   error: `must be text of at least ${shortestSecret} characters`,
 });
 
@@ -158,9 +151,9 @@ const proxyOptions = strict({
     error:
       'is missing: without it anyone could spend your money. Pass a function that names the caller, or "public" to let anyone in',
   }),
-  origins: z.optional(byKind((value) => (Array.isArray(value) ? origins : origin))),
+  origins: z.optional(byKind((value) => (Array.isArray(value) ? origins : webOrigin()))),
   secret: z.optional(
-    z.union([secret, z.array(secret).check(z.minLength(1, { error: "must not be empty" }))], {
+    z.union([secretText, z.array(secretText).check(z.minLength(1, { error: "must not be empty" }))], {
       error: `must be text of at least ${shortestSecret} characters, or a list of such`,
     }),
   ),

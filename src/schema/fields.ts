@@ -42,6 +42,15 @@ export function textLike(form: RegExp, what: string): z.ZodMiniString<string> {
   return z.string(mustBeGot(what)).check(z.regex(form, mustBeGot(what)));
 }
 
+const isOrigin = (value: unknown) =>
+  typeof value === "string" && /^https?:[^*]+$/.test(value) && URL.canParse(value) && new URL(value).origin === value;
+
+/** The origin of a page, exactly as browsers send it. */
+export function webOrigin(): z.ZodMiniType<string, string> {
+  const what = "an origin as browsers write it, such as https://app.example.com, with no path and no pattern";
+  return z.custom<string>(isOrigin, mustBeGot(what));
+}
+
 /**
  * Of which numbers a schema takes multiples only, for whatever makes a document of it. zod's own whole numbers and
  * multiples are 0.6 kB gzipped, in every page that draws.
