@@ -3,11 +3,11 @@ import * as z from "zod/mini";
 import { isOperation, type Operation, operations } from "../protocol/operations.ts";
 import { check, defined, issueText } from "../schema/check.ts";
 import { suggestion } from "../schema/did-you-mean.ts";
-import { callback, list, number, oneOf, shown, strict } from "../schema/fields.ts";
+import { byKind, callback, list, number, oneOf, shown, strict } from "../schema/fields.ts";
 import { type Answer, type Call, jsonAnswer, resetAnswer } from "./http/exchange.ts";
 import type { HeldRequests } from "./http/held-requests.ts";
 import { isWorkerOperation, type WorkerOperation, workerOperations } from "./http/router.ts";
-import { byKind, countFrom, duration, textsOf } from "./option-fields.ts";
+import { countFrom, duration, textsOf } from "./option-fields.ts";
 
 /** What goes wrong. Each fault has exactly one of these. */
 export type FaultEffect =
@@ -118,18 +118,26 @@ export interface ActiveFault {
   times: number;
 }
 
+function activated(fault: Fault): ActiveFault {
+  return { fault, skip: fault.skip ?? 0, times: fault.times ?? 1 };
+}
+
 /** The faults to inject. A request gets the first one that is for it and that has nothing left to skip. */
 export class Faults {
-  #active: ActiveFault[] = [];
+  #active: ActiveFault[];
+
+  /** @param checked those of the options, which have been checked */
+  constructor(checked: readonly Fault[] = []) {
+    this.#active = checked.map(activated);
+  }
 
   /**
-   * Adds faults after those already there.
+   * Checks faults that may come from anywhere, and adds them after those already there.
    *
    * @throws TypeError that names everything that is wrong with the first wrong one. None is added then.
    */
-  add(...faults: Fault[]): void {
-    const checked = faults.map(readFault);
-    this.#active.push(...checked.map((fault) => ({ fault, skip: fault.skip ?? 0, times: fault.times ?? 1 })));
+  add(...given: unknown[]): void {
+    this.#active.push(...given.map(readFault).map(activated));
   }
 
   clear(): void {

@@ -43,7 +43,7 @@ export class Endpoint {
   readonly #page: StatusPage;
   readonly #recorder = new Recorder();
   readonly #inProgress = new Set<Promise<Answer>>();
-  readonly faults = new Faults();
+  readonly faults: Faults;
   /** Refused workers that the log has mentioned. They ask again and again. */
   readonly #refused = new Set<string>();
   #url: string | undefined;
@@ -52,12 +52,11 @@ export class Endpoint {
   constructor(settings: Settings, worker: WorkerFunction | WorkerCommand | false) {
     const { clock, variants, maxWorkers, webhookFetch, onLog } = settings;
     this.#settings = settings;
-    // Before the folder is opened: after a wrong fault the folder would stay in use.
-    this.faults.add(...settings.faults);
+    this.faults = new Faults(settings.faults);
     this.#timers = new Timers(clock);
     this.#background = new Timers(clock, true);
     this.#heldRequests = new HeldRequests(this.#timers);
-    this.#webhooks = new Webhooks(this.#timers, webhookFetch, onLog);
+    this.#webhooks = new Webhooks(clock, this.#timers, webhookFetch, onLog);
     this.#jobRecord = settings.data === undefined ? noRecord : new StoreRecord(settings.data, clock, onLog);
     this.#jobs = new Jobs(clock, this.#timers, this.#background, settings, this.#jobRecord, {
       queued: () => this.#pool.wake(),

@@ -3,17 +3,28 @@ import { limits } from "../protocol/limits.ts";
 import { service } from "../protocol/service-rules.ts";
 import { type Clock, realClock } from "../runtime/clock.ts";
 import { check, wrongOptions } from "../schema/check.ts";
-import { callback, flag, list, number, shown, strict, textLike, withMethods } from "../schema/fields.ts";
+import {
+  byKind,
+  callback,
+  flag,
+  isObject,
+  list,
+  number,
+  shown,
+  strict,
+  textLike,
+  withMethods,
+} from "../schema/fields.ts";
 import type { Rate, RateBucket } from "./client-side/rate-limits.ts";
 import { type Fault, faultSchema } from "./faults.ts";
-import { amount, byKind, countFrom, duration, isObject, textsOf } from "./option-fields.ts";
+import { amount, countFrom, duration, textsOf } from "./option-fields.ts";
 import { type Variants, variantsSchema } from "./variants.ts";
 import type { WorkerFunction } from "./workers/function-worker.ts";
 import type { WorkerCommand } from "./workers/worker-command.ts";
 
 /**
  * Options of {@link createLocalEndpoint}. Times are milliseconds of `clock`, sizes are bytes. `Infinity` means never,
- * or no limit.
+ * or no limit; `maxWorkers` and `minWorkers` are finite.
  */
 export interface LocalEndpointOptions {
   /** The `{endpointId}` of the path. Requests for any other id get a 404. Default `"local"`. */
@@ -123,7 +134,8 @@ const program = textLike(/^[^\0]*[^\0\s][^\0]*$/, "a command line, or a list of 
 const workerCommand = strict({
   command: byKind((value) => (Array.isArray(value) ? programAndArguments : program)),
   cwd: z.optional(textWithoutNul),
-  env: z.optional(textsOf(textWithoutNul)),
+  // Node skips variables of `undefined` when it starts a process.
+  env: z.optional(textsOf(z.optional(textWithoutNul))),
 });
 
 const programAndArguments = list(textWithoutNul).check(

@@ -43,18 +43,18 @@ export function bareError(body: unknown): unknown {
   return id === undefined && status === undefined ? error : undefined;
 }
 
-/** What a proxy of ours says of a failure, RFC 9457, as far as a program goes by it. */
-export interface ProblemBody {
+/** The part of a proxy's problem details (RFC 9457) that a client acts on. */
+export interface ReportedProblem {
   /** Whether a job was submitted; absent where the call submits nothing. */
   submitted?: Submitted | undefined;
 }
 
-const problemBody = z.object({ submitted: lenient(oneOf(["no", "unknown", "yes"])) });
+const reportedProblem = z.object({ submitted: lenient(oneOf(["no", "unknown", "yes"])) });
 
 /** The body of an `application/problem+json`; empty for anything else. */
-export function parseProblem(text: string): ProblemBody {
+export function parseProblem(text: string): ReportedProblem {
   try {
-    return read(problemBody, JSON.parse(text)) ?? {};
+    return read(reportedProblem, JSON.parse(text)) ?? {};
   } catch {
     return {};
   }

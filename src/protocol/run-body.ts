@@ -1,7 +1,7 @@
 import * as z from "zod/mini";
 import { InvalidInputError } from "../errors/index.ts";
 import { check } from "../schema/check.ts";
-import { flag, record, shown, strict } from "../schema/fields.ts";
+import { flag, isObject, record, shown, strict } from "../schema/fields.ts";
 import { isJobId } from "./job.ts";
 import { limits } from "./limits.ts";
 
@@ -42,8 +42,6 @@ export const runFields = {
   ),
   s3Config: z.optional(record()),
 } as const satisfies Record<keyof RunFields, z.ZodMiniType>;
-
-const isObject = (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** An input for a worker: an object of any class that isn't empty and isn't wrapped already. */
 const workerInput = z.custom<Record<string, unknown>>(isObject, { error: "must be an object", abort: true }).check(

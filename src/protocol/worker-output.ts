@@ -1,6 +1,6 @@
 import * as z from "zod/mini";
 import { defined, read } from "../schema/check.ts";
-import { lenient } from "../schema/fields.ts";
+import { isObject, lenient } from "../schema/fields.ts";
 
 /** A worker's remark on an image that it generated anyway, such as `no_transparency`. */
 export interface ImageWarning {
@@ -71,6 +71,6 @@ export function parseInfo(info: unknown): Record<string, unknown> {
       return { text: info };
     }
   }
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return { ...value };
+  if (isObject(value)) return { ...value };
   return typeof info === "string" ? { text: info } : {};
 }

@@ -11,7 +11,7 @@ import {
 import { Queue } from "../runpod/queue.ts";
 import type { Internals } from "../runtime/clock.ts";
 import { check, checkOptions, defined, read } from "../schema/check.ts";
-import { callback, milliseconds, number, shown, strict, withMethods } from "../schema/fields.ts";
+import { byKind, callback, list, milliseconds, number, strict, webOrigin, withMethods } from "../schema/fields.ts";
 import type { SharedLimiter, SharedLimiters } from "./access/shared-counters.ts";
 import { keysOfApiKey, keysOfSecrets, Signer } from "./access/signer.ts";
 import { textCleaner } from "./clean-text.ts";
@@ -54,8 +54,11 @@ export interface ProxyOptions extends Pick<ConnectionOptions, "endpointId" | "ap
    * `<img>` sends no headers: whoever has a file's name, which cannot be guessed, can download it.
    */
   authorize: Authorize | "public";
-  /** Origins whose pages may call, exactly as browsers write them: `https://app.example.com`. Default: only the server's own. */
-  origins?: readonly string[] | undefined;
+  /**
+   * An origin whose pages may call, or a list of them, exactly as browsers write them: `https://app.example.com`.
+   * Default: only the server's own.
+   */
+  origins?: string | readonly string[] | undefined;
   /**
    * Signs job ids and names files. At least 32 characters. In a list the first signs and all are accepted, so that you
    * can change the secret. Default: derived from `apiKey`. Required if `apiKey` is a function.
@@ -122,15 +125,10 @@ const patientRetries = 3;
 
 const limit = z.optional(number(1, Number.MAX_SAFE_INTEGER, 1));
 
-const isOrigin = (value: unknown) =>
-  typeof value === "string" && /^https?:[^*]+$/.test(value) && URL.canParse(value) && new URL(value).origin === value;
+const origins = list(webOrigin());
 
-const origin = z.custom<string>(isOrigin, {
-  error: ({ input }) =>
-    `must be an origin as browsers write it, for example https://app.example.com, with no path and no pattern; got ${shown(input)}`,
-});
-
-const secret = z.custom<string>((value) => typeof value === "string" && value.length >= shortestSecret, {
+/** A secret that signs. No message may hold it. */
+export const secretText = z.custom<string>((value) => typeof value === "string" && value.length >= shortestSecret, {
   error: `must be text of at least ${shortestSecret} characters`,
 });
 
@@ -153,9 +151,9 @@ const proxyOptions = strict({
     error:
       'is missing: without it anyone could spend your money. Pass a function that names the caller, or "public" to let anyone in',
   }),
-  origins: z.optional(z.array(origin, { error: "must be a list of origins" })),
+  origins: z.optional(byKind((value) => (Array.isArray(value) ? origins : webOrigin()))),
   secret: z.optional(
-    z.union([secret, z.array(secret).check(z.minLength(1, { error: "must not be empty" }))], {
+    z.union([secretText, z.array(secretText).check(z.minLength(1, { error: "must not be empty" }))], {
       error: `must be text of at least ${shortestSecret} characters, or a list of such`,
     }),
   ),
@@ -213,7 +211,7 @@ export function resolveOptions(given: ProxyOptions, internals: ProxyInternals): 
   const executionTimeout = options.executionTimeout ?? defaults.executionTimeout;
   return {
     authorize: authorizeOf(options.authorize),
-    origins: options.origins ?? [],
+    origins: [options.origins ?? []].flat(),
     signer: new Signer(
       endpointOf,
       secret === undefined ? async () => keysOfApiKey(await keyOf()) : () => keysOfSecrets([secret].flat()),

@@ -5,6 +5,7 @@
  * zod is imported as a namespace everywhere: for `import { z }` esbuild bundles all of its languages.
  */
 import * as z from "zod/mini";
+import { check } from "./check.ts";
 import { suggestion } from "./did-you-mean.ts";
 
 /** What is said of a value in an error: enough to recognise it, and never a whole object. */
@@ -14,6 +15,10 @@ export function shown(value: unknown): string {
   return typeof value === "object" && value !== null ? "an object" : String(value).slice(0, 80);
 }
 
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 type Issue = { readonly input?: unknown };
 
 /** The error of a value that is of the wrong kind, or is missing. */
@@ -21,8 +26,8 @@ const must = (what: string) => ({
   error: ({ input }: Issue) => (input === undefined ? "is required" : `must be ${what}`),
 });
 
-/** As {@link must}, with what was given. */
-const mustNot = (what: string) => ({
+/** As {@link must}, with what was given: `must be X, got Y`. */
+const mustBeGot = (what: string) => ({
   error: ({ input }: Issue) => (input === undefined ? "is required" : `must be ${what}, got ${shown(input)}`),
 });
 
@@ -34,7 +39,16 @@ export function text({ mayBeBlank = false } = {}): z.ZodMiniString<string> {
 
 /** A string of a certain form, which `what` names. */
 export function textLike(form: RegExp, what: string): z.ZodMiniString<string> {
-  return z.string(mustNot(what)).check(z.regex(form, mustNot(what)));
+  return z.string(mustBeGot(what)).check(z.regex(form, mustBeGot(what)));
+}
+
+const isOrigin = (value: unknown) =>
+  typeof value === "string" && /^https?:[^*]+$/.test(value) && URL.canParse(value) && new URL(value).origin === value;
+
+/** The origin of a page, exactly as browsers send it. */
+export function webOrigin(): z.ZodMiniType<string, string> {
+  const what = "an origin as browsers write it, such as https://app.example.com, with no path and no pattern";
+  return z.custom<string>(isOrigin, mustBeGot(what));
 }
 
 /**
@@ -46,7 +60,7 @@ export const steps = new WeakMap<z.core.$ZodType, number>();
 /** A number from `least` to `most`; with `step` a multiple of it. */
 export function number(least: number, most: number, step?: number): z.ZodMiniType<number, number> {
   const range = most >= Number.MAX_SAFE_INTEGER ? `from ${least} up` : `from ${least} to ${most}`;
-  const outside = { ...mustNot(`a number ${range}`), abort: true };
+  const outside = { ...mustBeGot(`a ${step === 1 ? "whole number" : "number"} ${range}`), abort: true };
   const any = z.number(outside).check(z.gte(least, outside), z.lte(most, outside));
   if (step === undefined) return any;
   const multiple = z.check<number>(({ value, issues }) => {
@@ -66,7 +80,7 @@ export function number(least: number, most: number, step?: number): z.ZodMiniTyp
 export function milliseconds(): z.ZodMiniType<number, number> {
   return z.custom<number>(
     (value) => typeof value === "number" && value > 0,
-    mustNot("a number of milliseconds above 0"),
+    mustBeGot("a number of milliseconds above 0"),
   );
 }
 
@@ -81,12 +95,12 @@ export function oneOf<const Values extends readonly (string | number | boolean)[
   const shownValues = values.map(shown);
   const last = shownValues.pop();
   const what = shownValues.length > 0 ? `${shownValues.join(", ")} or ${last}` : last;
-  return z.custom<Values[number]>((value) => values.some((each) => each === value), mustNot(String(what)));
+  return z.custom<Values[number]>((value) => values.some((each) => each === value), mustBeGot(String(what)));
 }
 
 /** A function, of whatever kind `Type` says. */
 export function callback<Type>(): z.ZodMiniType<Type, Type> {
-  return z.custom<Type>((value) => typeof value === "function", mustNot("a function"));
+  return z.custom<Type>((value) => typeof value === "function", mustBeGot("a function"));
 }
 
 /** Something with these methods. */
@@ -120,6 +134,28 @@ export function list<Item extends z.ZodMiniType>(item: Item): z.ZodMiniArray<Ite
 /** An object of the caller's own, whatever is in it. */
 export function record(): z.ZodMiniType<Record<string, unknown>, Record<string, unknown>> {
   return z.looseObject({}, { error: "must be an object" });
+}
+
+/** A value of one of several kinds. `schemaFor` says which schema checks it; the value itself stays as it is. */
+export function byKind<Schema extends z.ZodMiniType>(
+  schemaFor: (value: unknown) => Schema,
+): z.ZodMiniType<z.output<Schema>, z.output<Schema>> {
+  return z.custom<z.output<Schema>>().check(
+    z.check<z.output<Schema>>(({ value, issues }) => {
+      issues.push(...issuesIn(schemaFor(value), value, []));
+    }),
+  );
+}
+
+/** What is wrong with a part of a value, for a check of the whole. */
+export function issuesIn(schema: z.ZodMiniType, value: unknown, path: readonly string[]) {
+  const found = check<unknown>(schema, value).issues ?? [];
+  return found.map((issue) => ({
+    code: "custom" as const,
+    path: [...path, ...issue.path],
+    message: issue.message,
+    input: value,
+  }));
 }
 
 /** What stands in an answer: an odd value counts as absent, so that it never costs what else the answer holds. */

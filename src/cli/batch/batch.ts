@@ -10,7 +10,7 @@ import { imageRecord, warningLines } from "../jobs/image-record.ts";
 import { exists, OutputFile } from "../jobs/output-file.ts";
 import { AdvisedError, BatchError, Interruption, OutputError, reasonOf, systemCodeOf } from "../terminal/failures.ts";
 import { count, duration } from "../terminal/format.ts";
-import { errorRecord } from "../terminal/report-failure.ts";
+import { errorRecord, shownMessage } from "../terminal/report-failure.ts";
 import type { Session } from "../terminal/session.ts";
 import { BatchProgress, Tally } from "./batch-progress.ts";
 import { fileName } from "./file-name.ts";
@@ -153,7 +153,7 @@ class Batch {
     await this.#manifest.add(line);
     if (stopsAll(error)) throw error;
     if (this.#session.isJson) await this.#session.answer(JSON.stringify(line));
-    await this.#progress.failed(position, record.message);
+    await this.#progress.failed(position, shownMessage(error));
   }
 
   #inBackground(task: Promise<void>): void {

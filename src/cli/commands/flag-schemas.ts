@@ -1,6 +1,8 @@
 /** What the values of flags must be. A message continues the sentence "It …". */
 import * as z from "zod/mini";
 import { inputFields } from "../../protocol/generate-input.ts";
+import { addressOf } from "../../runpod/option-defaults.ts";
+import { webOrigin } from "../../schema/fields.ts";
 
 export { check } from "../../schema/check.ts";
 
@@ -51,28 +53,14 @@ export const input = {
   preset: inputFields.preset,
 } as const;
 
-function httpUrl(text: string): URL | undefined {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  return url?.protocol === "https:" || url?.protocol === "http:" ? url : undefined;
-}
-
 /** The address at which others reach a server. */
 export const address = z.string().check(
-  z.refine(
-    (text) => {
-      const url = httpUrl(text);
-      return url !== undefined && !url.search && !url.username && !url.password;
-    },
-    { error: "must be an http(s) address without query and credentials, such as https://images.example.com" },
-  ),
-);
-
-/** The origin of a page, exactly as browsers send it. */
-export const origin = z.string().check(
-  z.refine((text) => httpUrl(text)?.origin === text && !text.includes("*"), {
-    error: "must be an origin as browsers write it, such as https://app.example.com, with no path and no pattern",
+  z.refine((text) => addressOf(text) !== undefined, {
+    error: "must be an http(s) address without query and credentials, such as https://images.example.com",
   }),
 );
+
+export const origin = webOrigin();
 
 /** Any text but a blank one. */
 export const notBlank = (what: string) => z.string().check(z.regex(/\S/, { error: `must be ${what}` }));

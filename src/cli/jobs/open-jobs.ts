@@ -15,6 +15,8 @@ export interface CancelOutcome {
   unanswered: number;
 }
 
+const { clock } = realInternals;
+
 /** Milliseconds: as long as the service holds a submission, and a little more. */
 const heldPatience = 65_000;
 
@@ -62,28 +64,30 @@ export class OpenJobs {
   async cancelAll(endpoint: RunpodEndpoint, patience: number): Promise<CancelOutcome> {
     const answers = async () => void (await Promise.all(this.#submissions.keys()));
     const milliseconds = this.hasHeld ? heldPatience : patience;
-    await withTimeLimit(answers, { clock: realInternals.clock, milliseconds, onLate: () => undefined });
-    const limit = AbortSignal.timeout(patience);
+    await withTimeLimit(answers, { clock, milliseconds, onLate: () => undefined });
     const outcome: CancelOutcome = {
       cancelled: [],
       completed: [...this.#completed],
       uncertain: [],
       unanswered: this.#submissions.size,
     };
-    await Promise.all([...this.#open].map(async (id) => outcome[await this.#cancel(endpoint, id, limit)].push(id)));
+    await Promise.all([...this.#open].map(async (id) => outcome[await this.#cancel(endpoint, id, patience)].push(id)));
     return outcome;
   }
 
   /** Cancels one job. */
   async cancel(endpoint: RunpodEndpoint, id: string, patience: number): Promise<void> {
-    await this.#cancel(endpoint, id, AbortSignal.timeout(patience));
+    await this.#cancel(endpoint, id, patience);
   }
 
-  async #cancel(endpoint: RunpodEndpoint, id: string, signal: AbortSignal) {
-    try {
+  async #cancel(endpoint: RunpodEndpoint, id: string, patience: number) {
+    const cancel = async (signal: AbortSignal) => {
       const { status } = await endpoint.cancel(id, { signal });
       this.#open.delete(id);
       return status === "COMPLETED" ? "completed" : "cancelled";
+    };
+    try {
+      return await withTimeLimit(cancel, { clock, milliseconds: patience, onLate: () => "uncertain" as const });
     } catch (error) {
       // To a user who leaves it matters that the job may still run, not why the cancellation failed.
       return isLayerDiffuseError(error, "job_expired") ? "cancelled" : "uncertain";

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import * as z from "zod/mini";
 import { ConfigurationError } from "../../errors/index.ts";
+import { secretText } from "../../proxy/options.ts";
 import { check } from "../../schema/check.ts";
 import type { EndpointFlags } from "../jobs/endpoint-access.ts";
 import { isLoopback } from "../local/listening.ts";
@@ -74,18 +74,13 @@ async function fileOf(path: string, cwd: string): Promise<{ name: string; entrie
   return { name: path, entries };
 }
 
-const shortestSecret = 32;
-const secret = z
-  .string()
-  .check(z.minLength(shortestSecret, { error: `must be text of at least ${shortestSecret} characters` }));
-
 /**
  * What signs job ids; nothing where it is to be derived from the API key.
  *
  * @throws ConfigurationError that never holds a secret
  */
 export function secretsOf({ secrets }: EnvironmentVariables): string[] | undefined {
-  const [issue] = secrets.flatMap((each) => check(secret, each).issues ?? []);
+  const [issue] = secrets.flatMap((each) => check(secretText, each).issues ?? []);
   if (issue) throw new ConfigurationError(`LAYERDIFFUSE_SECRET ${issue.message}. Make one: openssl rand -hex 24`);
   return secrets.length > 0 ? secrets : undefined;
 }

@@ -34,7 +34,7 @@ export function readVariables(env: Io["env"]): EnvironmentVariables {
 export const connectionVariables = `Environment:
   RUNPOD_API_KEY      the API key. Never an argument: every user of the machine could read it in ps
   RUNPOD_ENDPOINT_ID  the endpoint, unless --endpoint names it
-  RUNPOD_BASE_URL     the address of another service than RunPod, such as \`layerdiffuse local\`
+  RUNPOD_BASE_URL     the address of a service other than RunPod, such as \`layerdiffuse local\`
   DEBUG               any value: errors come with a stack trace`;
 
 /** The help of the server. */

@@ -12,7 +12,7 @@ export async function reportFailure(error: unknown, session: Session): Promise<n
   const cause = error instanceof AdvisedError ? error.cause : error;
   // Commander has printed its own errors.
   if (!(cause instanceof Interruption || cause instanceof CommanderError)) {
-    await session.warn(`error: ${record.message}`);
+    await session.warn(`error: ${shownMessage(cause)}`);
     if (session.variables.isDebugging) await session.warn(inspect(cause, { depth: 4 }));
   }
   if (error instanceof AdvisedError) await session.warn(error.advice);
@@ -30,11 +30,11 @@ export interface ErrorRecord {
   cost?: number;
 }
 
-/** A failure as a program reads it. */
+/** A failure as a program reads it, in the words of the client. */
 export function errorRecord(error: unknown): ErrorRecord {
   const cause = error instanceof AdvisedError ? error.cause : error;
   const code = cause instanceof Interruption ? "interrupted" : failureCode(cause);
-  const record: ErrorRecord = { code, message: inOurWords(messageOf(cause)) };
+  const record: ErrorRecord = { code, message: ownMessage(cause) };
   const known = isLayerDiffuseError(cause) ? cause : undefined;
   const jobId = error instanceof AdvisedError ? error.jobId : known?.jobId;
   if (jobId !== undefined) record.jobId = jobId;
@@ -43,17 +43,30 @@ export function errorRecord(error: unknown): ErrorRecord {
   return record;
 }
 
-/** How this program words what the client's messages call by the names of its options. Only what people read changes. */
+/** What people read of a failure, on one line: in the program's words where the client names its options. */
+export function shownMessage(error: unknown): string {
+  const cause = error instanceof AdvisedError ? error.cause : error;
+  const message = ownMessage(cause);
+  const workers = cause instanceof JobError ? cause.failure?.message.replace(/\.$/, "") : undefined;
+  // A worker may use the same words for options of its own.
+  const shown = workers ? message.split(workers).map(inOurWords).join(workers) : inOurWords(message);
+  // A worker's message may be a whole traceback.
+  return shown.replace(/\s*\n\s*/g, " ");
+}
+
+/** The message without the beginning that commander gives its own. */
+function ownMessage(cause: unknown): string {
+  const message = messageOf(cause);
+  return cause instanceof CommanderError ? message.replace(/^error: /, "") : message;
+}
+
+/** The options of the client that its messages name, as options of this program. */
 const ourWords: readonly [RegExp, string][] = [
   [/\bqueueTimeout\b/g, "--queue-timeout"],
-  [/\bexecutionTimeout\b(?! exceeded)/g, "--timeout"],
+  [/\bexecutionTimeout\b/g, "--timeout"],
   [/\bbaseUrl\b/g, "--base-url"],
   [/\bendpointId\b/g, "--endpoint"],
   [/; set retrySubmissions if a second job does no harm/, ""],
-  // Commander's own beginning.
-  [/^error: /, ""],
-  // The message of a worker may hold a whole traceback.
-  [/\s*\n\s*/g, " "],
 ];
 
 function inOurWords(message: string): string {

@@ -2,7 +2,7 @@ import * as z from "zod/mini";
 import { limits } from "../../protocol/limits.ts";
 import { service } from "../../protocol/service-rules.ts";
 import { check } from "../../schema/check.ts";
-import { lenient, record } from "../../schema/fields.ts";
+import { isObject, lenient, record } from "../../schema/fields.ts";
 import type { Submission } from "../jobs/job-record.ts";
 import { rawFields } from "../json/raw-json.ts";
 import type { Variants } from "../variants.ts";
@@ -91,10 +91,6 @@ function parseJson(text: string): unknown {
   } catch (cause) {
     throw new RefusedSubmission("bad request: body: invalid JSON", { cause });
   }
-}
-
-function isObject(value: unknown): boolean {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function isWebAddress(value: unknown, mayBeLoopback: boolean): boolean {

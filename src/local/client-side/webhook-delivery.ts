@@ -1,5 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { service } from "../../protocol/service-rules.ts";
+import type { Clock } from "../../runtime/clock.ts";
+import { withTimeLimit } from "../../runtime/time-limit.ts";
 import type { Timers } from "../collections/timers.ts";
 
 /** The pauses before the second and the third try, as seen live. The documentation says 10 s each. */
@@ -16,13 +18,14 @@ export interface WebhookCall {
 
 /** Tells webhooks that jobs have ended. Their answers change no job. */
 export class Webhooks {
+  readonly #clock: Clock;
   readonly #timers: Timers;
   readonly #fetch: typeof fetch;
   readonly #onLog: (line: string) => void;
-  readonly #inFlight = new Set<AbortController>();
-  #closed = false;
+  readonly #closing = new AbortController();
 
-  constructor(timers: Timers, send: typeof fetch, onLog: (line: string) => void) {
+  constructor(clock: Clock, timers: Timers, send: typeof fetch, onLog: (line: string) => void) {
+    this.#clock = clock;
     this.#timers = timers;
     this.#fetch = send;
     this.#onLog = onLog;
@@ -34,14 +37,15 @@ export class Webhooks {
   }
 
   close(): void {
-    this.#closed = true;
-    for (const controller of this.#inFlight) controller.abort(new Error("the endpoint was closed"));
+    this.#closing.abort(new Error("the endpoint was closed"));
   }
 
+  /** The tries imitate the service's own, so p-retry, which the client uses, has no part in them. */
   async #attempt(call: WebhookCall, retries: number): Promise<void> {
-    if (this.#closed) return;
+    const { signal } = this.#closing;
+    if (signal.aborted) return;
     const problem = await this.#post(call);
-    if (problem === undefined || this.#closed) return;
+    if (problem === undefined || signal.aborted) return;
     this.#onLog(`job ${call.jobId}: webhook try ${retries + 1} of ${service.webhookRetries + 1} failed: ${problem}`);
     const pause = retries < service.webhookRetries ? pauses[retries] : undefined;
     if (pause !== undefined) this.#timers.add(pause, () => void this.#attempt(call, retries + 1));
@@ -49,10 +53,7 @@ export class Webhooks {
 
   /** Returns what went wrong, or undefined. */
   async #post({ url, body }: WebhookCall): Promise<string | undefined> {
-    const controller = new AbortController();
-    this.#inFlight.add(controller);
-    const timeout = this.#timers.add(answerTimeout, () => controller.abort(new Error("no answer within 30 s")));
-    try {
+    const post = async (signal: AbortSignal) => {
       const response = await this.#fetch(url, {
         method: "POST",
         headers: {
@@ -61,16 +62,18 @@ export class Webhooks {
           traceparent: `00-${randomBytes(16).toString("hex")}-${randomBytes(8).toString("hex")}-01`,
         },
         body,
-        signal: controller.signal,
+        signal,
       });
       // Its connection would stay open otherwise.
       await response.body?.cancel();
       return response.ok ? undefined : `HTTP ${response.status}`;
+    };
+    const onLate = () => `no answer within ${answerTimeout / 1_000} s`;
+    const limit = { clock: this.#clock, milliseconds: answerTimeout, signal: this.#closing.signal, onLate };
+    try {
+      return await withTimeLimit(post, limit);
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
-    } finally {
-      this.#timers.cancel(timeout);
-      this.#inFlight.delete(controller);
     }
   }
 }

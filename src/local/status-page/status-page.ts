@@ -3,7 +3,6 @@ import * as z from "zod/mini";
 import { isTerminal } from "../../protocol/job.ts";
 import { check, issueText, read } from "../../schema/check.ts";
 import { jobText } from "../client-side/job-body.ts";
-import { readFault } from "../faults.ts";
 import { type Answer, type Call, errorAnswer, jsonAnswer } from "../http/exchange.ts";
 import type { Job } from "../jobs/local-job.ts";
 import { packageFile } from "../package-files.ts";
@@ -95,7 +94,7 @@ export class StatusPage {
   }
 
   #addFault(body: string): object {
-    this.#source.faults.add(readFault(parsed(body)));
+    this.#source.faults.add(parsed(body));
     return { active: this.#source.faults.active.length };
   }
 

@@ -1,3 +1,4 @@
+import { isObject } from "../../schema/fields.ts";
 import type { Report } from "../jobs/job-result.ts";
 import type { Attempt } from "../jobs/local-job.ts";
 import { UnserializableError, wireText } from "../json/python-json.ts";
@@ -132,7 +133,7 @@ export class FunctionRunner implements WorkerRunner {
     try {
       for await (const value of values) {
         if (!attempt.isCurrent) return "free";
-        if (isRecord(value) && isTruthy(value["error"])) {
+        if (isObject(value) && isTruthy(value["error"])) {
           attempt.finish({ ...errorReport(value["error"]), isStream: true });
           return "free";
         }
@@ -185,7 +186,7 @@ function workerJob({ job }: Attempt): WorkerJob {
   const input: unknown = JSON.parse(job.input);
   return {
     id: job.id,
-    input: isRecord(input) ? input : {},
+    input: isObject(input) ? input : {},
     ...(job.webhook !== undefined && { webhook: job.webhook }),
     ...(job.s3Config !== undefined && { s3Config: job.s3Config }),
     ...(job.retries > 0 && { retries: job.retries }),
@@ -236,12 +237,8 @@ function isGenerator(value: unknown): value is AsyncIterable<unknown> | Iterable
   return Symbol.asyncIterator in value || Object.prototype.toString.call(value) === "[object Generator]";
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 function isPlainObject(value: unknown): value is Record<string, unknown> {
-  if (!isRecord(value)) return false;
+  if (!isObject(value)) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null;
 }

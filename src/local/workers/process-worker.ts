@@ -1,4 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { realClock } from "../../runtime/clock.ts";
+import { withTimeLimit } from "../../runtime/time-limit.ts";
 import type { WorkerPool } from "../pool/worker-pool.ts";
 import { type WorkerRunner, withLastLines } from "../pool/worker-runner.ts";
 import { onLines, parseLine } from "./log-lines.ts";
@@ -159,7 +161,7 @@ export class ProcessRunner implements WorkerRunner {
       // The shell has ended, but the program it ran may still be at its last job.
       while (worker?.isStopping && !worker.isKilled && isGroupAlive(child.pid)) await pause(groupLook);
       signal(child, "SIGKILL");
-      await Promise.race([closed, pause(lastWords)]);
+      await withTimeLimit(() => closed, { clock: realClock, milliseconds: lastWords, onLate: () => undefined });
       // A process that left the group still holds these pipes, and they would keep this process alive.
       child.stdout?.destroy();
       child.stderr?.destroy();

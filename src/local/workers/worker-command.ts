@@ -4,8 +4,11 @@ export interface WorkerCommand {
   readonly command: string | readonly string[];
   /** Its working folder. Default: this process's. */
   readonly cwd?: string;
-  /** Added to this process's environment. The variables that the endpoint sets take precedence. */
-  readonly env?: Readonly<Record<string, string>>;
+  /**
+   * Added to this process's environment; `undefined` removes a variable. The variables that the endpoint sets take
+   * precedence.
+   */
+  readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
 export interface WorkerEnvironmentOptions {

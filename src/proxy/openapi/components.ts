@@ -78,12 +78,12 @@ const examples: { readonly [Name in SchemaName]?: unknown } = {
   EndedJob: { id: "4f1c2d3e-u1", status: "COMPLETED" },
   Received: { received: true },
   Problem: {
-    detail: "Invalid input. steps: must be a number from 1 to 100, got 400. Nothing was submitted.",
+    detail: "Invalid input. steps: must be a whole number from 1 to 100, got 400. Nothing was submitted.",
     code: "invalid_input",
     title: "Unprocessable Content",
     status: 422,
     submitted: "no",
-    issues: [{ path: ["steps"], message: "must be a number from 1 to 100, got 400" }],
+    issues: [{ path: ["steps"], message: "must be a whole number from 1 to 100, got 400" }],
   },
 };
 

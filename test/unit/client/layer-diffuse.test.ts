@@ -84,7 +84,7 @@ describe("withOptions", () => {
         ConfigurationError,
       ).message;
     expect(messageOf({ endpoint: "e2" })).toContain("endpoint is unknown; did you mean endpointId?");
-    expect(messageOf({ retries: -1 })).toContain("retries must be a number from 0 up, got -1");
+    expect(messageOf({ retries: -1 })).toContain("retries must be a whole number from 0 up, got -1");
     expect(messageOf({ proxyUrl: "https://app.test/api" })).toContain("With proxyUrl, leave out apiKey");
   });
 });
@@ -181,7 +181,7 @@ describe("generateMany", () => {
   it.each([
     [{ toInput: 5 }, "toInput must be a function"],
     [{ onProgress: "log" }, "onProgress must be a function"],
-    [{ concurrency: 0 }, "concurrency must be a number from 1 up"],
+    [{ concurrency: 0 }, "concurrency must be a whole number from 1 up"],
     [{ toInputs: () => apple }, "did you mean toInput?"],
   ])("refuses the options %o before it takes anything", async (options, words) => {
     const { client } = mockClient();

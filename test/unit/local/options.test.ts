@@ -11,10 +11,10 @@ describe("createLocalEndpoint", () => {
     [{ variants: { authErrors: "json" } }, "variants.authErrors is unknown; did you mean authError?"],
     [{ variants: { authError: "xml" } }, 'variants.authError must be "json" or "empty", got "xml"'],
     [{ variants: { retryAfter: true } }, 'must be false, "seconds" or "date", got true'],
-    [{ maxWorkers: -1 }, "Wrong options: maxWorkers must be a number from 0 up, got -1."],
+    [{ maxWorkers: -1 }, "Wrong options: maxWorkers must be a whole number from 0 up, got -1."],
     [{ maxWorkers: 1.5 }, "must be a whole number"],
-    [{ maxWorkers: Infinity }, "maxWorkers must be a number from 0 up, got Infinity"],
-    [{ maxWorkers: "3" }, 'maxWorkers must be a number from 0 up, got "3"'],
+    [{ maxWorkers: Infinity }, "maxWorkers must be a whole number from 0 up, got Infinity"],
+    [{ maxWorkers: "3" }, 'maxWorkers must be a whole number from 0 up, got "3"'],
     [{ minWorkers: 4 }, "minWorkers must be at most maxWorkers (3), got 4"],
     [{ coldStart: -1 }, "coldStart must be a number of milliseconds from 0 up, got -1"],
     [{ coldStart: Number.NaN }, "coldStart must be a number of milliseconds from 0 up, got NaN"],
@@ -46,7 +46,7 @@ describe("createLocalEndpoint", () => {
   test("names all wrong options at once", () => {
     expect(() => createLocalEndpoint(untyped({ maxWorkers: -1, coldstart: 5, variants: { health: "some" } }))).toThrow(
       new TypeError(
-        'Wrong options: maxWorkers must be a number from 0 up, got -1; variants.health must be "full" or "two-fields", got "some"; coldstart is unknown; did you mean coldStart?',
+        'Wrong options: maxWorkers must be a whole number from 0 up, got -1; variants.health must be "full" or "two-fields", got "some"; coldstart is unknown; did you mean coldStart?',
       ),
     );
   });
@@ -56,6 +56,13 @@ describe("createLocalEndpoint", () => {
     const headers: Record<string, string> = Object.assign(Object.create({ inherited: true }), { "x-test": "1" });
     endpoint.faults.add({ respond: { status: 200, headers } });
     await endpoint.close();
+  });
+
+  test("skips variables of undefined for a worker, as Node's spawn does", async () => {
+    const env = { ...process.env, REMOVED: undefined };
+    await createLocalEndpoint(untyped({ worker: { command: "true", env } })).close();
+    const typed: LocalEndpointOptions = { worker: { command: "true", env } };
+    await createLocalEndpoint(typed).close();
   });
 
   test("takes an option of undefined as one not given", async () => {
@@ -69,8 +76,9 @@ describe("createLocalEndpoint", () => {
   test.each<[object, string]>([
     [{}, "fault must have exactly one of respond, reset, cut, delay, hang, edit, got none"],
     [{ reset: true, cut: true }, "got reset, cut"],
-    [{ respond: { status: 99 } }, "fault.respond.status must be a number from 200 to 599, got 99"],
+    [{ respond: { status: 99 } }, "fault.respond.status must be a whole number from 200 to 599, got 99"],
     [{ respond: { status: 200, headers: { a: 1 } } }, "fault.respond.headers.a must be text"],
+    [{ respond: { status: 200, headers: { a: undefined } } }, "fault.respond.headers.a must be text"],
     [{ respond: { status: 200, body: 3 } }, "fault.respond.body must be text or an object"],
     [{ reset: false }, "fault.reset must be true, got false"],
     [{ delay: -1 }, "fault.delay must be a number of milliseconds from 0 up, got -1"],

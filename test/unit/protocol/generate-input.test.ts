@@ -157,7 +157,7 @@ describe("wireInput", () => {
     });
     expect(found).toEqual([
       "prompt: is required",
-      "seed: must be a number from 0 to 4294967295, got -1",
+      "seed: must be a whole number from 0 to 4294967295, got -1",
       "width: must be a multiple of 64 (nearest: 960, 1024)",
       "loras.0.weight: must be a number from -2 to 2, got 3",
       "loras.1.name: is required",

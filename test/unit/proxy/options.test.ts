@@ -23,7 +23,12 @@ describe("createProxy refuses", () => {
       { origins: ["https://*.app.test"] },
       "origins.0 must be an origin as browsers write it",
     ],
-    ["an origin that is no list's", { origins: "https://app.test/x" }, "must be a list of origins"],
+    [
+      "a single origin with a path",
+      { origins: "https://app.test/x" },
+      "origins must be an origin as browsers write it",
+    ],
+    ["origins that are no text", { origins: 5 }, "origins must be an origin as browsers write it"],
     ["a short secret", { secret: "x".repeat(31) }, "at least 32 characters"],
     ["a short secret among others", { secret: ["x".repeat(32), "short"] }, "at least 32 characters"],
     ["no secret at all", { secret: [] }, "secret must not be empty"],

@@ -81,7 +81,8 @@ describe("number", () => {
     [{}, "from 1 to 30"],
   ])("says the range once, and what was given: %o", (value, range) => {
     expect(saidOf(number(1, 30), value)).toEqual([`must be a number ${range}, got ${shown(value)}`]);
-    expect(saidOf(number(1, 30, 1), value)).toEqual([`must be a number ${range}, got ${shown(value)}`]);
+    expect(saidOf(number(1, 30, 1), value)).toEqual([`must be a whole number ${range}, got ${shown(value)}`]);
+    expect(saidOf(number(1, 30, 2), value)).toEqual([`must be a number ${range}, got ${shown(value)}`]);
   });
 
   it("takes both ends, and whatever lies between", () => {
@@ -92,9 +93,9 @@ describe("number", () => {
   });
 
   it("says no end where there is none", () => {
-    expect(saidOf(number(1, Number.MAX_SAFE_INTEGER, 1), 0)).toEqual(["must be a number from 1 up, got 0"]);
+    expect(saidOf(number(1, Number.MAX_SAFE_INTEGER, 1), 0)).toEqual(["must be a whole number from 1 up, got 0"]);
     expect(saidOf(number(0, Number.MAX_SAFE_INTEGER, 1), Number.POSITIVE_INFINITY)).toEqual([
-      "must be a number from 0 up, got Infinity",
+      "must be a whole number from 0 up, got Infinity",
     ]);
   });
 

@@ -1,3 +1,4 @@
+import { isObject } from "../../../schema/fields.ts";
 import {
   encodings,
   fixedFields,
@@ -13,7 +14,6 @@ import {
 import {
   checkPrompt,
   type Fields,
-  isObject,
   parseChoice,
   parseFlag,
   parseNumber,

@@ -108,10 +108,6 @@ export function toNumber(value: unknown): number {
   return typeof number === "number" && Number.isFinite(number) ? number + 0 : Number.NaN;
 }
 
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 export function wrongType(field: string, expected: string, value: unknown): RefusedInput {
   return new RefusedInput(field, "wrong_type", `${field} must be ${expected} (got ${show(value)})`);
 }

@@ -3,9 +3,9 @@ import { stage } from "../fake-terminal.ts";
 
 describe("a wrong value is refused before anything is sent, with its flag and what is right", () => {
   test.each([
-    ["generate", "--seed <n>", "4294967296", "a number from 0 to 4294967295"],
+    ["generate", "--seed <n>", "4294967296", "a whole number from 0 to 4294967295"],
     ["generate", "--seed <n>", "1.5", "must be a whole number"],
-    ["generate", "--steps <n>", "101", "a number from 1 to 100"],
+    ["generate", "--steps <n>", "101", "a whole number from 1 to 100"],
     ["generate", "--steps <n>", "", "must be a number"],
     ["generate", "--steps <n>", " ", "must be a number"],
     ["generate", "--steps <n>", "10px", "must be a number"],

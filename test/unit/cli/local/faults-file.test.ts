@@ -29,7 +29,7 @@ describe("--faults", () => {
     [
       "an unknown status",
       '[{"respond":{"status":99}}]',
-      "fault 1 of 1: fault.respond.status must be a number from 200 to 599",
+      "fault 1 of 1: fault.respond.status must be a whole number from 200 to 599",
     ],
     ["an entry that is none", "[null]", "fault 1 of 1: fault must be an object"],
     ["no effect", '[{"operation":"run"}]', "got none.\n"],

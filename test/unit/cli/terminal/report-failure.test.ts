@@ -57,6 +57,34 @@ describe("a failure", () => {
     expect(unknown.stderr).toMatch(/A job may exist: .* Look in the RunPod console first\.\n$/);
   });
 
+  test("leaves a worker's own words alone, on one line", async () => {
+    const message = "handler: baseUrl is not set\n  at queueTimeout";
+    const worker = () => ({ status: "error", message });
+    const { finish } = await stage({ worker });
+    const { stdout, stderr } = await finish(["generate", "an apple", "--json"]);
+    expect(stderr).toContain("handler: baseUrl is not set at queueTimeout.\n");
+    expect(JSON.parse(stdout)).toMatchObject({ error: { message: expect.stringContaining(message) } });
+  });
+
+  test("advises on the program's options beside the service's own words", async () => {
+    const worker = () => {
+      throw new Error("executionTimeout exceeded");
+    };
+    const { finish } = await stage({ worker });
+    const { code, stderr } = await finish(["generate", "an apple"]);
+    expect(code).toBe(13);
+    expect(stderr).toMatch(/: executionTimeout exceeded\. Raise --timeout, or ask for less\.$/m);
+  });
+
+  test("keeps the client's names with --json, for programs that know the client", async () => {
+    const { finish } = await stage({ coldStart: 600_000 });
+    const { stdout, stderr } = await finish(["generate", "an apple", "--queue-timeout", "1", "--json"]);
+    expect(stderr).toContain("within --queue-timeout (1000 ms)");
+    expect(JSON.parse(stdout)).toMatchObject({
+      error: { message: expect.stringContaining("within queueTimeout (1000 ms)") },
+    });
+  });
+
   test("with --json is one object on stdout as well", async () => {
     const { finish } = await stage({ apiKey: "another" });
     const { stdout, stderr } = await finish(["generate", "an apple", "--json"]);

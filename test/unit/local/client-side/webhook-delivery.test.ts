@@ -96,6 +96,15 @@ describe("a webhook", () => {
     expect(deliveries.map(({ at }) => at)).toEqual([0, 5_000]);
   });
 
+  test("is tried again after 30 s without an answer, even if its fetch ignores signals", async () => {
+    const { run, clock, deliveries, lines } = withReceiver(() => new Promise(() => {}));
+    await run({ ms: 0 }, { webhook });
+    for (const milliseconds of [30_000, 5_000, 30_000, 15_000, 30_000]) await clock.pass(milliseconds);
+    expect(deliveries.map(({ at }) => at)).toEqual([0, 35_000, 80_000]);
+    expect(lines).toHaveLength(3);
+    expect(lines[0]).toMatch(/webhook try 1 of 3 failed: no answer within 30 s$/);
+  });
+
   test("that is never answered is given up after 30 s, and at close", async () => {
     const local = withReceiver(() => new Promise(() => {}));
     const signals = () => local.deliveries.map(({ init }) => init.signal?.aborted);

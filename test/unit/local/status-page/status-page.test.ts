@@ -320,7 +320,7 @@ describe("the state", () => {
       { reset: true },
       { cut: true },
       { hang: true },
-      { edit: (body) => body },
+      { edit: (body: unknown) => body },
     );
     expect((await state()).faults).toEqual([
       { operations: ["run"], effect: "502 with HTML", skip: 0, times: 2 },

@@ -104,12 +104,13 @@ describe("a worker process", () => {
       worker: {
         command: `"${process.execPath}" queue-worker.mjs | cat`,
         cwd: folder,
-        env: { RUNPOD_OWN: "$HOME", RUNPOD_POD_ID: "mine" },
+        env: { RUNPOD_OWN: "$HOME", RUNPOD_POD_ID: "mine", RUNPOD_NONE: undefined },
       },
     });
     const { workerId, output } = await result(await run({ do: "environment" }));
     // What the endpoint needs cannot be changed, or the worker would not find it.
     expect(output).toMatchObject({ RUNPOD_OWN: "$HOME", RUNPOD_POD_ID: workerId });
+    expect(output).not.toHaveProperty("RUNPOD_NONE");
   });
 
   test("tells its output to the log, with its own id and the job's", async () => {

@@ -6,6 +6,12 @@ const input = { input: { prompt: "a red apple" } };
 const setUp = () => proxyStage({}, { origins: [listed, "http://localhost:5173"] });
 
 describe("a page's origin", () => {
+  it("may be given alone, without a list", async () => {
+    const { post } = await proxyStage({}, { origins: listed });
+    expect((await post("run", input, { headers: { origin: listed } })).status).toBe(200);
+    expect((await post("run", input, { headers: { origin: "https://evil.test" } })).status).toBe(403);
+  });
+
   it.each<[string, Record<string, string>, number, string | null]>([
     ["none, as from a server", {}, 200, null],
     ["the listed", { origin: listed }, 200, listed],

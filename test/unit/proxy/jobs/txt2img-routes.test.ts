@@ -55,7 +55,7 @@ describe("POST alpha/v1/txt2img", () => {
   });
 
   it.each<[string, object, { path: (string | number)[]; message: string }]>([
-    ["a seed", { seed: -2 }, { path: ["seed"], message: "must be a number from -1 to 4294967295, got -2" }],
+    ["a seed", { seed: -2 }, { path: ["seed"], message: "must be a whole number from -1 to 4294967295, got -2" }],
     ["no prompt", { prompt: undefined }, { path: ["prompt"], message: "is required" }],
     [
       "too many pixels, a side of null being the usual one",
