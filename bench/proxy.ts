@@ -1,6 +1,6 @@
-// What the proxy costs, and 500 browsers on one process of it: `npm run bench:proxy`. Ends with 1 when a picture is lost,
+// What the proxy costs, and 500 browsers on one process of it: `npm run bench:proxy`. Ends with 1 when an image is lost,
 // wrong or drawn twice, or memory is kept. With `--write` the figures go into docs/performance.md; `--quick` only checks
-// the browsers, with smaller pictures that are drawn faster.
+// the browsers, with smaller images that are drawn faster.
 import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import { loadBrowsers } from "./proxy-browsers.ts";
@@ -22,9 +22,9 @@ note("500 browsers at once…");
 const load = await loadBrowsers(isQuick);
 
 const problems = [...load.wrong];
-if (load.times.length !== load.browsers) problems.push(`${load.times.length} of ${load.browsers} pictures came`);
+if (load.times.length !== load.browsers) problems.push(`${load.times.length} of ${load.browsers} images came`);
 if (load.drawn.jobs !== load.browsers || load.drawn.twice > 0) {
-  problems.push(`${load.drawn.jobs} pictures were drawn, ${load.drawn.twice} of them twice`);
+  problems.push(`${load.drawn.jobs} images were drawn, ${load.drawn.twice} of them twice`);
 }
 const kept = load.after.heapUsed - load.before.heapUsed;
 if (kept > mostKept) problems.push(`${mb(kept)} MB of the heap were kept`);
@@ -43,11 +43,11 @@ ${rows.join("\n")}
 `;
 
 const report = `${isQuick ? "" : overheadTable}
-**${load.browsers} browsers at once** on one process, a picture of ${load.pngBytes / 1e6} MB each, with progress, on ${load.workers} workers that start in ${load.coldStart / 1_000} s and draw in ${load.jobTime / 1_000} s:
-${load.times.length - load.wrong.length} of ${load.browsers} pictures came right, ${load.drawn.twice} were drawn twice, ${round(load.seconds)} s in all. From a job's end to its picture in the browser, polling
+**${load.browsers} browsers at once** on one process, an image of ${load.pngBytes / 1e6} MB each, with progress, on ${load.workers} workers that start in ${load.coldStart / 1_000} s and draw in ${load.jobTime / 1_000} s:
+${load.times.length - load.wrong.length} of ${load.browsers} images came right, ${load.drawn.twice} were drawn twice, ${round(load.seconds)} s in all. From a job's end to its image in the browser, polling
 included: ${round(percentile(load.times, 0.5), 0)} ms (p50), ${round(percentile(load.times, 0.99), 0)} ms (p99); a \`GET health\` meanwhile: ${round(percentile(load.health, 0.5), 0)} ms (p50), ${round(percentile(load.health, 0.99), 0)} ms (p99). The proxy's
-process: heap ${mb(load.before.heapUsed)} MB before, at most ${mb(load.after.peakHeap)} MB, ${mb(load.after.heapUsed)} MB after; resident ${mb(load.before.rss)} MB before, at most ${mb(load.after.peakRss)} MB; ${round(load.cpuMsPerPicture)} ms of CPU a
-picture, polls included.
+process: heap ${mb(load.before.heapUsed)} MB before, at most ${mb(load.after.peakHeap)} MB, ${mb(load.after.heapUsed)} MB after; resident ${mb(load.before.rss)} MB before, at most ${mb(load.after.peakRss)} MB; ${round(load.cpuMsPerPicture)} ms of CPU an
+image, polls included.
 `;
 
 console.log(report);
