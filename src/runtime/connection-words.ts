@@ -5,8 +5,9 @@
 export const neverConnectedWords: readonly RegExp[] = [
   // Deno 2 (reqwest): "error sending request for url (http://…): client error (Connect): tcp connect error: …".
   /^(?:error sending request(?: for url \([^\s)]*\))?: )?client error \(Connect\)/,
-  // workerd and Bun, for a certificate that nobody knows.
-  /^(?:internal error; )?TLS handshake failed/,
+  // Bun 1.4, for a server that speaks no TLS: "EPROTO: The TLS handshake failed. Does the server speak TLS on this port?";
+  // workerd: "TLS handshake failed: …".
+  /^(?:EPROTO: The )?TLS handshake failed/,
   // Node: a port that the Fetch standard forbids. "fetch failed" has it as its cause.
   /^bad port$/,
 ];
