@@ -392,6 +392,10 @@ describe("a connection", () => {
     ],
     ["Bun's refusal", coded("ConnectionRefused")],
     ["Deno's refusal", new TypeError("error sending request: client error (Connect): tcp connect error")],
+    [
+      "Bun's refusal of a server without TLS",
+      new TypeError("EPROTO: The TLS handshake failed. Does the server speak TLS on this port?"),
+    ],
   ])("fails by %s before anything is sent", async (_what, error) => {
     const http = makeHttp({ fetch: () => Promise.reject(error) });
     expect(expectClass(await rejectionOf(http.send(health)), ConnectionError).arrived).toBe("no");
