@@ -76,12 +76,12 @@ describe.each(nodes)("on %s", (name) => {
       });
     });
 
-    test("of layerdiffuse/local loads one file, its library and what Node has, and does nothing", async () => {
+    test("of layerdiffuse/local loads one file, its libraries and what Node has, and does nothing", async () => {
       const found = await observe("layerdiffuse/local");
       expect(found).toMatchObject({
         exports: expect.arrayContaining(["createLocalEndpoint", "WorkerLostError"]),
         ours: [built(`local/index.${extension}`)],
-        libraries: manner === "import" ? ["zod"] : [],
+        libraries: manner === "import" ? ["p-timeout", "zod"] : [],
         ...nothing,
       });
     });
