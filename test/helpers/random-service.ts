@@ -9,6 +9,7 @@ import {
   inPieces,
   isDone,
   neverArrives,
+  noAnswer,
 } from "./service-faults.ts";
 
 export interface ServiceScript {
@@ -135,7 +136,7 @@ export class RandomService {
       case "reset before":
         throw brokenFault(fault);
       case "lost":
-        return await never(signal);
+        return await noAnswer(signal);
       case "slow to arrive":
         try {
           await this.#pause(n * 50, signal);
@@ -160,7 +161,7 @@ export class RandomService {
         throw brokenFault(fault);
       case "hangs":
         answer();
-        return await never(signal);
+        return await noAnswer(signal);
       default:
     }
     return await this.#told(exchange, url, signal, answer);

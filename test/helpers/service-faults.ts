@@ -164,9 +164,9 @@ export function asksToComeBack({ kind, n }: Fault): boolean {
   return kind === "come back" || (kind === "door" && pick(doors, n) === 429);
 }
 
-/** Whether what came back says that there is no such job. */
-export function isNotFound({ kind, n }: Fault): boolean {
-  return kind === "door" && pick(doors, n) === 404;
+/** Whether the same request may well fare better a moment later. */
+export function mayPass({ kind }: Fault): boolean {
+  return ["connection", "several addresses", "trouble", "busy", "truncated", "cut", "reset before"].includes(kind);
 }
 
 export interface Pieces {
@@ -227,7 +227,7 @@ export function inPieces(bytes: Uint8Array<ArrayBuffer>, options: Pieces): Reada
 }
 
 /** An answer that does not come. */
-export function never(signal: AbortSignal): Promise<never> {
+export function noAnswer(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     if (signal.aborted) reject(signal.reason);
     else signal.addEventListener("abort", () => reject(signal.reason), { once: true });

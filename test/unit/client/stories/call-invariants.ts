@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { GeneratedImage } from "../../../../src/image/generated-image.ts";
 import { isTerminal } from "../../../../src/protocol/job.ts";
-import { maySubmitAgain } from "../../../helpers/service-faults.ts";
+import { asksToComeBack, mayPass, maySubmitAgain } from "../../../helpers/service-faults.ts";
 import { checkError } from "./error-invariants.ts";
 import { type Play, reason, type Ticket } from "./story.ts";
 import { check, TicketRecord } from "./ticket-record.ts";
@@ -16,6 +16,9 @@ export async function checkWorld(play: Play): Promise<void> {
   const atOnce = await play.requestsAtOnce();
   check(atOnce === story.concurrency, `only ${atOnce} of ${story.concurrency} requests get through at once afterwards`);
   check(clock.pending === 0, "a later request leaves timers");
+  let held = 0;
+  while (limiter.hold(() => new Promise(() => {}))) held++;
+  check(held === Math.floor(story.concurrency * 0.75), `only ${held} long polls may be held afterwards`);
 }
 
 /** Looks at one call in the light of what really happened. */
@@ -74,7 +77,12 @@ function checkCancellation({ ticket, cancels, isGivenUp, submissions, lastAnswer
   const learnt = submissions.find(({ state }) => state !== undefined)?.state;
   const status = lastAnswer?.state?.status ?? learnt?.status ?? "";
   const isDue = isGivenUp && learnt !== undefined && !isTerminal(status) && !isTerminal(learnt.status);
-  if (isDue && call.cancelOnAbort) check(count > 0, `no cancel was sent for ${learnt.id}`);
+  if (!isDue || !call.cancelOnAbort) return;
+  check(count > 0, `no cancel was sent for ${learnt.id}`);
+  const last = cancels.at(-1);
+  const tries = cancels.filter(({ fault }) => !asksToComeBack(fault)).length;
+  const isGivenUpEarly = last !== undefined && mayPass(last.fault) && tries <= 2;
+  check(!isGivenUpEarly, `the cancel for ${learnt.id} was given up after ${tries} tries`);
 }
 
 /** Looks at a job that goes on are a quarter of a second apart, but for the last before a clock's end. */

@@ -153,7 +153,8 @@ export class Play {
       this.#exchanges = happened;
       this.#idleSince = performance.now();
     }
-    return isDecoding && performance.now() - this.#idleSince < 20;
+    const patience = this.clock.pending > 0 ? 50 : 5_000;
+    return isDecoding && performance.now() - this.#idleSince < patience;
   }
 
   async #call(call: CallScript, index: number): Promise<void> {
