@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { GeneratedImage } from "../../../../src/image/generated-image.ts";
 import { isTerminal } from "../../../../src/protocol/job.ts";
+import type { Exchange } from "../../../helpers/random-service.ts";
 import { asksToComeBack, mayPass, maySubmitAgain } from "../../../helpers/service-faults.ts";
 import { checkError } from "./error-invariants.ts";
 import { type Play, reason, type Ticket } from "./story.ts";
@@ -67,7 +68,7 @@ function checkSubmission({ jobs, submissions }: TicketRecord): void {
 }
 
 /** When it is given up and may run, and never otherwise. */
-function checkCancellation({ ticket, cancels, isGivenUp, submissions, lastAnswer }: TicketRecord): void {
+function checkCancellation({ play, ticket, cancels, isGivenUp, submissions, lastAnswer }: TicketRecord): void {
   const { call, isResolved, error } = ticket;
   const count = cancels.length;
   if (isResolved) check(count === 0, "a job whose call succeeded was cancelled");
@@ -81,18 +82,22 @@ function checkCancellation({ ticket, cancels, isGivenUp, submissions, lastAnswer
   check(count > 0, `no cancel was sent for ${learnt.id}`);
   const last = cancels.at(-1);
   const tries = cancels.filter(({ fault }) => !asksToComeBack(fault)).length;
-  const isGivenUpEarly = last !== undefined && mayPass(last.fault) && tries <= 2;
+  // Ten minutes of sleep are as long as a cancel is tried for.
+  const isGivenUpEarly = play.slept === 0 && last !== undefined && mayPass(last.fault) && tries <= 2;
   check(!isGivenUpEarly, `the cancel for ${learnt.id} was given up after ${tries} tries`);
 }
 
 /** Looks at a job that goes on are a quarter of a second apart, but for the last before a clock's end. */
-function checkPace({ ticket, play, looks, told, endedAt }: TicketRecord): void {
+function checkPace({ ticket, play, looks, requeues, endedAt }: TicketRecord): void {
   const quick = looks.filter(({ outcome, state, startedAt }, index) => {
     const next = looks[index + 1];
     return outcome === "answered" && state !== undefined && next !== undefined && next.startedAt - startedAt < 250;
   });
-  const turns = told.filter((status, index) => status !== told[index - 1]);
-  check(quick.length <= 1 + turns.length, `${quick.length} looks came less than 250 ms after a good one`);
+  const after = (look: Exchange) => looks[looks.indexOf(look) + 1]?.operation;
+  const polls = quick.filter((look) => look.operation === "status-sync" && after(look) === "status-sync");
+  check(polls.length === 0, `${polls.length} long polls came less than 250 ms after a good one`);
+  const last = quick.filter((look) => after(look) === "status");
+  check(last.length <= 2 + 2 * requeues, `${last.length} looks came less than 250 ms after a good one`);
   const { faults } = play.story.service;
   const took = endedAt - ticket.startedAt;
   const most = took / 200 + faults.length + play.service.exchanges.length / 2 + 20;
