@@ -37,6 +37,8 @@ export interface Exchange {
   /** Whether the service did what it was asked. */
   isDone: boolean;
   endedAt: number | undefined;
+  /** Its place among all that ended. */
+  order: number;
   /** `left`: the client ended it early. A request that had no answer in its time `failed`. */
   outcome: "open" | "answered" | "failed" | "left";
   /** The HTTP status of the answer. */
@@ -60,6 +62,8 @@ export class RandomService {
   readonly jobsOf = new Map<string, ModelJob[]>();
   /** Exchanges that are neither answered nor given up. */
   open = 0;
+  /** How many have ended. */
+  ended = 0;
   /** From when on no request meets a fault, and each `/health` is kept open until this is resolved. */
   gate: Promise<void> | undefined;
   readonly #clock: ManualClock;
@@ -85,6 +89,7 @@ export class RandomService {
       startedAt: now,
       isDone: false,
       endedAt: undefined,
+      order: Number.POSITIVE_INFINITY,
       outcome: "open",
       patience: this.#requestTimeout + Number(url.searchParams.get("wait") ?? 0),
       lastByteAt: now,
@@ -120,18 +125,18 @@ export class RandomService {
     if (exchange.outcome !== "open") return;
     exchange.outcome = outcome;
     exchange.endedAt = this.#clock.now();
+    exchange.order = ++this.ended;
     this.open--;
   }
 
   async #exchange(exchange: Exchange, url: URL, signal: AbortSignal, body: () => Body): Promise<Response> {
     const { fault } = exchange;
-    const { kind, n } = fault;
     const answer = () => this.#answer(exchange, body);
-    switch (kind) {
+    switch (fault.kind) {
       case "connection":
       case "several addresses":
         // A time-out takes its time; a refusal does not.
-        if (n % 3 === 0) await this.#pause(n * 12, signal);
+        if (fault.n % 3 === 0) await this.#pause(fault.n * 12, signal);
         throw connectionFault(fault);
       case "reset before":
         throw brokenFault(fault);
@@ -139,10 +144,10 @@ export class RandomService {
         return await noAnswer(signal);
       case "slow to arrive":
         try {
-          await this.#pause(n * 50, signal);
+          await this.#pause(fault.n * 50, signal);
         } catch (error) {
           // What is on its way may arrive although nobody waits for it any more.
-          if (n % 2 === 0) answer();
+          if (fault.n % 2 === 0) answer();
           throw error;
         }
         break;
@@ -279,9 +284,7 @@ export class RandomService {
   }
 }
 
-interface Body {
-  policy?: { ttl?: number };
-}
+type Body = { policy?: { ttl?: number } };
 
 interface Answer {
   status: number;

@@ -68,7 +68,8 @@ function checkSubmission({ jobs, submissions }: TicketRecord): void {
 }
 
 /** When it is given up and may run, and never otherwise. */
-function checkCancellation({ play, ticket, cancels, isGivenUp, submissions, lastAnswer }: TicketRecord): void {
+function checkCancellation(record: TicketRecord): void {
+  const { play, ticket, cancels, isGivenUp, submissions, lastAnswer } = record;
   const { call, isResolved, error } = ticket;
   const count = cancels.length;
   if (isResolved) check(count === 0, "a job whose call succeeded was cancelled");
@@ -78,7 +79,8 @@ function checkCancellation({ play, ticket, cancels, isGivenUp, submissions, last
   const learnt = submissions.find(({ state }) => state !== undefined)?.state;
   const status = lastAnswer?.state?.status ?? learnt?.status ?? "";
   const isDue = isGivenUp && learnt !== undefined && !isTerminal(status) && !isTerminal(learnt.status);
-  if (!isDue || !call.cancelOnAbort) return;
+  const isUnseen = ticket.settledAt === undefined && record.hasLostSight;
+  if (!isDue || !call.cancelOnAbort || isUnseen) return;
   check(count > 0, `no cancel was sent for ${learnt.id}`);
   const last = cancels.at(-1);
   const tries = cancels.filter(({ fault }) => !asksToComeBack(fault)).length;

@@ -73,10 +73,10 @@ function checkRetryable(
 
 /** The waiting ends with the job, with a clock, or when the service stays out of reach. */
 function checkLostSight(record: TicketRecord, error: LayerDiffuseError): void {
-  const { play, looks, answers, endedAt } = record;
+  const { play, ticket, looks, answers } = record;
   if (error instanceof QueueTimeoutError || error instanceof ExecutionTimeoutError) return;
   if (error instanceof JobExpiredError) {
-    const seen = answers.filter(({ outcome, endedAt: end = 0 }) => outcome !== "left" && end <= endedAt);
+    const seen = answers.filter(({ outcome, order }) => outcome !== "left" && order <= ticket.order);
     const sinceGood = seen.slice(seen.findLastIndex(({ state }) => state !== undefined) + 1);
     const missed = sinceGood.filter(({ status }) => status === 404).length;
     check(missed >= 2, `${shown(error)} ends the waiting after ${missed} answers of that kind`);
@@ -94,6 +94,8 @@ function checkDelivered(record: TicketRecord, error: LayerDiffuseError): void {
   check(ticket.call.method !== "run", `${shown(error)}, and the output had come`);
   if (!job?.image) return;
   const failures = record.failuresInARow(downloads);
-  const isOutOfReach = job.isLinked && failures > play.story.retries;
+  // What answers in the place of the file is final. The job keeps its id, and can be asked for the image again.
+  const isAnotherFile = downloads.at(-1)?.outcome === "answered";
+  const isOutOfReach = job.isLinked && (failures > play.story.retries || isAnotherFile);
   check(isOutOfReach, `${shown(error)}, and the image had come (${failures} downloads failed)`);
 }

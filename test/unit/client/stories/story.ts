@@ -2,6 +2,7 @@ import type { ManyProgress } from "../../../../src/client/call-options.ts";
 import { clientOver, type LayerDiffuse } from "../../../../src/client/layer-diffuse.ts";
 import { Limiter } from "../../../../src/runpod/limiter.ts";
 import type { Progress } from "../../../../src/runpod/progress.ts";
+import { countedSignal } from "../../../helpers/counted-signal.ts";
 import { ManualClock, turns } from "../../../helpers/manual-clock.ts";
 import { RandomService, type ServiceScript } from "../../../helpers/random-service.ts";
 
@@ -46,6 +47,8 @@ export interface Ticket {
   /** When the waiting began, where it is a call of its own. */
   waitedFrom: number;
   settledAt: number | undefined;
+  /** How many exchanges had ended before, when nobody waited any more. */
+  order: number;
   settlements: number;
   isResolved: boolean;
   value: unknown;
@@ -165,7 +168,7 @@ export class Play {
       call.abortsAt === undefined
         ? undefined
         : this.#at(call.abortsAt, () => {
-            for (const ticket of tickets) ticket.leftAt ??= this.clock.now();
+            for (const ticket of tickets) this.#leave(ticket);
             left.abort(reason);
           });
     const ticketOf = (item: number) => {
@@ -190,6 +193,7 @@ export class Play {
       startedAt: now,
       waitedFrom: now,
       settledAt: undefined,
+      order: 0,
       settlements: 0,
       isResolved: false,
       value: undefined,
@@ -245,9 +249,16 @@ export class Play {
     throw ticket.mistake;
   }
 
+  #leave(ticket: Ticket): void {
+    if (ticket.settlements > 0 || ticket.leftAt !== undefined) return;
+    ticket.leftAt = this.clock.now();
+    ticket.order = this.service.ended;
+  }
+
   #settle(ticket: Ticket, end: { value: unknown } | { error: unknown }): void {
     ticket.settlements++;
     ticket.settledAt = this.clock.now();
+    ticket.order = this.service.ended;
     ticket.isResolved = "value" in end;
     Object.assign(ticket, end);
   }
@@ -278,24 +289,6 @@ export class Play {
     } catch (error) {
       this.loopErrors.push(error);
     }
-    for (const ticket of tickets) if (ticket.settlements === 0) ticket.leftAt ??= this.clock.now();
+    for (const ticket of tickets) this.#leave(ticket);
   }
-}
-
-/** A signal that knows how many listeners it has. */
-function countedSignal(controller: AbortController): { signal: AbortSignal; listeners: () => number } {
-  const { signal } = controller;
-  const listeners = new Set<unknown>();
-  const add = signal.addEventListener.bind(signal);
-  const remove = signal.removeEventListener.bind(signal);
-  signal.addEventListener = (type: string, listener: EventListenerOrEventListenerObject, options?: unknown) => {
-    listeners.add(listener);
-    add(type, listener, options as AddEventListenerOptions);
-  };
-  signal.removeEventListener = (type: string, listener: EventListenerOrEventListenerObject) => {
-    listeners.delete(listener);
-    remove(type, listener);
-  };
-  // An abort takes those that listen once away by itself.
-  return { signal, listeners: () => (signal.aborted ? 0 : listeners.size) };
 }

@@ -27,7 +27,7 @@ export class TicketRecord {
     const ids = new Set(this.jobs.map(({ id }) => id));
     const ours = exchanges.filter(({ jobId }) => jobId !== undefined && ids.has(jobId));
     this.looks = ours.filter(({ operation }) => operation.startsWith("status"));
-    this.answers = [...this.submissions, ...this.looks].sort((a, b) => (a.endedAt ?? 0) - (b.endedAt ?? 0));
+    this.answers = [...this.submissions, ...this.looks].sort((a, b) => a.order - b.order);
     this.cancels = ours.filter(({ operation }) => operation === "cancel");
     this.downloads = ours.filter(({ operation }) => operation === "image");
     this.endedAt = ticket.settledAt ?? ticket.leftAt ?? 0;
@@ -35,7 +35,7 @@ export class TicketRecord {
 
   /** The job whose id the client was told before the end. */
   get known(): ModelJob | undefined {
-    const answer = this.submissions.find(({ state, endedAt = 0 }) => state && endedAt <= this.endedAt);
+    const answer = this.submissions.find(({ state, order }) => state && order <= this.ticket.order);
     return this.play.service.jobs.get(answer?.state?.id ?? "");
   }
 
@@ -50,8 +50,8 @@ export class TicketRecord {
   }
 
   get #good(): Exchange[] {
-    return this.answers.filter(({ outcome, state, endedAt = 0 }) => {
-      return outcome === "answered" && state !== undefined && endedAt <= this.endedAt;
+    return this.answers.filter(({ outcome, state, order }) => {
+      return outcome === "answered" && state !== undefined && order <= this.ticket.order;
     });
   }
 
@@ -71,8 +71,8 @@ export class TicketRecord {
   /** Whether the client can't know that no submission arrived. */
   get mayHaveArrived(): boolean {
     const { requestTimeout } = this.play.story;
-    return this.submissions.some(({ fault, startedAt, endedAt = Number.POSITIVE_INFINITY, isDone }) => {
-      const isUnanswered = endedAt > this.endedAt || endedAt - startedAt >= requestTimeout;
+    return this.submissions.some(({ fault, startedAt, endedAt = 0, order, isDone }) => {
+      const isUnanswered = order > this.ticket.order || endedAt - startedAt >= requestTimeout;
       return isDone || isUnanswered || !neverArrives(fault);
     });
   }
@@ -80,12 +80,18 @@ export class TicketRecord {
   /** How many answers failed since the last good one, up to the end. */
   failuresInARow(exchanges: readonly Exchange[]): number {
     let count = 0;
-    for (const { outcome, state, fault, endedAt = 0, operation, status } of exchanges) {
-      if (outcome === "left" || endedAt > this.endedAt || asksToComeBack(fault)) continue;
-      const isGood = outcome === "answered" && (operation === "image" ? status === 200 : state !== undefined);
-      count = isGood ? 0 : count + 1;
+    for (const { outcome, state, fault, order, operation } of exchanges) {
+      if (outcome === "left" || order > this.ticket.order) continue;
+      // A look that is asked to come back does so while there is time; a download has no clock, and counts it as a try.
+      if (asksToComeBack(fault) && operation !== "image") continue;
+      count = outcome === "answered" && state !== undefined ? 0 : count + 1;
     }
     return count;
+  }
+
+  /** Whether the waiting may have ended by itself before it was left: nobody was there to be told. */
+  get hasLostSight(): boolean {
+    return this.failuresInARow(this.looks) > this.play.story.retries;
   }
 }
 
