@@ -53,6 +53,17 @@ export interface JobScript {
   retention: number;
 }
 
+/** What an answer says of a job. `attempt`: how often its worker was lost before. */
+export interface ToldState {
+  id: string;
+  status: string;
+  attempt: number;
+}
+
+export function toldBy({ id, status, retries }: Record<string, unknown>): ToldState {
+  return { id: String(id), status: String(status), attempt: Number(retries ?? 0) };
+}
+
 /** One job, whose state depends on the time alone, but for a cancellation. */
 export class ModelJob {
   readonly id: string;
@@ -120,7 +131,7 @@ export class ModelJob {
     const { delayTime, retries, running } = this.#stage(now);
     const known = { id, status, ...(retries > 0 && { retries }) };
     if (status === "IN_QUEUE" || status === "CANCELLED") return known;
-    const taken = { ...known, delayTime, workerId: "w1" };
+    const taken = { ...known, delayTime, workerId: `w${retries}` };
     if (status === "COMPLETED") return { ...taken, executionTime: running, output: this.output };
     if (!isTerminal(status)) return running % 3 === 0 ? { ...taken, output: { step: 1, steps: 2 } } : taken;
     const error = running % 2 === 0 ? "RuntimeError: no" : "job timed out after 1 retries";

@@ -1,5 +1,5 @@
 import { isTerminal } from "../../src/protocol/job.ts";
-import { imageHost, type JobScript, ModelJob } from "./job-model.ts";
+import { imageHost, type JobScript, ModelJob, type ToldState, toldBy } from "./job-model.ts";
 import type { ManualClock } from "./manual-clock.ts";
 import {
   answerOf,
@@ -44,7 +44,7 @@ export interface Exchange {
   /** The HTTP status of the answer. */
   status?: number;
   /** The job's state in a good answer. */
-  state?: { id: string; status: string } | undefined;
+  state?: ToldState | undefined;
   /** How long the client lets it be silent. */
   patience: number;
   lastByteAt: number;
@@ -118,7 +118,8 @@ export class RandomService {
   }
 
   #isOverdue({ lastByteAt, patience }: Exchange): boolean {
-    return this.#clock.now() - lastByteAt >= patience;
+    // A `wait` is sent in whole milliseconds.
+    return this.#clock.now() - lastByteAt >= patience - 1;
   }
 
   #end(exchange: Exchange, outcome: Exchange["outcome"]): void {
@@ -251,7 +252,7 @@ export class RandomService {
   #jobAnswer(job: ModelJob, { kind, n }: Fault): Answer {
     const now = this.#clock.now();
     const body = job.body(kind === "stale" ? Math.max(job.submittedAt, now - n * 20) : now);
-    return { ...json(200, body), state: { id: job.id, status: String(body["status"]) } };
+    return { ...json(200, body), state: toldBy(body) };
   }
 
   async #hold(job: ModelJob, wait: number, signal: AbortSignal): Promise<void> {
@@ -285,11 +286,10 @@ export class RandomService {
 }
 
 type Body = { policy?: { ttl?: number } };
-
 interface Answer {
   status: number;
   bytes: Uint8Array<ArrayBuffer>;
-  state?: { id: string; status: string };
+  state?: ToldState;
 }
 
 function json(status: number, body: unknown): Answer {

@@ -42,8 +42,8 @@ function checkSettlement({ ticket, play, jobs, requeues }: TicketRecord): void {
   if (settledAt === undefined) return;
   const { requestTimeout, retries } = play.story;
   const { queueTimeout, executionTimeout, method } = call;
-  // Looks at the job and at health when a clock has run out, and what a long poll may overrun.
-  const margin = 15_000;
+  // Looks at the job and at health when a clock has run out, and what arrives in pieces by then.
+  const margin = 60_000;
   const clocks = (queueTimeout + executionTimeout + margin) * (1 + requeues);
   // A submission that is held is answered up to a minute later.
   const held = method === "generate sync" ? 60_000 : 0;

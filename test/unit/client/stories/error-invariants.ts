@@ -46,12 +46,12 @@ function checkClocks({ ticket, jobs, lastAnswer, endedAt }: TicketRecord, error:
   const status = lastAnswer?.state?.status ?? "IN_QUEUE";
   if (error instanceof QueueTimeoutError) {
     const since = endedAt - (isSubmitted ? waitedFrom : startedAt);
-    check(call.failEarly || since >= call.queueTimeout, "queueTimeout has not passed");
+    check(call.failEarly || since >= call.queueTimeout - 1, "queueTimeout has not passed");
     check(status === "IN_QUEUE", `it rejects with a QueueTimeoutError, and was told ${status}`);
   }
   if (error instanceof ExecutionTimeoutError) {
     const ran = endedAt - Math.max(jobs[0]?.firstTakenAt ?? 0, startedAt);
-    check(ran >= call.executionTimeout, `executionTimeout has not passed: it ran for ${ran} ms`);
+    check(ran >= call.executionTimeout - 1, `executionTimeout has not passed: it ran for ${ran} ms`);
     check(status !== "IN_QUEUE", "it rejects with an ExecutionTimeoutError, and was told that the job is in the queue");
   }
 }

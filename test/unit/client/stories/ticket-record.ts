@@ -55,10 +55,14 @@ export class TicketRecord {
     });
   }
 
-  /** How often the client was told that the job is back in the queue. */
+  /** How often the client was told that the job is back in the queue, or with another worker. */
   get requeues(): number {
-    const { told } = this;
-    return told.filter((status, index) => index > 0 && status === "IN_QUEUE" && told[index - 1] !== "IN_QUEUE").length;
+    const states = this.#good.map(({ state }) => state);
+    return states.filter((state, index) => {
+      const last = states[index - 1];
+      const isBack = state?.status === "IN_QUEUE" && last?.status !== "IN_QUEUE";
+      return last !== undefined && (isBack || (state?.attempt ?? 0) > last.attempt);
+    }).length;
   }
 
   get isGivenUp(): boolean {
@@ -81,7 +85,8 @@ export class TicketRecord {
   failuresInARow(exchanges: readonly Exchange[]): number {
     let count = 0;
     for (const { outcome, state, fault, order, operation } of exchanges) {
-      if (outcome === "left" || order > this.ticket.order) continue;
+      // An answer that arrives while the computer sleeps is given up afterwards.
+      if ((outcome === "left" && this.play.slept === 0) || order > this.ticket.order) continue;
       // A look that is asked to come back does so while there is time; a download has no clock, and counts it as a try.
       if (asksToComeBack(fault) && operation !== "image") continue;
       count = outcome === "answered" && state !== undefined ? 0 : count + 1;
