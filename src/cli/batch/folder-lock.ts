@@ -1,0 +1,117 @@
+import { randomBytes } from "node:crypto";
+import { link, open, readFile, rename, rm, stat, utimes } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import * as z from "zod/mini";
+import { read } from "../../schema/check.ts";
+import { OutputError, reasonOf, systemCodeOf } from "../terminal/failures.ts";
+import { parseJson } from "./json-text.ts";
+
+/** Milliseconds between two signs of life. */
+const beat = 10_000;
+/** Milliseconds without a sign of life, after which a run on another computer counts as ended. */
+const patience = 6 * beat;
+
+const ownerSchema = z.object({ process: z.number(), host: z.string() });
+
+/**
+ * Keeps two runs of a batch out of one folder: each would submit what the other has submitted. A run that was killed
+ * leaves the file behind; the next run sees that its process is gone.
+ */
+export class FolderLock {
+  readonly #path: string;
+  readonly #timer: NodeJS.Timeout;
+
+  private constructor(path: string) {
+    this.#path = path;
+    this.#timer = setInterval(() => void utimes(path, new Date(), new Date()).catch(() => {}), beat);
+    this.#timer.unref();
+  }
+
+  /** @throws OutputError when another run works in the folder */
+  static async acquire(folder: string): Promise<FolderLock> {
+    const path = join(folder, ".layerdiffuse.lock");
+    try {
+      if (!(await create(path))) {
+        await removeLeftBehind(path);
+        if (!(await create(path))) throw refusal(path, "it has just started");
+      }
+    } catch (cause) {
+      if (cause instanceof OutputError) throw cause;
+      throw new OutputError(`Cannot write ${path}: ${reasonOf(cause)}.`, { cause });
+    }
+    return new FolderLock(path);
+  }
+
+  async release(): Promise<void> {
+    clearInterval(this.#timer);
+    await rm(this.#path, { force: true }).catch(() => {});
+  }
+}
+
+/** Whether there was no such file yet. */
+async function create(path: string): Promise<boolean> {
+  try {
+    const file = await open(path, "wx");
+    await file.writeFile(JSON.stringify({ process: process.pid, host: hostname() })).finally(() => file.close());
+    return true;
+  } catch (error) {
+    if (systemCodeOf(error) === "EEXIST") return false;
+    throw error;
+  }
+}
+
+/**
+ * Removes the file of a run that has ended.
+ *
+ * @throws OutputError when the run goes on
+ */
+async function removeLeftBehind(path: string): Promise<void> {
+  let age: number;
+  let text: string;
+  const aside = `${path}.${randomBytes(4).toString("hex")}`;
+  try {
+    age = Date.now() - (await stat(path)).mtimeMs;
+    text = await readFile(path, "utf8");
+    const holder = holderOf(text, age);
+    if (holder !== undefined) throw refusal(path, holder);
+    await rename(path, aside);
+  } catch (error) {
+    // Its run has just ended, or another run has removed it.
+    if (systemCodeOf(error) === "ENOENT") return;
+    throw error;
+  }
+  // Another run may have removed the old file and made its own between the two steps.
+  const isOld = (await readFile(aside, "utf8")) === text;
+  if (!isOld) await link(aside, path).catch(() => {});
+  await rm(aside, { force: true });
+  if (!isOld) throw refusal(path, "it has just started");
+}
+
+function refusal(path: string, holder: string): OutputError {
+  return new OutputError(
+    `Another run is at work in this folder (${holder}). Wait for its end, or stop it. If there is none, delete ${path}`,
+  );
+}
+
+/** Who holds the lock, in words; nothing where the run has ended. */
+function holderOf(text: string, age: number): string | undefined {
+  const owner = read(ownerSchema, parseJson(text)?.value);
+  const isHere = owner?.host === hostname();
+  // A container that starts again has the host's name and the process's number of the one that was killed.
+  if (owner && isHere && (owner.process === process.pid || !isAlive(owner.process))) return undefined;
+  // Of another computer only the signs of life tell; a file that is still empty is being written.
+  if (!isHere && age > patience) return undefined;
+  return owner ? `process ${owner.process} on ${owner.host}` : "it has just started";
+}
+
+function isAlive(id: number): boolean {
+  try {
+    process.kill(id, 0);
+    return true;
+  } catch (error) {
+    // A process of another user exists too.
+    return systemCodeOf(error) === "EPERM";
+  }
+}

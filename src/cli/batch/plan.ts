@@ -1,0 +1,183 @@
+/** What is left to do for a list of prompts, given the folder's files and the manifest of earlier runs. */
+import { resultCommand } from "../jobs/job-commands.ts";
+import { clip, oneLine } from "../terminal/format.ts";
+import { fileName, fingerprint, withoutPosition } from "./file-name.ts";
+import type { ReadLine, State } from "./manifest.ts";
+import type { Entry } from "./prompt-list.ts";
+
+/** A prompt whose image is not there yet. */
+export interface Task extends Entry {
+  /** Digest of the input. */
+  key: string;
+  file: string;
+  /** The job of an earlier run, which may run or hold the image. */
+  job?: { id: string; seed: number | undefined };
+}
+
+export interface Plan {
+  /** Jobs to take up first: a result does not wait for long. */
+  tasks: Task[];
+  /** How many have their image already. */
+  there: number;
+  /** An earlier submission got no clear answer, so another could make a second job. */
+  doubtful: Task[];
+  /** Jobs of earlier runs that may hold an image, of another endpoint or for a prompt that is not in the list. */
+  strays: Stray[];
+}
+
+export interface Stray {
+  jobId: string;
+  prompt: string;
+  endpoint: string | undefined;
+}
+
+export interface PlanInput {
+  entries: readonly Entry[];
+  /** The names of the files in the folder. */
+  files: readonly string[];
+  lines: readonly ReadLine[];
+  /** Of this run; nothing to take jobs of any endpoint into account. */
+  endpoint: string | undefined;
+  /** Makes images again that are there. */
+  force: boolean;
+  /** Submits what is in doubt. */
+  resubmitUnknown: boolean;
+  /** Epoch milliseconds. */
+  now: number;
+}
+
+/** How one prompt at one place in the list stood at last. */
+interface Slot {
+  position: number;
+  key: string;
+  endpoint: string | undefined;
+  state: State;
+  prompt: string;
+  jobId: string | undefined;
+  seed: number | undefined;
+  time: string | undefined;
+}
+
+const mayHaveImage: ReadonlySet<State> = new Set(["submitted", "open"]);
+const inDoubt: ReadonlySet<State> = new Set(["submitting", "unknown"]);
+
+/** Milliseconds. Jobs live for 16 minutes by default, and their results for 30 more. */
+const longestKept = 3_600_000;
+
+/**
+ * Decides by content, since a list may have been edited: files and jobs go to entries with the same input, first at the
+ * same position, then at any. Each serves one entry, so that a prompt that stands twice in a list gets two images.
+ */
+export function planBatch({ entries, files, lines, endpoint, force, resubmitUnknown, now }: PlanInput): Plan {
+  const slots = slotsOf(lines);
+  const isHere = (slot: Slot) => endpoint === undefined || slot.endpoint === endpoint;
+  const open = slots.filter((slot) => isHere(slot) && (mayHaveImage.has(slot.state) || inDoubt.has(slot.state)));
+  const all: Task[] = entries.map((entry) => ({
+    ...entry,
+    key: fingerprint(entry.input),
+    file: fileName(entry.position, entry.input),
+  }));
+  const without = force ? all : withoutFile(all, files);
+  // Whoever has its image needs no job: the job that made it, if it is not known to have ended, is not to serve another.
+  const served = new Set(
+    all.filter((task) => !without.includes(task)).map(({ position, key }) => `${position} ${key}`),
+  );
+  const free = open.filter(({ position, key }) => !served.has(`${position} ${key}`));
+  const slotOf = assign(
+    without,
+    free,
+    ({ position, key }) => `${position} ${key}`,
+    ({ key }) => key,
+  );
+  const plan: Plan = { tasks: [], there: all.length - without.length, doubtful: [], strays: [] };
+  const fresh: Task[] = [];
+  for (const task of without) {
+    const slot = slotOf.get(task);
+    if (slot?.jobId !== undefined) plan.tasks.push({ ...task, job: { id: slot.jobId, seed: slot.seed } });
+    else if (slot && !resubmitUnknown) plan.doubtful.push(task);
+    else fresh.push(task);
+  }
+  plan.tasks.push(...fresh);
+  const used = new Set(slotOf.values());
+  for (const slot of slots) {
+    const isYoung = slot.time !== undefined && now - Date.parse(slot.time) < longestKept;
+    const isLeft = !isHere(slot) || (free.includes(slot) && !used.has(slot));
+    if (slot.jobId === undefined || !mayHaveImage.has(slot.state) || !isLeft || !isYoung) continue;
+    plan.strays.push({ jobId: slot.jobId, prompt: slot.prompt, endpoint: slot.endpoint });
+  }
+  return plan;
+}
+
+/** The prompts that have no file, by its name or by the name of another position. */
+function withoutFile(tasks: readonly Task[], files: readonly string[]): Task[] {
+  const ours = files.filter((name) => /^\d{4,}-.*\.png$/.test(name));
+  const fileOf = assign(
+    tasks.map((task) => ({ task, name: task.file })),
+    ours.map((name) => ({ name })),
+    ({ name }) => name,
+    ({ name }) => withoutPosition(name),
+  );
+  const found = new Set([...fileOf.keys()].map(({ task }) => task));
+  return tasks.filter((task) => !found.has(task));
+}
+
+/** Gives each of `wanting` one of `given`: first where the exact name is the same, then where the looser one is. */
+function assign<Wanting, Given>(
+  wanting: readonly Wanting[],
+  given: readonly Given[],
+  exact: (one: Wanting | Given) => string,
+  loose: (one: Wanting | Given) => string,
+): Map<Wanting, Given> {
+  const assigned = new Map<Wanting, Given>();
+  const taken = new Set<Given>();
+  for (const nameOf of [exact, loose]) {
+    const left = new Map<string, Given[]>();
+    for (const one of given) {
+      if (taken.has(one)) continue;
+      const name = nameOf(one);
+      const group = left.get(name);
+      if (group) group.push(one);
+      else left.set(name, [one]);
+    }
+    for (const one of wanting) {
+      const match = assigned.has(one) ? undefined : left.get(nameOf(one))?.shift();
+      if (match === undefined) continue;
+      assigned.set(one, match);
+      taken.add(match);
+    }
+  }
+  return assigned;
+}
+
+/** How each prompt stands after all lines. What earlier versions wrote names no input, so that nothing follows from it. */
+function slotsOf(lines: readonly ReadLine[]): Slot[] {
+  const slots = new Map<string, Slot>();
+  const slotOfJob = new Map<string, string>();
+  for (const { position, key, endpoint, state, jobId, seed, prompt = "", time } of lines) {
+    if (key === undefined || state === undefined) continue;
+    const id = `${position} ${key} ${endpoint}`;
+    // A job that was taken up for another position has moved there.
+    const before = jobId === undefined ? undefined : slotOfJob.get(jobId);
+    if (before !== undefined && before !== id && slots.get(before)?.jobId === jobId) slots.delete(before);
+    if (jobId !== undefined) slotOfJob.set(jobId, id);
+    slots.set(id, { position, key, endpoint, state, prompt, jobId, seed, time });
+  }
+  return [...slots.values()];
+}
+
+/** A prompt as a message names it: `line 3 ("a red apple")`. */
+export function nameOf({ line, input }: Entry): string {
+  return `line ${line} (${quotedPrompt(input.prompt)})`;
+}
+
+export function quotedPrompt(prompt: string): string {
+  return JSON.stringify(clip(oneLine(prompt), 60));
+}
+
+/** What can be done about a job that this run leaves alone. */
+export function strayWords({ jobId, prompt, endpoint }: Stray, own: string | undefined): string {
+  const [, baseUrl, id] = endpoint === own ? [] : (/^(.*)\/([^/]+)$/.exec(endpoint ?? "") ?? []);
+  const flags = id === undefined || baseUrl === undefined ? {} : { endpoint: id, baseUrl };
+  const why = flags.endpoint === undefined ? "its prompt is not in the list any more" : "it is on another endpoint";
+  return `Job ${jobId} (${quotedPrompt(prompt)}) is left alone, because ${why}. To fetch its image: ${resultCommand(jobId, flags)}`;
+}
