@@ -4,7 +4,7 @@ import { InvalidInputError } from "../../errors/index.ts";
 import { connect } from "../jobs/connect.ts";
 import { inputOf } from "../jobs/generate-image.ts";
 import { OutputError, reasonOf, systemCodeOf } from "../terminal/failures.ts";
-import { count } from "../terminal/format.ts";
+import { count, sentence } from "../terminal/format.ts";
 import { isTerminal } from "../terminal/io.ts";
 import type { Session } from "../terminal/session.ts";
 import { type BatchFlags, BatchRun } from "./batch-run.ts";
@@ -59,7 +59,7 @@ async function refused(session: Session, { name, wrong }: PromptList): Promise<u
   const shown = wrong.slice(0, mostWrong);
   const message = ({ line, message }: WrongLine) => `${name}, line ${line}: ${message}`;
   for (const each of shown) {
-    await session.warn(`${message(each)}.`);
+    await session.warn(sentence(message(each)));
     const error = { code: "invalid_input", message: message(each) };
     if (session.isJson) await session.answer(JSON.stringify({ line: each.line, error }));
   }

@@ -1,4 +1,5 @@
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { describe, expect, test } from "vitest";
@@ -252,6 +253,91 @@ describe("layerdiffuse generate --batch", () => {
     expect(stderr.text).toContain("failed: line 1");
     const [line] = await endsOf(here);
     expect(line?.["error"]).toMatchObject({ code: "output", jobId: here.endpoint.jobs()[0]?.id });
+  });
+
+  test("refuses a list with wrong lines before anything is sent, and names them all", async () => {
+    const here = await stage();
+    const list = '# mine\na red apple\n\n{"promt": "typo"}\n{"prompt":"a","steps":500}\n{"prompt":\n';
+    await writeFile(join(here.folder, "prompts.txt"), list);
+    const argv = ["generate", "--batch", "prompts.txt", "-o", "pictures"];
+    for (let run = 0; run < 2; run++) {
+      const { code, stderr } = await here.finish(argv);
+      expect(code).toBe(2);
+      expect(stderr).toContain("prompts.txt, line 4: prompt is required; promt is unknown; did you mean prompt?\n");
+      expect(stderr).toContain("prompts.txt, line 5: steps must be a whole number from 1 to 100, got 500.\n");
+      expect(stderr).toMatch(/prompts\.txt, line 6: starts with \{ but is not valid JSON/);
+      expect(stderr).toContain("3 lines of the list must be corrected first. Nothing was sent.");
+      expect(stderr).not.toContain("undefined");
+      expect(stderr).not.toMatch(/again/);
+    }
+    const { stdout } = await here.finish([...argv, "--json"]);
+    const lines = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(lines.map(({ line }) => line)).toEqual([4, 5, 6, undefined]);
+    expect(lines.map(({ error }) => error.code)).toEqual(Array.from({ length: 4 }, () => "invalid_input"));
+    expect(here.endpoint.requests).toEqual([]);
+    expect(await readdir(here.folder)).toEqual(["prompts.txt"]);
+  });
+
+  test("shows the first wrong lines of a wrong file, and how many more there are", async () => {
+    const here = await stage();
+    const { code, stderr } = await here.finish(["generate", "--batch", "-", "-o", "x"], { stdin: "{\n".repeat(500) });
+    expect(code).toBe(2);
+    expect(stderr.split("\n").length).toBeLessThan(30);
+    expect(stderr).toContain("… and 480 more.");
+  });
+
+  test.each([
+    ["UTF-16, as PowerShell writes it", Buffer.from("\uFEFFa red apple\r\na mug\r\n", "utf16le")],
+    ["a JSON list over several lines", Buffer.from('[\n  "a red apple",\n  { "prompt": "a mug" }\n]\n')],
+  ])("reads %s", async (_, bytes) => {
+    const here = await stage();
+    await writeFile(join(here.folder, "prompts"), bytes);
+    const { code } = await here.finish(["generate", "--batch", "prompts", "-o", "pictures", "--concurrency", "1"]);
+    expect(code).toBe(0);
+    expect(here.inputs().map(({ prompt }) => prompt)).toEqual(["a red apple", "a mug"]);
+  });
+
+  test.each([
+    ["Windows-1252", Buffer.from("a red apple\nein \xc4pfel\n", "latin1"), "prompts, line 2: this is not UTF-8"],
+    ["an image", png, "prompts"],
+  ])("refuses %s, and sends nothing", async (_, bytes, message) => {
+    const here = await stage();
+    await writeFile(join(here.folder, "prompts"), bytes);
+    const { code, stderr } = await here.finish(["generate", "--batch", "prompts", "-o", "pictures"]);
+    expect(code).toBe(2);
+    expect(stderr).toContain(`error: ${message}`);
+    expect(here.endpoint.requests).toEqual([]);
+  });
+
+  test("refuses a folder where another run is at work", async () => {
+    const here = await stage();
+    const pictures = join(here.folder, "pictures");
+    await mkdir(pictures);
+    // A process that runs for sure, and is not this one.
+    await writeFile(join(pictures, ".layerdiffuse.lock"), JSON.stringify({ process: process.ppid, host: hostname() }));
+    const { code, stderr } = await here.finish(["generate", "--batch", "-", "-o", "pictures"], { stdin: "one\n" });
+    expect(code).toBe(3);
+    expect(stderr).toMatch(/Another run is at work in this folder \(process \d+ on .*\)/);
+    expect(here.endpoint.requests).toEqual([]);
+  });
+
+  test("leaves no lock behind", async () => {
+    const here = await stage();
+    await here.finish(["generate", "--batch", "-", "-o", "pictures"], { stdin: "one\n" });
+    expect((await readdir(join(here.folder, "pictures"))).sort()).toEqual([(await images(here))[0], "manifest.jsonl"]);
+  });
+
+  test("does not make again what stands on another line of an edited list", async () => {
+    const here = await stage();
+    const argv = ["generate", "--batch", "-", "-o", "pictures"];
+    await here.finish(argv, { stdin: "one\ntwo\n" });
+    const { code, stderr } = await here.finish(argv, { stdin: "zero\ntwo\none\n" });
+    expect(code).toBe(0);
+    expect(stderr).toContain("1 made, 2 there already, 0 failed");
+    expect(here.inputs().map(({ prompt }) => prompt)).toEqual(["one", "two", "zero"]);
   });
 
   test.each([
