@@ -1,18 +1,8 @@
-import { type ErrorCode, isLayerDiffuseError } from "../../errors/index.ts";
+import { isLayerDiffuseError } from "../../errors/index.ts";
 import type { SubmissionWatcher } from "../jobs/open-jobs.ts";
 import type { ErrorRecord } from "../terminal/report-failure.ts";
-import type { LineBase, Manifest, UnmadeState } from "./manifest.ts";
+import { endings, type LineBase, type Manifest, type UnmadeState } from "./manifest.ts";
 import type { Task } from "./plan.ts";
-
-/** After one of these errors the job holds no image any more, and never will. */
-const endings: ReadonlySet<ErrorCode> = new Set([
-  "job_failed",
-  "job_cancelled",
-  "job_timed_out",
-  "job_expired",
-  "generation_failed",
-  "invalid_image",
-]);
 
 /** Whether the error means that the job is over, without an image. */
 export function isOver(error: unknown): boolean {

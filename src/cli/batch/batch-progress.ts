@@ -9,6 +9,8 @@ export class Tally {
   failed = 0;
   /** Of the failed: how many have a job that may still run or hold its image. */
   open = 0;
+  /** Of the failed: how many inputs the worker refused. */
+  refused = 0;
   /** Of the failed: how many submissions got no clear answer. */
   doubtful = 0;
   /** Already in the folder. */

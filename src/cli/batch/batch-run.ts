@@ -5,28 +5,18 @@ import type { GeneratedImage } from "../../image/generated-image.ts";
 import { randomSeed } from "../../protocol/generate-input.ts";
 import { isLate, noteInterruption, patience } from "../jobs/abandon.ts";
 import type { Connected } from "../jobs/connect.ts";
-import type { GenerateFlags } from "../jobs/generate-image.ts";
 import { imageRecord, warningLines } from "../jobs/image-record.ts";
-import { cancelCommand, isKept, resultCommand } from "../jobs/job-commands.ts";
+import { cancelCommand, isKept } from "../jobs/job-commands.ts";
 import { exists, OutputFile } from "../jobs/output-file.ts";
 import { AdvisedError, BatchError, Interruption, OutputError } from "../terminal/failures.ts";
-import { count, dollars, duration } from "../terminal/format.ts";
+import { count, duration } from "../terminal/format.ts";
 import { errorRecord, shownMessage } from "../terminal/report-failure.ts";
 import type { Session } from "../terminal/session.ts";
 import { Attempt, isOver } from "./attempt.ts";
+import { type BatchFlags, costWords, doubtWords, failureWords, nameOf, strayWords } from "./batch-messages.ts";
 import { BatchProgress, Tally } from "./batch-progress.ts";
 import type { Manifest, ManifestLine } from "./manifest.ts";
-import { nameOf, type Plan, strayWords, type Task } from "./plan.ts";
-
-export interface BatchFlags extends GenerateFlags {
-  /** The list of prompts; `-` for standard input. */
-  batch: string;
-  concurrency: number;
-  /** Says what would be done and what it may cost, and does nothing. */
-  dryRun?: boolean;
-  /** Submits prompts again whose last submission got no clear answer. */
-  resubmitUnknown?: boolean;
-}
+import type { Plan, Task } from "./plan.ts";
 
 interface Result {
   attempt: Attempt;
@@ -94,7 +84,7 @@ export class BatchRun {
     for (const task of doubtful) {
       this.#tally.failed++;
       this.#tally.doubtful++;
-      const message = "An earlier submission got no clear answer, so a job may exist. It was not sent again.";
+      const message = doubtWords(task, this.#flags);
       const error = { code: "submission_unknown", message };
       if (this.#session.isJson) {
         const { position, line, input, key } = task;
@@ -204,6 +194,7 @@ export class BatchRun {
     const id = attempt.jobId;
     this.#tally.failed++;
     this.#tally.spend(costOf(error));
+    if (state === "failed" && isRefused(error)) this.#tally.refused++;
     if (state === "open") this.#tally.open++;
     if (state === "unknown") this.#tally.doubtful++;
     const isFatal = stopsAll(error);
@@ -213,10 +204,10 @@ export class BatchRun {
     });
     if (isFatal) throw error;
     if (isLate(error) && id !== undefined) {
-      this.#tally.open--;
       const cancelling = async () => {
-        if ((await jobs.cancel(client.endpoint, id, patience)) === "cancelled")
-          await attempt.write("cancelled", record);
+        if ((await jobs.cancel(client.endpoint, id, patience)) !== "cancelled") return;
+        this.#tally.open--;
+        await attempt.write("cancelled", record);
       };
       // Where the manifest cannot be written any more, the next run finds out by itself.
       this.#inBackground(cancelling().catch(() => {}));
@@ -237,7 +228,6 @@ export class BatchRun {
     if (error instanceof Interruption) await noteInterruption(this.#session, jobs, error);
     const { cancelled, completed, uncertain } = await jobs.cancelAll(client.endpoint, patience);
     const advice: string[] = error instanceof AdvisedError ? [error.advice] : [];
-    const command = this.#flags;
     for (const attempt of this.#attempts.values()) {
       const { jobId: id, task } = attempt;
       const name = nameOf(task);
@@ -254,61 +244,39 @@ export class BatchRun {
         advice.push(`Job ${id} has completed: ${name}. The next run fetches its image.`);
         await attempt.write("open").catch(() => {});
       } else if (uncertain.includes(id)) {
-        const how = cancelCommand(id, { ...endpointOf(command) });
+        const how = cancelCommand(id, this.#flags);
         advice.push(
           `Job ${id} may still be running: ${name}. Its cancellation got no answer. The next run takes it up; to stop it: ${how}`,
         );
         await attempt.write("open").catch(() => {});
       }
     }
-    advice.push(`${this.#tally.words()}${this.#costWords()}. Run the same command again to go on from here.`);
+    advice.push(`${this.#tally.words()}${costWords(this.#tally)}. Run the same command again to go on from here.`);
     const cause = error instanceof AdvisedError ? error.cause : error;
     return new AdvisedError(cause, undefined, advice.filter(Boolean).join("\n"));
   }
 
   async #conclude(): Promise<void> {
     await Promise.all(this.#background);
-    const { made, failed, skipped, doubtful, open } = this.#tally;
+    const { made, failed, skipped } = this.#tally;
     const parts = [`${made} made`, `${skipped} there already`, `${failed} failed`];
     const took = duration(this.#progress.elapsed);
-    await this.#session.note(`done in ${took}: ${parts.join(", ")}${this.#costWords()}; ${this.#manifest.path}`);
+    await this.#session.note(`done in ${took}: ${parts.join(", ")}${costWords(this.#tally)}; ${this.#manifest.path}`);
     if (failed === 0) return;
-    const again = failed - doubtful;
-    const advice: string[] = [];
-    if (again > 0) {
-      const known = open > 0 ? ` It takes up ${count(open, "job", "jobs")} that may still run or hold an image.` : "";
-      advice.push(`Run the same command again to retry ${again === failed ? "them" : again}.${known}`);
-    }
-    if (doubtful > 0) {
-      advice.push(
-        `${count(doubtful, "prompt is", "prompts are")} in doubt: look in the RunPod console for a job of yours, and fetch its image ` +
-          `to the prompt's file: ${resultCommand("ID", { ...endpointOf(this.#flags), output: this.#exampleFile() })}. ` +
-          "To submit again all the same, and perhaps pay twice: --resubmit-unknown.",
-      );
-    }
-    const what = `${count(failed, "prompt", "prompts")} of ${this.#tally.over} failed.`;
-    throw new BatchError([what, ...advice].join(" "));
+    throw new BatchError(
+      failureWords(this.#tally, join(this.#flags.output, this.#plan.doubtful[0]?.file ?? "FILE"), this.#flags),
+    );
   }
+}
 
-  #exampleFile(): string {
-    const [task] = this.#plan.doubtful;
-    return join(this.#flags.output, task?.file ?? "FILE");
-  }
-
-  /** What the jobs of this run cost, failed ones included, where that is known. */
-  #costWords(): string {
-    const { cost } = this.#tally;
-    return cost === undefined ? "" : `, cost ${dollars(cost)}`;
-  }
+/** Whether the worker found a field of the input wrong, so that it would again. */
+function isRefused(error: unknown): boolean {
+  return error instanceof JobError && error.failure?.field !== undefined;
 }
 
 /** USD, of a job that ran and failed. */
 function costOf(error: unknown): number | undefined {
   return error instanceof JobError ? error.cost : undefined;
-}
-
-function endpointOf({ endpoint, baseUrl }: BatchFlags) {
-  return { ...(endpoint !== undefined && { endpoint }), ...(baseUrl !== undefined && { baseUrl }) };
 }
 
 /** Errors of the connection, which every other prompt would meet too. */

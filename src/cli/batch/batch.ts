@@ -7,7 +7,8 @@ import { OutputError, reasonOf, systemCodeOf } from "../terminal/failures.ts";
 import { count, sentence } from "../terminal/format.ts";
 import { isTerminal } from "../terminal/io.ts";
 import type { Session } from "../terminal/session.ts";
-import { type BatchFlags, BatchRun } from "./batch-run.ts";
+import type { BatchFlags } from "./batch-messages.ts";
+import { BatchRun } from "./batch-run.ts";
 import { dryRun } from "./dry-run.ts";
 import { FolderLock } from "./folder-lock.ts";
 import { Manifest, readManifest } from "./manifest.ts";
@@ -31,7 +32,7 @@ export async function batch(session: Session, flags: BatchFlags): Promise<void> 
   const folder = await makeFolder(session, flags.output);
   const lock = await FolderLock.acquire(folder);
   try {
-    const { lines, unreadable } = await readManifest(folder);
+    const { lines, writtenAt, unreadable } = await readManifest(folder);
     const manifest = await Manifest.open(folder);
     if (unreadable.length > 0) {
       await session.note(`${manifest.path}: nobody can read line ${unreadable.join(", ")}. It does not count.`);
@@ -40,6 +41,7 @@ export async function batch(session: Session, flags: BatchFlags): Promise<void> 
       entries: list.entries,
       files: await readdir(folder),
       lines,
+      writtenAt,
       endpoint: connected.endpoint,
       force: flags.force ?? false,
       resubmitUnknown: flags.resubmitUnknown ?? false,

@@ -5,7 +5,7 @@ import { endpointName } from "../jobs/connect.ts";
 import { OutputError, reasonOf, systemCodeOf } from "../terminal/failures.ts";
 import { count, dollars, duration } from "../terminal/format.ts";
 import type { Session } from "../terminal/session.ts";
-import type { BatchFlags } from "./batch-run.ts";
+import type { BatchFlags } from "./batch-messages.ts";
 import { type ReadLine, readManifest } from "./manifest.ts";
 import { planBatch } from "./plan.ts";
 import type { PromptList } from "./prompt-list.ts";
@@ -14,11 +14,12 @@ import type { PromptList } from "./prompt-list.ts";
 export async function dryRun(session: Session, flags: BatchFlags, { name, entries }: PromptList): Promise<void> {
   const folder = resolve(session.io.cwd, flags.output);
   const { endpoint = session.variables.endpointId, baseUrl = session.variables.baseUrl } = flags;
-  const { lines } = await readManifest(folder);
+  const { lines, writtenAt } = await readManifest(folder);
   const plan = planBatch({
     entries,
     files: await filesIn(folder, flags.output),
     lines,
+    writtenAt,
     endpoint: endpoint === undefined ? undefined : endpointName(endpoint, baseUrl),
     force: flags.force ?? false,
     resubmitUnknown: flags.resubmitUnknown ?? false,

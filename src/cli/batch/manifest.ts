@@ -1,6 +1,7 @@
-import { type FileHandle, open, readFile } from "node:fs/promises";
+import { type FileHandle, open, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod/mini";
+import type { ErrorCode } from "../../errors/index.ts";
 import { read } from "../../schema/check.ts";
 import { lenient, record } from "../../schema/fields.ts";
 import type { ImageRecord } from "../jobs/image-record.ts";
@@ -29,6 +30,16 @@ export type State = (typeof states)[number];
 
 /** The states of a prompt whose image is not there. */
 export type UnmadeState = Exclude<State, "made">;
+
+/** The codes of errors after which a job holds no image, and never will. */
+export const endings: ReadonlySet<string> = new Set<ErrorCode>([
+  "job_failed",
+  "job_cancelled",
+  "job_timed_out",
+  "job_expired",
+  "generation_failed",
+  "invalid_image",
+]);
 
 /** What every line says: which prompt, where. */
 export interface LineBase {
@@ -125,18 +136,28 @@ export class Manifest {
   }
 }
 
+export interface ManifestContent {
+  lines: ReadLine[];
+  /** The numbers of lines that nobody can read. */
+  unreadable: number[];
+  /** When the last line was written, in epoch milliseconds. */
+  writtenAt: number;
+}
+
 /**
  * What earlier runs wrote, and which of its lines nobody can read: torn by a crash, or changed by hand.
  *
  * @throws OutputError where the file is there and cannot be read, or is no text: jobs that it names may cost money
  */
-export async function readManifest(folder: string): Promise<{ lines: ReadLine[]; unreadable: number[] }> {
+export async function readManifest(folder: string): Promise<ManifestContent> {
   const path = pathIn(folder);
   let bytes: Buffer;
+  let writtenAt: number;
   try {
     bytes = await readFile(path);
+    writtenAt = (await stat(path)).mtimeMs;
   } catch (cause) {
-    if (systemCodeOf(cause) === "ENOENT") return { lines: [], unreadable: [] };
+    if (systemCodeOf(cause) === "ENOENT") return { lines: [], unreadable: [], writtenAt: 0 };
     throw new OutputError(`Cannot read ${path}: ${reasonOf(cause)}.`, { cause });
   }
   // Another program has saved it: in UTF-16 not one line could be read, and each job would be submitted again.
@@ -155,7 +176,7 @@ export async function readManifest(folder: string): Promise<{ lines: ReadLine[];
     if (line) lines.push(line);
     else unreadable.push(index + 1);
   }
-  return { lines, unreadable };
+  return { lines, unreadable, writtenAt };
 }
 
 const pathIn = (folder: string) => join(folder, "manifest.jsonl");

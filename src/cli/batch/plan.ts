@@ -1,8 +1,6 @@
 /** What is left to do for a list of prompts, given the folder's files and the manifest of earlier runs. */
-import { resultCommand } from "../jobs/job-commands.ts";
-import { clip, oneLine } from "../terminal/format.ts";
 import { fileName, fingerprint, withoutPosition } from "./file-name.ts";
-import type { ReadLine, State } from "./manifest.ts";
+import { endings, type ReadLine, type State } from "./manifest.ts";
 import type { Entry } from "./prompt-list.ts";
 
 /** A prompt whose image is not there yet. */
@@ -14,13 +12,18 @@ export interface Task extends Entry {
   job?: { id: string; seed: number | undefined };
 }
 
+export interface DoubtfulTask extends Task {
+  /** The job, where an earlier version of this program wrote down its id and not the input that it is for. */
+  jobId?: string | undefined;
+}
+
 export interface Plan {
   /** Jobs to take up first: a result does not wait for long. */
   tasks: Task[];
   /** How many have their image already. */
   there: number;
   /** An earlier submission got no clear answer, so another could make a second job. */
-  doubtful: Task[];
+  doubtful: DoubtfulTask[];
   /** Jobs of earlier runs that may hold an image, of another endpoint or for a prompt that is not in the list. */
   strays: Stray[];
 }
@@ -36,6 +39,8 @@ export interface PlanInput {
   /** The names of the files in the folder. */
   files: readonly string[];
   lines: readonly ReadLine[];
+  /** When the last of the lines was written, in epoch milliseconds. */
+  writtenAt: number;
   /** Of this run; nothing to take jobs of any endpoint into account. */
   endpoint: string | undefined;
   /** Makes images again that are there. */
@@ -68,7 +73,8 @@ const longestKept = 3_600_000;
  * Decides by content, since a list may have been edited: files and jobs go to entries with the same input, first at the
  * same position, then at any. Each serves one entry, so that a prompt that stands twice in a list gets two images.
  */
-export function planBatch({ entries, files, lines, endpoint, force, resubmitUnknown, now }: PlanInput): Plan {
+export function planBatch(given: PlanInput): Plan {
+  const { entries, files, lines, endpoint, force, resubmitUnknown, now } = given;
   const slots = slotsOf(lines);
   const isHere = (slot: Slot) => endpoint === undefined || slot.endpoint === endpoint;
   const open = slots.filter((slot) => isHere(slot) && (mayHaveImage.has(slot.state) || inDoubt.has(slot.state)));
@@ -91,11 +97,16 @@ export function planBatch({ entries, files, lines, endpoint, force, resubmitUnkn
   );
   const plan: Plan = { tasks: [], there: all.length - without.length, doubtful: [], strays: [] };
   const fresh: Task[] = [];
+  const oldJobs = now - given.writtenAt < longestKept ? jobsOfOldVersions(lines) : new Map<string, string>();
   for (const task of without) {
     const slot = slotOf.get(task);
     if (slot?.jobId !== undefined) plan.tasks.push({ ...task, job: { id: slot.jobId, seed: slot.seed } });
-    else if (slot && !resubmitUnknown) plan.doubtful.push(task);
-    else fresh.push(task);
+    else {
+      const jobId = slot ? undefined : oldJobs.get(`${task.position} ${task.input.prompt}`);
+      const isDoubtful = (slot !== undefined || jobId !== undefined) && !resubmitUnknown;
+      if (isDoubtful) plan.doubtful.push({ ...task, jobId });
+      else fresh.push(task);
+    }
   }
   plan.tasks.push(...fresh);
   const used = new Set(slotOf.values());
@@ -149,7 +160,21 @@ function assign<Wanting, Given>(
   return assigned;
 }
 
-/** How each prompt stands after all lines. What earlier versions wrote names no input, so that nothing follows from it. */
+/** The jobs of earlier versions that may hold an image, by position and prompt. Which settings they have, nobody knows. */
+function jobsOfOldVersions(lines: readonly ReadLine[]): Map<string, string> {
+  const jobs = new Map<string, string>();
+  for (const { position, prompt, state, error } of lines) {
+    const name = `${position} ${prompt}`;
+    const { jobId, code = "" } = error ?? {};
+    // Those versions cancelled the jobs that took too long.
+    const isOver = endings.has(code) || code === "queue_timeout" || code === "execution_timeout";
+    if (state === undefined && jobId !== undefined && !isOver) jobs.set(name, jobId);
+    else jobs.delete(name);
+  }
+  return jobs;
+}
+
+/** How each prompt stands after all lines. What earlier versions wrote names no input, so it is not among them. */
 function slotsOf(lines: readonly ReadLine[]): Slot[] {
   const slots = new Map<string, Slot>();
   const slotOfJob = new Map<string, string>();
@@ -163,21 +188,4 @@ function slotsOf(lines: readonly ReadLine[]): Slot[] {
     slots.set(id, { position, key, endpoint, state, prompt, jobId, seed, time });
   }
   return [...slots.values()];
-}
-
-/** A prompt as a message names it: `line 3 ("a red apple")`. */
-export function nameOf({ line, input }: Entry): string {
-  return `line ${line} (${quotedPrompt(input.prompt)})`;
-}
-
-export function quotedPrompt(prompt: string): string {
-  return JSON.stringify(clip(oneLine(prompt), 60));
-}
-
-/** What can be done about a job that this run leaves alone. */
-export function strayWords({ jobId, prompt, endpoint }: Stray, own: string | undefined): string {
-  const [, baseUrl, id] = endpoint === own ? [] : (/^(.*)\/([^/]+)$/.exec(endpoint ?? "") ?? []);
-  const flags = id === undefined || baseUrl === undefined ? {} : { endpoint: id, baseUrl };
-  const why = flags.endpoint === undefined ? "its prompt is not in the list any more" : "it is on another endpoint";
-  return `Job ${jobId} (${quotedPrompt(prompt)}) is left alone, because ${why}. To fetch its image: ${resultCommand(jobId, flags)}`;
 }

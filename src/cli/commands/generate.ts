@@ -1,5 +1,5 @@
 import { Option } from "commander";
-import type { BatchFlags } from "../batch/batch-run.ts";
+import type { BatchFlags } from "../batch/batch-messages.ts";
 import type { GenerateFlags } from "../jobs/generate-image.ts";
 import { connectionVariables } from "../terminal/environment-variables.ts";
 import { UsageError } from "../terminal/failures.ts";

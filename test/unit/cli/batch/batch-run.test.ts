@@ -263,6 +263,33 @@ describe("a submission without a clear answer", () => {
 });
 
 describe("the end of a batch", () => {
+  test("promises nothing of a prompt that the worker refused", async () => {
+    const error = JSON.stringify({
+      status: "error",
+      message: "There is no such LoRA.",
+      code: "invalid",
+      field: "loras",
+    });
+    const here = await stage({ worker: ({ input }) => (input["prompt"] === "bad" ? { error } : { error: "no" }) });
+    await writeList(here, "bad", "unlucky");
+    const { stderr } = await here.finish(argv);
+    expect(stderr).toContain(
+      "2 prompts of 2 failed. Run the same command again to retry 1. The worker refused the input of 1 prompt: correct it first.\n",
+    );
+  });
+
+  test("names the command for a job that an earlier version of the program left", async () => {
+    const here = await stage();
+    await writeList(here, "one");
+    await mkdir(join(here.folder, "images"));
+    const old = { position: 1, prompt: "one", error: { code: "connection", message: "gone", jobId: "job-1" } };
+    await writeFile(join(here.folder, "images", "manifest.jsonl"), `${JSON.stringify(old)}\n`);
+    const { code, stderr } = await here.finish(argv);
+    expect(code).toBe(20);
+    expect(stderr).toMatch(/left job job-1, .*: layerdiffuse result job-1 -o images\/0001-one-\w+\.png\./);
+    expect(here.endpoint.requests).toEqual([]);
+  });
+
   test("says what all of it cost, failed jobs included, to the last digit", async () => {
     const here = await stage({ worker: ({ input }) => (input["prompt"] === "bad" ? { error: "no" } : picture) });
     const edit = (body: unknown) =>

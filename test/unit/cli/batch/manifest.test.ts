@@ -44,7 +44,7 @@ describe("the manifest", () => {
   });
 
   test("that is not there yet is empty", async () => {
-    expect(await readManifest(await temporaryFolder())).toEqual({ lines: [], unreadable: [] });
+    expect(await readManifest(await temporaryFolder())).toEqual({ lines: [], unreadable: [], writtenAt: 0 });
   });
 
   test("names the lines that nobody can read, and reads the others, those of earlier versions too", async () => {

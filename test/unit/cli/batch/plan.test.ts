@@ -17,6 +17,7 @@ const plan = (prompts: string[], lines: ReadLine[], more: Partial<PlanInput> = {
     entries: entriesOf(...prompts),
     files: [],
     lines,
+    writtenAt: now - 60_000,
     endpoint: "here",
     force: false,
     resubmitUnknown: false,
@@ -86,11 +87,16 @@ describe("what is left to do", () => {
     expect(plan(["a"], [], { files, force: true }).tasks).toHaveLength(1);
   });
 
-  test("the lines of earlier versions, which name no input, change nothing", () => {
-    const old: ReadLine = { position: 1, prompt: "a", jobId: "job-a", file: "0001-a.png" };
-    expect(tasksOf(["a"], [old, { position: 1, prompt: "a", error: { code: "connection", jobId: "job-b" } }])).toEqual([
-      "a",
-    ]);
+  test("a job of an earlier version is in doubt while it may hold an image: its settings are not known", () => {
+    const lost: ReadLine = { position: 1, prompt: "a", error: { code: "connection", jobId: "job-a" } };
+    expect(plan(["a"], [lost])).toMatchObject({ tasks: [], doubtful: [{ position: 1, jobId: "job-a" }] });
+    expect(tasksOf(["a"], [lost], { resubmitUnknown: true })).toEqual(["a"]);
+    expect(tasksOf(["a"], [lost], { writtenAt: now - 3_600_000 })).toEqual(["a"]);
+    expect(tasksOf(["b"], [lost])).toEqual(["b"]);
+    for (const code of ["job_failed", "queue_timeout"]) {
+      expect(tasksOf(["a"], [lost, { position: 1, prompt: "a", error: { code, jobId: "job-b" } }])).toEqual(["a"]);
+    }
+    expect(tasksOf(["a"], [lost, { position: 1, prompt: "a", jobId: "job-b", file: "0001-a.png" }])).toEqual(["a"]);
   });
 
   test("a long list is no trouble", () => {
