@@ -15,7 +15,7 @@ import type { Session } from "../terminal/session.ts";
 import { Attempt, isOver } from "./attempt.ts";
 import { type BatchFlags, costWords, doubtWords, failureWords, nameOf, strayWords } from "./batch-messages.ts";
 import { BatchProgress, Tally } from "./batch-progress.ts";
-import type { Manifest, ManifestLine } from "./manifest.ts";
+import type { Manifest, ManifestLine, State } from "./manifest.ts";
 import type { Plan, Task } from "./plan.ts";
 
 interface Result {
@@ -213,8 +213,7 @@ export class BatchRun {
       this.#inBackground(cancelling().catch(() => {}));
     } else jobs.close(id);
     await this.#say({ ...attempt.base, state, jobId: id, seed: attempt.seed, error: record });
-    const hint = state === "open" && !isLate(error) ? ` Run the same command again to take up job ${id}.` : "";
-    await this.#progress.failed(nameOf(attempt.task), shownMessage(error) + hint);
+    await this.#progress.failed(nameOf(attempt.task), shownMessage(error) + hintAfter(error, state, id));
   }
 
   #inBackground(task: Promise<void>): void {
@@ -267,6 +266,13 @@ export class BatchRun {
       failureWords(this.#tally, join(this.#flags.output, this.#plan.doubtful[0]?.file ?? "FILE"), this.#flags),
     );
   }
+}
+
+/** What to do about the job behind a failure, as a sentence of its own. */
+function hintAfter(error: unknown, state: State, id: string | undefined): string {
+  // The next run sees a file in the image's place, and leaves it alone.
+  if (error instanceof AdvisedError) return ` ${error.advice}`;
+  return state === "open" && !isLate(error) ? ` Run the same command again to take up job ${id}.` : "";
 }
 
 /** Whether the worker found a field of the input wrong, so that it would again. */
