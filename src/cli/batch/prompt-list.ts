@@ -176,10 +176,15 @@ function objectAt({ number, start, words }: Line, text: string): { item: Found; 
 }
 
 function promptAt({ number: line, words }: Line): Found {
-  if (Array.isArray(parseJson(words)?.value)) {
+  const value = parseJson(words)?.value;
+  if (typeof value === "string") return itemAs(value, line);
+  if (Array.isArray(value)) {
     return { line, message: "is a JSON list. Write one prompt per line, or the whole file as one JSON list" };
   }
-  if (/^[[\]{}(),:;"'`\s]+$/.test(words)) return { line, message: `${shown(words)} is no prompt, but a piece of JSON` };
+  const isItem = words.endsWith(",") && typeof parseJson(words.slice(0, -1))?.value === "string";
+  if (isItem || /^[[\]{}(),:;"'`\s]+$/.test(words)) {
+    return { line, message: `${shown(words)} is no prompt, but a piece of JSON` };
+  }
   if (/[\u2028\u2029]/.test(words)) {
     return { line, message: "holds a line break of another kind (U+2028 or U+2029). Write one prompt per line" };
   }

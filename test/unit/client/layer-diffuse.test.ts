@@ -140,7 +140,7 @@ describe("generateMany", () => {
           if (!name) throw new RangeError("no name");
           return { prompt: `a ${name}`, seed: index };
         },
-        onProgress: ({ index, item, phase }) => told.add(`${index} ${item.name} ${phase}`),
+        onProgress: ({ index, item, phase, jobId }) => told.add(`${index} ${item.name} ${phase} ${jobId}`),
       });
       for await (const { index, item, input, image, error } of all) {
         results[index] = { isItem: item === products[index], input, width: image?.width, error };
@@ -155,7 +155,7 @@ describe("generateMany", () => {
     expect(told).toEqual(
       new Set(
         ["0 apple", "1 pear"].flatMap((who) =>
-          ["submitting", "queued", "decoding", "done"].map((phase) => `${who} ${phase}`),
+          ["submitting undefined", "queued job-1", "decoding job-1", "done job-1"].map((phase) => `${who} ${phase}`),
         ),
       ),
     );

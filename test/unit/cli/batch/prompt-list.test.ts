@@ -40,6 +40,7 @@ describe("a prompt list", () => {
       ["1: [dog|wolf] in a forest", "2: [cat]", "3: (a:1.2)"],
     ],
     ["only a sign", "🍎\n", ["1: 🍎"]],
+    ["quotes, as jq prints them", '"a \\"b\\" \\u00e4"\n"c" and "d"\n', ['1: a "b" ä', '2: "c" and "d"']],
   ])("with lines of %s", (_, text, prompts) => {
     expect(promptsOf(text)).toEqual(prompts);
   });
@@ -90,6 +91,7 @@ describe("a prompt list", () => {
     ],
     ["a list in a list", '["a",["b"]]', 1, "got a list"],
     ["a JSON list on a later line", 'a\n["b"]', 2, "is a JSON list"],
+    ["an item of a list", '"a",\n"b"', 1, "is no prompt, but a piece of JSON"],
     ["a bracket alone", "a\n],", 2, "is no prompt, but a piece of JSON"],
     ["a prompt with braces", "{dog|wolf} in a forest", 1, 'write {"prompt": "…"}'],
     ["a field that is no field", '{"prompt":"a","stps":3}', 1, "stps is unknown; did you mean steps?"],
