@@ -35,7 +35,7 @@ export async function batch(session: Session, flags: BatchFlags): Promise<void> 
     const { lines, writtenAt, unreadable } = await readManifest(folder);
     const manifest = await Manifest.open(folder);
     if (unreadable.length > 0) {
-      await session.note(`${manifest.path}: nobody can read line ${unreadable.join(", ")}. It does not count.`);
+      await session.note(`${manifest.path}: line ${unreadable.join(", ")} is damaged and is ignored.`);
     }
     const plan = planBatch({
       entries: list.entries,

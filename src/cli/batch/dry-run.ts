@@ -83,16 +83,16 @@ function estimateWords(
   { executionTime, samples = 0, cost, mostCost }: Estimate,
   { pricePerSecond, timeout = connectionDefaults.executionTimeout }: BatchFlags,
 ): string {
-  if (submit === 0) return "cost: nothing, for there is nothing to submit";
+  if (submit === 0) return "cost: nothing, because there is nothing to submit";
   const parts: string[] = [];
   if (executionTime !== undefined) {
     const basis = `the mean of ${count(samples, "image", "images")} in the manifest`;
     if (cost === undefined) parts.push(`unknown: about ${duration(submit * executionTime)} on workers, ${basis}`);
     else parts.push(`about ${dollars(cost)} (${submit} × ${duration(executionTime)}, ${basis})`);
   } else if (pricePerSecond !== undefined) {
-    parts.push("unknown: the manifest holds no image yet whose time would tell");
+    parts.push("unknown: the manifest has no finished image to estimate from");
   } else parts.push("unknown");
   if (mostCost !== undefined) parts.push(`at most ${dollars(mostCost)} (${submit} × ${duration(timeout)}, --timeout)`);
-  else parts.push("for an amount, pass --price-per-second");
+  else parts.push("pass --price-per-second to estimate it");
   return `cost: ${parts.join("; ")}. Cold starts are billed on top.`;
 }

@@ -1,5 +1,4 @@
-import { randomBytes } from "node:crypto";
-import { link, open, readFile, rename, rm, stat, utimes } from "node:fs/promises";
+import { open, readFile, rm, stat, utimes } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -13,6 +12,9 @@ const beat = 10_000;
 /** Milliseconds without a sign of life, after which a run on another computer counts as ended. */
 const patience = 6 * beat;
 
+/** The locks of this process. */
+const held = new Set<string>();
+
 const ownerSchema = z.object({ process: z.number(), host: z.string() });
 
 /**
@@ -25,6 +27,7 @@ export class FolderLock {
 
   private constructor(path: string) {
     this.#path = path;
+    held.add(path);
     this.#timer = setInterval(() => void utimes(path, new Date(), new Date()).catch(() => {}), beat);
     this.#timer.unref();
   }
@@ -33,10 +36,7 @@ export class FolderLock {
   static async acquire(folder: string): Promise<FolderLock> {
     const path = join(folder, ".layerdiffuse.lock");
     try {
-      if (!(await create(path))) {
-        await removeLeftBehind(path);
-        if (!(await create(path))) throw refusal(path, "it has just started");
-      }
+      if (!(await create(path))) await takeOver(path);
     } catch (cause) {
       if (cause instanceof OutputError) throw cause;
       throw new OutputError(`Cannot write ${path}: ${reasonOf(cause)}.`, { cause });
@@ -46,6 +46,7 @@ export class FolderLock {
 
   async release(): Promise<void> {
     clearInterval(this.#timer);
+    held.delete(this.#path);
     await rm(this.#path, { force: true }).catch(() => {});
   }
 }
@@ -63,44 +64,52 @@ async function create(path: string): Promise<boolean> {
 }
 
 /**
- * Removes the file of a run that has ended.
+ * Takes the place of a run that has ended.
  *
  * @throws OutputError when the run goes on
  */
-async function removeLeftBehind(path: string): Promise<void> {
-  let age: number;
-  let text: string;
-  const aside = `${path}.${randomBytes(4).toString("hex")}`;
+async function takeOver(path: string): Promise<void> {
+  // One at a time: a second one would remove the new file of the first.
+  const guard = `${path}.takeover`;
+  if (!(await create(guard))) {
+    if ((await ageOf(guard)) > patience) await rm(guard, { force: true });
+    throw refusal(path, "it has just started");
+  }
   try {
-    age = Date.now() - (await stat(path)).mtimeMs;
-    text = await readFile(path, "utf8");
-    const holder = holderOf(text, age);
+    const holder = await holderOf(path);
     if (holder !== undefined) throw refusal(path, holder);
-    await rename(path, aside);
+    await rm(path, { force: true });
+    if (!(await create(path))) throw refusal(path, "it has just started");
+  } finally {
+    await rm(guard, { force: true });
+  }
+}
+
+/** Milliseconds since the last sign of life. */
+async function ageOf(path: string): Promise<number> {
+  try {
+    return Date.now() - (await stat(path)).mtimeMs;
   } catch (error) {
-    // Its run has just ended, or another run has removed it.
-    if (systemCodeOf(error) === "ENOENT") return;
+    if (systemCodeOf(error) === "ENOENT") return Number.POSITIVE_INFINITY;
     throw error;
   }
-  // Another run may have removed the old file and made its own between the two steps.
-  const isOld = (await readFile(aside, "utf8")) === text;
-  if (!isOld) await link(aside, path).catch(() => {});
-  await rm(aside, { force: true });
-  if (!isOld) throw refusal(path, "it has just started");
 }
 
 function refusal(path: string, holder: string): OutputError {
   return new OutputError(
-    `Another run is at work in this folder (${holder}). Wait for its end, or stop it. If there is none, delete ${path}`,
+    `Another run is using this folder (${holder}). Wait for its end, or stop it. If there is none, delete ${path}`,
   );
 }
 
 /** Who holds the lock, in words; nothing where the run has ended. */
-function holderOf(text: string, age: number): string | undefined {
+async function holderOf(path: string): Promise<string | undefined> {
+  const age = await ageOf(path);
+  const text = age === Number.POSITIVE_INFINITY ? "" : await readFile(path, "utf8");
   const owner = read(ownerSchema, parseJson(text)?.value);
   const isHere = owner?.host === hostname();
   // A container that starts again has the host's name and the process's number of the one that was killed.
-  if (owner && isHere && (owner.process === process.pid || !isAlive(owner.process))) return undefined;
+  const isOurs = owner?.process === process.pid && held.has(path);
+  if (owner && isHere && !isOurs && (owner.process === process.pid || !isAlive(owner.process))) return undefined;
   // Of another computer only the signs of life tell; a file that is still empty is being written.
   if (!isHere && age > patience) return undefined;
   return owner ? `process ${owner.process} on ${owner.host}` : "it has just started";

@@ -128,7 +128,7 @@ export class Manifest {
     this.#isTorn = true;
     try {
       await this.#file.appendFile(`${start}${JSON.stringify(line)}\n`);
-      await this.#file.datasync();
+      await sync(this.#file);
     } catch (cause) {
       throw new OutputError(`Cannot write ${this.path}: ${reasonOf(cause)}.`, { cause });
     }
@@ -191,6 +191,15 @@ async function mendEnd(file: FileHandle): Promise<void> {
   if (bytesRead === 0 || lastEnd === bytesRead - 1) return;
   if (read(record(), parseJson(text.subarray(lastEnd + 1).toString())?.value)) await file.appendFile("\n");
   else if (lastEnd >= 0 || start === 0) await file.truncate(start + lastEnd + 1);
+}
+
+/** Some network drives and mounted archives cannot sync; the line is written all the same. */
+async function sync(file: FileHandle): Promise<void> {
+  try {
+    await file.datasync();
+  } catch (error) {
+    if (!["EINVAL", "ENOSYS", "ENOTSUP"].includes(systemCodeOf(error))) throw error;
+  }
 }
 
 /** Makes the file's name as durable as its lines. Windows cannot, and needs not. */

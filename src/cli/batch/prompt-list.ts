@@ -183,7 +183,7 @@ function promptAt({ number: line, words }: Line): Found {
   }
   const isItem = words.endsWith(",") && typeof parseJson(words.slice(0, -1))?.value === "string";
   if (isItem || /^[[\]{}(),:;"'`\s]+$/.test(words)) {
-    return { line, message: `${shown(words)} is no prompt, but a piece of JSON` };
+    return { line, message: `${shown(words)} is a piece of JSON, not a prompt` };
   }
   if (/[\u2028\u2029]/.test(words)) {
     return { line, message: "holds a line break of another kind (U+2028 or U+2029). Write one prompt per line" };

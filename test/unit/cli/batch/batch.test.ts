@@ -326,7 +326,7 @@ describe("layerdiffuse generate --batch", () => {
     await writeFile(join(pictures, ".layerdiffuse.lock"), JSON.stringify({ process: process.ppid, host: hostname() }));
     const { code, stderr } = await here.finish(["generate", "--batch", "-", "-o", "pictures"], { stdin: "one\n" });
     expect(code).toBe(3);
-    expect(stderr).toMatch(/Another run is at work in this folder \(process \d+ on .*\)/);
+    expect(stderr).toMatch(/Another run is using this folder \(process \d+ on .*\)/);
     expect(here.endpoint.requests).toEqual([]);
   });
 

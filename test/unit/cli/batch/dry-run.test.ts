@@ -13,7 +13,7 @@ describe("--dry-run", () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toBe(
       "2 prompts in prompts.txt: 0 there already, 2 to submit\n" +
-        "cost: unknown; for an amount, pass --price-per-second. Cold starts are billed on top.\n" +
+        "cost: unknown; pass --price-per-second to estimate it. Cold starts are billed on top.\n" +
         "This was a dry run: nothing was sent or written.\n",
     );
     expect(here.endpoint.requests).toEqual([]);
@@ -52,7 +52,7 @@ describe("--dry-run", () => {
     expect(stdout).toContain("3 prompts in prompts.txt: 0 there already, 0 to submit\n");
     expect(stdout).toContain("2 jobs of an earlier run to take up, without another submission\n");
     expect(stdout).toContain("1 in doubt: a job may exist. Not submitted again without --resubmit-unknown\n");
-    expect(stdout).toContain("cost: nothing, for there is nothing to submit\n");
+    expect(stdout).toContain("cost: nothing, because there is nothing to submit\n");
     const all = await here.finish([...argv, "--dry-run", "--resubmit-unknown"]);
     expect(all.stdout).toContain("0 there already, 1 to submit");
   });
