@@ -77,17 +77,21 @@ export function planBatch(given: PlanInput): Plan {
   const { entries, files, lines, endpoint, force, resubmitUnknown, now } = given;
   const slots = slotsOf(lines);
   const isHere = (slot: Slot) => endpoint === undefined || slot.endpoint === endpoint;
-  const open = slots.filter((slot) => isHere(slot) && (mayHaveImage.has(slot.state) || inDoubt.has(slot.state)));
+  // A job can be asked for at its own endpoint only; a doubt is about money, wherever it was sent. Where there is both, the
+  // job settles it.
+  const open = [
+    ...slots.filter((slot) => isHere(slot) && mayHaveImage.has(slot.state)),
+    ...slots.filter((slot) => inDoubt.has(slot.state)),
+  ];
   const all: Task[] = entries.map((entry) => ({
     ...entry,
     key: fingerprint(entry.input),
     file: fileName(entry.position, entry.input),
   }));
   const without = force ? all : withoutFile(all, files);
+  const isWithout = new Set(without);
   // Whoever has its image needs no job: the job that made it, if it is not known to have ended, is not to serve another.
-  const served = new Set(
-    all.filter((task) => !without.includes(task)).map(({ position, key }) => `${position} ${key}`),
-  );
+  const served = new Set(all.filter((task) => !isWithout.has(task)).map(({ position, key }) => `${position} ${key}`));
   const free = open.filter(({ position, key }) => !served.has(`${position} ${key}`));
   const slotOf = assign(
     without,
@@ -100,7 +104,8 @@ export function planBatch(given: PlanInput): Plan {
   const oldJobs = now - given.writtenAt < longestKept ? jobsOfOldVersions(lines) : new Map<string, string>();
   for (const task of without) {
     const slot = slotOf.get(task);
-    if (slot?.jobId !== undefined) plan.tasks.push({ ...task, job: { id: slot.jobId, seed: slot.seed } });
+    if (slot?.jobId !== undefined && mayHaveImage.has(slot.state))
+      plan.tasks.push({ ...task, job: { id: slot.jobId, seed: slot.seed } });
     else {
       const jobId = slot ? undefined : oldJobs.get(`${task.position} ${task.input.prompt}`);
       const isDoubtful = (slot !== undefined || jobId !== undefined) && !resubmitUnknown;
@@ -110,9 +115,10 @@ export function planBatch(given: PlanInput): Plan {
   }
   plan.tasks.push(...fresh);
   const used = new Set(slotOf.values());
+  const unused = new Set(free.filter((slot) => !used.has(slot)));
   for (const slot of slots) {
     const isYoung = slot.time !== undefined && now - Date.parse(slot.time) < longestKept;
-    const isLeft = !isHere(slot) || (free.includes(slot) && !used.has(slot));
+    const isLeft = !isHere(slot) || unused.has(slot);
     if (slot.jobId === undefined || !mayHaveImage.has(slot.state) || !isLeft || !isYoung) continue;
     plan.strays.push({ jobId: slot.jobId, prompt: slot.prompt, endpoint: slot.endpoint });
   }

@@ -49,7 +49,13 @@ describe("what is left to do", () => {
       expect(tasksOf(["a"], lines)).toEqual([]);
       expect(tasksOf(["a"], lines, { resubmitUnknown: true })).toEqual(["a"]);
       expect(tasksOf(["b", "a"], lines)).toEqual(["b"]);
+      expect(tasksOf(["a"], lines, { endpoint: "elsewhere" })).toEqual([]);
     }
+  });
+
+  test("a known job settles a doubt about the same prompt elsewhere", () => {
+    const doubt = lineOf(1, "a", "unknown", { endpoint: "elsewhere" });
+    expect(tasksOf(["a"], [doubt, lineOf(1, "a", "submitted", { jobId: "job-a" })])).toEqual(["a: job-a"]);
   });
 
   test("a job that was taken up at another position is not taken up twice", () => {
