@@ -1,5 +1,6 @@
-import { isLayerDiffuseError } from "../../errors/index.ts";
+import { type ErrorCode, isLayerDiffuseError, JobError } from "../../errors/index.ts";
 import type { SubmissionWatcher } from "../jobs/open-jobs.ts";
+import { AdvisedError, OutputError } from "../terminal/failures.ts";
 import type { ErrorRecord } from "../terminal/report-failure.ts";
 import { endings, type LineBase, type Manifest, type UnmadeState } from "./manifest.ts";
 import type { Task } from "./plan.ts";
@@ -7,6 +8,28 @@ import type { Task } from "./plan.ts";
 /** Whether the error means that the job is over, without an image. */
 export function isOver(error: unknown): boolean {
   return isLayerDiffuseError(error) && endings.has(error.code);
+}
+
+/** Whether the worker found a field of the input wrong, so that it would again. */
+export function isRefused(error: unknown): boolean {
+  return error instanceof JobError && error.failure?.field !== undefined;
+}
+
+/** USD, of a job that ran and failed. */
+export function costOf(error: unknown): number | undefined {
+  return error instanceof JobError ? error.cost : undefined;
+}
+
+/** Errors of the connection, which every other prompt would meet too. */
+const sameForAll: ReadonlySet<ErrorCode> = new Set(["configuration", "authentication", "endpoint_not_found"]);
+
+/** Whether every other prompt would fail for the same reason. */
+export function stopsAll(error: unknown): boolean {
+  const cause = error instanceof AdvisedError ? error.cause : error;
+  if (cause instanceof OutputError) return !cause.isTaken;
+  if (!isLayerDiffuseError(cause)) return !(cause instanceof Error && cause.name === "AbortError");
+  // 402: the account has no credit.
+  return sameForAll.has(cause.code) || cause.status === 402;
 }
 
 export interface AttemptContext {

@@ -36,10 +36,16 @@ export function strayWords({ jobId, prompt, endpoint }: Stray, own: string | und
 
 /** Why a prompt is not submitted again. */
 export function doubtWords({ jobId, file }: DoubtfulTask, flags: BatchFlags): string {
-  if (jobId === undefined)
-    return "An earlier submission got no clear answer, so a job may exist. It was not sent again.";
+  if (jobId === undefined) {
+    return `An earlier submission got no clear answer, so a job may exist. It was not sent again. ${fileWords(file, flags)}`;
+  }
   const command = resultCommand(jobId, { ...flags, output: join(flags.output, file), force: false });
   return `An earlier version of this program left job ${jobId}, which may hold the image: ${command}. It was not sent again.`;
+}
+
+/** Where the image of a job goes that the user may find. */
+export function fileWords(file: string, { output }: BatchFlags): string {
+  return `The file of its image is ${join(output, file)}.`;
 }
 
 /** What the jobs of a run cost, failed ones included, where that is known. */
@@ -47,16 +53,8 @@ export function costWords({ cost }: Tally): string {
   return cost === undefined ? "" : `, cost ${dollars(cost)}`;
 }
 
-/**
- * The end of a batch with failures, and what to do about each kind.
- *
- * @param file of a prompt in doubt
- */
-export function failureWords(
-  { failed, over, open, refused, doubtful }: Tally,
-  file: string,
-  flags: BatchFlags,
-): string {
+/** The end of a batch with failures, and what to do about each kind. */
+export function failureWords({ failed, over, open, refused, doubtful }: Tally, flags: BatchFlags): string {
   const parts = [`${count(failed, "prompt", "prompts")} of ${over} failed.`];
   const again = failed - doubtful - refused;
   if (again > 0) parts.push(`Run the same command again to retry ${again === failed ? "them" : again}.`);
@@ -66,10 +64,11 @@ export function failureWords(
     parts.push(`The worker refused the input of ${count(refused, "prompt", "prompts")}: correct ${them} first.`);
   }
   if (doubtful > 0) {
-    const command = resultCommand("ID", { ...flags, output: file, force: false });
+    const { output: _, force: __, ...where } = flags;
+    const command = resultCommand("ID", where);
     parts.push(
       `${count(doubtful, "prompt is", "prompts are")} in doubt. Look in the RunPod console for a job of yours, and fetch its image to the ` +
-        `file of its prompt: ${command}. To submit again all the same, and perhaps pay twice: --resubmit-unknown.`,
+        `file that is named above: ${command}. To submit again all the same, and perhaps pay twice: --resubmit-unknown.`,
     );
   }
   return parts.join(" ");

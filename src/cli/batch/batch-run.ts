@@ -1,6 +1,5 @@
 import { join, resolve } from "node:path";
 import { runMany } from "../../client/generate-many.ts";
-import { type ErrorCode, isLayerDiffuseError, JobError } from "../../errors/index.ts";
 import type { GeneratedImage } from "../../image/generated-image.ts";
 import { randomSeed } from "../../protocol/generate-input.ts";
 import { isLate, noteInterruption, patience } from "../jobs/abandon.ts";
@@ -8,12 +7,20 @@ import type { Connected } from "../jobs/connect.ts";
 import { imageRecord, warningLines } from "../jobs/image-record.ts";
 import { cancelCommand, isKept } from "../jobs/job-commands.ts";
 import { exists, OutputFile } from "../jobs/output-file.ts";
-import { AdvisedError, BatchError, Interruption, OutputError } from "../terminal/failures.ts";
+import { AdvisedError, BatchError, Interruption } from "../terminal/failures.ts";
 import { count, duration } from "../terminal/format.ts";
 import { errorRecord, shownMessage } from "../terminal/report-failure.ts";
 import type { Session } from "../terminal/session.ts";
-import { Attempt, isOver } from "./attempt.ts";
-import { type BatchFlags, costWords, doubtWords, failureWords, nameOf, strayWords } from "./batch-messages.ts";
+import { Attempt, costOf, isOver, isRefused, stopsAll } from "./attempt.ts";
+import {
+  type BatchFlags,
+  costWords,
+  doubtWords,
+  failureWords,
+  fileWords,
+  nameOf,
+  strayWords,
+} from "./batch-messages.ts";
 import { BatchProgress, Tally } from "./batch-progress.ts";
 import type { Manifest, ManifestLine, State } from "./manifest.ts";
 import type { Plan, Task } from "./plan.ts";
@@ -213,7 +220,18 @@ export class BatchRun {
       this.#inBackground(cancelling().catch(() => {}));
     } else jobs.close(id);
     await this.#say({ ...attempt.base, state, jobId: id, seed: attempt.seed, error: record });
-    await this.#progress.failed(nameOf(attempt.task), shownMessage(error) + hintAfter(error, state, id));
+    await this.#progress.failed(
+      nameOf(attempt.task),
+      `${shownMessage(error)}${this.#hintAfter(error, state, attempt)}`,
+    );
+  }
+
+  /** What to do about the job behind a failure, as a sentence of its own. */
+  #hintAfter(error: unknown, state: State, { jobId, task }: Attempt): string {
+    // The next run sees a file in the image's place, and leaves it alone.
+    if (error instanceof AdvisedError) return ` ${error.advice}`;
+    if (state === "unknown") return ` ${fileWords(task.file, this.#flags)}`;
+    return state === "open" && !isLate(error) ? ` Run the same command again to take up job ${jobId}.` : "";
   }
 
   #inBackground(task: Promise<void>): void {
@@ -262,37 +280,6 @@ export class BatchRun {
     const took = duration(this.#progress.elapsed);
     await this.#session.note(`done in ${took}: ${parts.join(", ")}${costWords(this.#tally)}; ${this.#manifest.path}`);
     if (failed === 0) return;
-    throw new BatchError(
-      failureWords(this.#tally, join(this.#flags.output, this.#plan.doubtful[0]?.file ?? "FILE"), this.#flags),
-    );
+    throw new BatchError(failureWords(this.#tally, this.#flags));
   }
-}
-
-/** What to do about the job behind a failure, as a sentence of its own. */
-function hintAfter(error: unknown, state: State, id: string | undefined): string {
-  // The next run sees a file in the image's place, and leaves it alone.
-  if (error instanceof AdvisedError) return ` ${error.advice}`;
-  return state === "open" && !isLate(error) ? ` Run the same command again to take up job ${id}.` : "";
-}
-
-/** Whether the worker found a field of the input wrong, so that it would again. */
-function isRefused(error: unknown): boolean {
-  return error instanceof JobError && error.failure?.field !== undefined;
-}
-
-/** USD, of a job that ran and failed. */
-function costOf(error: unknown): number | undefined {
-  return error instanceof JobError ? error.cost : undefined;
-}
-
-/** Errors of the connection, which every other prompt would meet too. */
-const sameForAll: ReadonlySet<ErrorCode> = new Set(["configuration", "authentication", "endpoint_not_found"]);
-
-/** Whether every other prompt would fail for the same reason. */
-function stopsAll(error: unknown): boolean {
-  const cause = error instanceof AdvisedError ? error.cause : error;
-  if (cause instanceof OutputError) return !cause.isTaken;
-  if (!isLayerDiffuseError(cause)) return !(cause instanceof Error && cause.name === "AbortError");
-  // 402: the account has no credit.
-  return sameForAll.has(cause.code) || cause.status === 402;
 }

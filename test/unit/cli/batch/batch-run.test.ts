@@ -224,12 +224,14 @@ describe("a submission without a clear answer", () => {
     here.endpoint.faults.add({ operation: "run", reset: true, when: "after" });
     const first = await here.finish([...argv, "--concurrency", "1"]);
     expect(first.code).toBe(20);
+    expect(first.stderr).toMatch(/The file of its image is images\/0001-one-\w+\.png\.\n/);
     expect(await statesOf(here)).toEqual({ "1 one": "unknown", "2 two": "made" });
     for (let run = 0; run < 2; run++) {
       const { code, stderr } = await here.finish(argv);
       expect(code).toBe(20);
       expect(stderr).toMatch(/failed: line 2 \("one"\): An earlier submission got no clear answer/);
-      expect(stderr).toMatch(/layerdiffuse result ID -o images\/0001-one-\w+\.png.*--resubmit-unknown/);
+      expect(stderr).toMatch(/The file of its image is images\/0001-one-\w+\.png\.\n/);
+      expect(stderr).toMatch(/layerdiffuse result ID -o FILE\. .*--resubmit-unknown/);
       expect(stderr).not.toContain("Run the same command again");
     }
     expect(promptsOf(here)).toEqual(["one", "two"]);
