@@ -175,6 +175,9 @@ function objectAt({ number, start, words }: Line, text: string): { item: Found; 
   return { item: { line: number, message }, end: oneLine };
 }
 
+/** A list that a program made from a field that is not there. */
+const missingValue = /^(null|undefined|None|NaN|true|false|\[object \w+\])$/;
+
 function promptAt({ number: line, words }: Line): Found {
   const value = parseJson(words)?.value;
   if (typeof value === "string") return itemAs(value, line);
@@ -184,6 +187,12 @@ function promptAt({ number: line, words }: Line): Found {
   const isItem = words.endsWith(",") && typeof parseJson(words.slice(0, -1))?.value === "string";
   if (isItem || /^[[\]{}(),:;"'`\s]+$/.test(words)) {
     return { line, message: `${shown(words)} is a piece of JSON, not a prompt` };
+  }
+  if (missingValue.test(words)) {
+    return {
+      line,
+      message: `${shown(words)} is what programs write for a missing value. For a prompt, write {"prompt": ${shown(words)}}`,
+    };
   }
   if (/[\u2028\u2029]/.test(words)) {
     return { line, message: "holds a line break of another kind (U+2028 or U+2029). Write one prompt per line" };

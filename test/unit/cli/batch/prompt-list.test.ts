@@ -39,6 +39,7 @@ describe("a prompt list", () => {
       "[dog|wolf] in a forest\n[cat]\n(a:1.2)\n",
       ["1: [dog|wolf] in a forest", "2: [cat]", "3: (a:1.2)"],
     ],
+    ["words that are more than a missing value", "true love\nnull island\n", ["1: true love", "2: null island"]],
     ["only a sign", "🍎\n", ["1: 🍎"]],
     ["quotes, as jq prints them", '"a \\"b\\" \\u00e4"\n"c" and "d"\n', ['1: a "b" ä', '2: "c" and "d"']],
   ])("with lines of %s", (_, text, prompts) => {
@@ -92,6 +93,8 @@ describe("a prompt list", () => {
     ["a list in a list", '["a",["b"]]', 1, "got a list"],
     ["a JSON list on a later line", 'a\n["b"]', 2, "is a JSON list"],
     ["an item of a list", '"a",\n"b"', 1, "is a piece of JSON, not a prompt"],
+    ["a missing value", "a\nnull\n", 2, "is what programs write for a missing value"],
+    ["an object that a program took for text", "[object Object]", 1, 'write {"prompt": "[object Object]"}'],
     ["a bracket alone", "a\n],", 2, "is a piece of JSON, not a prompt"],
     ["a prompt with braces", "{dog|wolf} in a forest", 1, 'write {"prompt": "…"}'],
     ["a field that is no field", '{"prompt":"a","stps":3}', 1, "stps is unknown; did you mean steps?"],
