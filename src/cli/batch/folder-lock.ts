@@ -1,9 +1,11 @@
-import { open, readFile, rm, stat, utimes } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import process from "node:process";
 import * as z from "zod/mini";
 import { read } from "../../schema/check.ts";
+import { moveInto } from "../jobs/output-file.ts";
 import { OutputError, reasonOf, systemCodeOf } from "../terminal/failures.ts";
 import { parseJson } from "./json-text.ts";
 
@@ -27,7 +29,6 @@ export class FolderLock {
 
   private constructor(path: string) {
     this.#path = path;
-    held.add(path);
     this.#timer = setInterval(() => void utimes(path, new Date(), new Date()).catch(() => {}), beat);
     this.#timer.unref();
   }
@@ -51,15 +52,19 @@ export class FolderLock {
   }
 }
 
-/** Whether there was no such file yet. */
+/** Whether there was no such file yet. It appears whole: a run that is killed midway must not leave one without a name. */
 async function create(path: string): Promise<boolean> {
+  const draft = join(dirname(path), `.layerdiffuse-${randomBytes(6).toString("hex")}.tmp`);
   try {
-    const file = await open(path, "wx");
-    await file.writeFile(JSON.stringify({ process: process.pid, host: hostname() })).finally(() => file.close());
+    await writeFile(draft, JSON.stringify({ process: process.pid, host: hostname() }), { flag: "wx" });
+    await moveInto(draft, path);
+    held.add(path);
     return true;
   } catch (error) {
     if (systemCodeOf(error) === "EEXIST") return false;
     throw error;
+  } finally {
+    await rm(draft, { force: true });
   }
 }
 
@@ -72,8 +77,10 @@ async function takeOver(path: string): Promise<void> {
   // One at a time: a second one would remove the new file of the first.
   const guard = `${path}.takeover`;
   if (!(await create(guard))) {
-    if ((await ageOf(guard)) > patience) await rm(guard, { force: true });
-    throw refusal(path, "it has just started");
+    if ((await holderOf(guard)) !== undefined) throw refusal(path, "it has just started");
+    // Its run was killed just here.
+    await rm(guard, { force: true });
+    if (!(await create(guard))) throw refusal(path, "it has just started");
   }
   try {
     const holder = await holderOf(path);
@@ -81,6 +88,7 @@ async function takeOver(path: string): Promise<void> {
     await rm(path, { force: true });
     if (!(await create(path))) throw refusal(path, "it has just started");
   } finally {
+    held.delete(guard);
     await rm(guard, { force: true });
   }
 }

@@ -45,6 +45,14 @@ describe("the lock of a folder", () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
+  test("left behind by a process that was killed while it took over is taken over all the same", async () => {
+    const owner = JSON.stringify({ process: await endedProcess(), host: hostname() });
+    const folder = await folderWith(owner);
+    await writeFile(`${lockIn(folder)}.takeover`, owner);
+    await (await FolderLock.acquire(folder)).release();
+    expect(await readdir(folder)).toEqual([]);
+  });
+
   test.each([
     ["another computer", JSON.stringify({ process: 1, host: "elsewhere" })],
     ["nobody knows whom", ""],
