@@ -161,6 +161,15 @@ describe("who may ask", () => {
     expect((await get("/health", "another-token-0123456789")).status).toBe(401);
   });
 
+  test("in a file of another encoding are refused, and none of them is shown", async () => {
+    const folder = await temporaryFolder();
+    writeFileSync(join(folder, "tokens.txt"), Buffer.from(`# m\xfcller\nalice:${alice}`, "latin1"));
+    const { code, stderr } = await ends(["--tokens-file", "tokens.txt"], {}, folder);
+    expect(code).toBe(2);
+    expect(stderr).toContain("tokens.txt, line 1: this is not UTF-8");
+    expect(stderr).not.toContain(alice);
+  });
+
   test("and with both places of tokens it does not start", async () => {
     const folder = await temporaryFolder();
     writeFileSync(join(folder, "tokens.txt"), `alice:${alice}`);
