@@ -36,13 +36,13 @@ export class CallerJobs {
 
   /** Submits a job for the caller. If the caller leaves before it is done, the job is cancelled, unless `isKept`. */
   async submit(call: ProxyCall, input: CheckedInput, isKept = false): Promise<SubmittedJob> {
-    const { request, subject, prefix } = call;
+    const { request, subject } = call;
     const { policy, direct } = this.#settings;
     const { clock, wallTime } = this.#internals;
     const who = await this.#nameOf(subject);
     const issued = Math.floor(wallTime() / 1000);
     // A warm-up has no image to store.
-    const webhook = input.seed === undefined ? undefined : await this.#webhook(prefix, issued, who);
+    const webhook = input.seed === undefined ? undefined : await this.#webhook(call, issued, who);
     if (!isKept) request.signal.throwIfAborted();
     // Not with the caller's signal: nobody would wait for the cancellation, and a stopping server would be gone before it.
     const options = { policy, webhook };
@@ -120,11 +120,13 @@ export class CallerJobs {
     return (await this.#settings.signer.signText(["subject", subject])).slice(0, 22);
   }
 
-  async #webhook(prefix: string, issued: number, who: string): Promise<string | undefined> {
+  async #webhook({ prefix, url }: ProxyCall, issued: number, who: string): Promise<string | undefined> {
     const { publicUrl, signer } = this.#settings;
     if (publicUrl === undefined) return undefined;
     const key = await signer.signText(["webhook", String(issued), who]);
-    return `${publicUrl}${prefix}/webhook?at=${issued}&for=${who}&key=${key}`;
+    // A framework that adds a slash to each address would redirect the service's call, which may not follow.
+    const slash = url.pathname.endsWith("/") ? "/" : "";
+    return `${publicUrl}${prefix}/webhook${slash}?at=${issued}&for=${who}&key=${key}`;
   }
 }
 

@@ -361,6 +361,16 @@ describe("its pages", () => {
     expect(policy).toContain(`'sha256-${digest}'`);
   });
 
+  test("answer with one slash at the end too, and not with two", async () => {
+    const { get } = await serveBefore([]);
+    for (const path of ["/docs", "/openapi.json", "/healthz"]) {
+      const plain = await (await get(path)).text();
+      const withSlash = await get(`${path}/`);
+      expect([withSlash.status, await withSlash.text()], path).toEqual([200, plain]);
+      expect((await get(`${path}//`)).status, path).toBe(404);
+    }
+  });
+
   test("take GET and HEAD, and / leads to /docs", async () => {
     const { url, get } = await serve(["--local"]);
     const index = await get("/");
