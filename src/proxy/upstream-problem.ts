@@ -70,6 +70,7 @@ export function problemOf(error: unknown, clean: (text: string) => string): Prob
   }
   if (error.code === "job_expired") return jobNotFound(error);
   if (error instanceof InvalidInputError) return inputProblem(error);
+  if (error.status === 413 && error.jobId !== undefined) return resultTooLarge(error);
   const answer = answers[error.code];
   return new Problem({
     ...answer,
@@ -77,6 +78,12 @@ export function problemOf(error: unknown, clean: (text: string) => string): Prob
     headers: retryAfter(error),
     cause: error,
   });
+}
+
+/** A read sends nothing that could be too large, so it is the answer that something between refuses to pass on. */
+function resultTooLarge(cause: LayerDiffuseError): Problem {
+  const detail = "The job's result is too large to be handed over. Ask for a smaller image.";
+  return new Problem({ status: 413, code: "bad_request", detail, cause });
 }
 
 /** What is wrong with the input, by the names of fields that the caller used. */
