@@ -5,6 +5,7 @@ import {
   JobError,
   type LayerDiffuseError,
   RateLimitError,
+  ServerError,
 } from "../errors/index.ts";
 import { wireNameOf } from "../protocol/generate-input.ts";
 import { jobNotFound, Problem } from "./problem.ts";
@@ -109,6 +110,7 @@ function detailOf(error: LayerDiffuseError, detail: string, clean: (text: string
 }
 
 function retryAfter(error: LayerDiffuseError): Record<string, string> {
-  const pause = error instanceof RateLimitError ? error.retryAfter : undefined;
+  const hasPause = error instanceof RateLimitError || error instanceof ServerError;
+  const pause = hasPause ? error.retryAfter : undefined;
   return pause === undefined ? {} : { "retry-after": String(Math.ceil(pause / 1000)) };
 }

@@ -119,6 +119,6 @@ async function consume(limiter: SharedLimiter, key: string, points: number): Pro
       return { pause: typeof msBeforeNext === "number" ? msBeforeNext : jobPause, consumedPoints };
     }
     const detail = "The server cannot count requests right now. Nothing was submitted. Try again later.";
-    throw new Problem({ status: 503, code: "server", detail, cause });
+    throw new Problem({ status: 503, code: "server", detail, cause, headers: { "retry-after": "5" } });
   }
 }

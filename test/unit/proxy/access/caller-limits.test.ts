@@ -302,8 +302,24 @@ describe("a store that instances share", () => {
     const broken: SharedLimiter = { consume: () => Promise.reject(new Error("ECONNREFUSED redis.internal")) };
     const { post, calls, told } = await proxyStage({}, { limiter: { rate: broken } });
     const response = await post("run", input);
-    expect([response.status, calls()]).toEqual([503, []]);
+    expect([response.status, response.headers.get("retry-after"), calls()]).toEqual([503, "5", []]);
     expect(await response.text()).not.toContain("redis");
     expect(told).toHaveLength(1);
+  });
+
+  it.each([
+    ["fails for a moment", new Error("ECONNRESET"), 5_250],
+    ["is full for a moment", { msBeforeNext: 3_000 }, 3_250],
+  ])("that %s has the client wait, say so, and submit once", async (_, refusal, retryAfter) => {
+    let asked = 0;
+    const rate: SharedLimiter = { consume: () => (asked++ === 0 ? Promise.reject(refusal) : Promise.resolve()) };
+    const { client, drive, endpoint } = await proxyStage({}, { limiter: { rate } });
+    const seen: unknown[] = [];
+    const generating = client().generate("a red apple", {
+      onProgress: ({ phase, retryAfter }) => seen.push(retryAfter === undefined ? phase : [phase, retryAfter]),
+    });
+    expect((await drive(generating)).width).toBeGreaterThan(0);
+    expect(seen.slice(0, 2)).toEqual(["submitting", ["waiting", retryAfter]]);
+    expect(endpoint.jobs()).toHaveLength(1);
   });
 });
