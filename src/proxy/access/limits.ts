@@ -10,7 +10,7 @@ export interface RateLimit {
 
 /** Jobs of each subject at once. */
 export interface JobLimit {
-  /** Takes a place for a job that is about to be submitted. */
+  /** Takes a place for a job that is about to be submitted. The pause counts if there is no job to ask about. */
   reserve(subject: string): Promise<Pause>;
   /** Gives the place to a job. */
   keep(subject: string, job: CountedJob): Promise<void>;
@@ -21,6 +21,3 @@ export interface JobLimit {
   /** The jobs that have the subject's places, as far as this instance knows them. */
   counted(subject: string): Promise<readonly CountedJob[]>;
 }
-
-/** How long a caller should wait for a place if there is no job to ask about. Milliseconds. */
-export const jobPause = 5_000;

@@ -1,10 +1,12 @@
 import type { Clock } from "../../runtime/clock.ts";
 import type { CountedJob, MemoryJobList } from "./job-lists.ts";
-import { type JobLimit, jobPause, type Pause, type RateLimit } from "./limits.ts";
+import type { JobLimit, Pause, RateLimit } from "./limits.ts";
 
 const minute = 60_000;
 /** With more subjects than this, those without anything to count are forgotten. */
 const mostSubjects = 10_000;
+/** How long a caller should wait while all places belong to submissions that are under way. Milliseconds. */
+const submissionPause = 1_000;
 /** How many jobs of one subject may end while a submission is on its way. */
 const mostEarly = 1_000;
 
@@ -53,7 +55,7 @@ export class MemoryJobs implements JobLimit {
 
   async reserve(subject: string): Promise<Pause> {
     const reserved = this.#reserved.get(subject) ?? 0;
-    if (this.#list.of(subject).length + reserved >= this.#most) return jobPause;
+    if (this.#list.of(subject).length + reserved >= this.#most) return submissionPause;
     this.#reserved.set(subject, reserved + 1);
     return undefined;
   }

@@ -3,7 +3,7 @@ import { read } from "../../schema/check.ts";
 import { orElse } from "../../schema/fields.ts";
 import { Problem } from "../problem.ts";
 import type { CountedJob, MemoryJobList, StoredJobList } from "./job-lists.ts";
-import { type JobLimit, jobPause, type Pause, type RateLimit } from "./limits.ts";
+import type { JobLimit, Pause, RateLimit } from "./limits.ts";
 
 /**
  * A counter that several instances share, such as a limiter of `rate-limiter-flexible`. Give it the same points as
@@ -25,6 +25,9 @@ export interface SharedLimiters {
   /** Jobs at once. The counter's duration is how long a job counts if nobody sees it end. */
   jobs?: SharedLimiter | undefined;
 }
+
+/** How long a caller should wait if only other instances know the jobs that are counted. Milliseconds. */
+const jobPause = 5_000;
 
 /** Counts submissions in a minute, in a store that instances share. */
 export class SharedRate implements RateLimit {

@@ -3,7 +3,7 @@ import { readdirSync, writeFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { LayerDiffuse } from "../../../../src/index.ts";
 import type { LocalEndpointOptions } from "../../../../src/local/index.ts";
 import { routes } from "../../../../src/proxy/routes.ts";
@@ -249,6 +249,15 @@ describe("layerdiffuse serve", () => {
     expect(await fieldOf(response, "url")).toMatch(/^https:\/\/images\.test\/alpha\/v1\/file\/alpha_/);
     expect((await post("/run", alice, { input: { prompt } }, { origin: "https://evil.test" })).status).toBe(403);
     expect(await (await get("/openapi.json")).json()).toMatchObject({ servers: [{ url: "https://images.test" }] });
+  });
+
+  test("--concurrency counts no job that has ended, though nobody asked for it", async () => {
+    const { post, endpoint } = await serveBefore(["--concurrency", "1"]);
+    for (let index = 1; index <= 3; index++) {
+      expect((await post("/run", alice, { input: { prompt } })).status).toBe(200);
+      const completed = () => endpoint.jobs().filter(({ status }) => status === "COMPLETED");
+      await vi.waitFor(() => expect(completed()).toHaveLength(index), { timeout: 20_000, interval: 5 });
+    }
   });
 
   test("--rate-per-minute and --concurrency hold for each name", async () => {
