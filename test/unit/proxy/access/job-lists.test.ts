@@ -125,6 +125,18 @@ describe("instances that share a counter and a storage", () => {
     expect(endpoint.jobs().filter(({ status }) => status !== "COMPLETED")).toHaveLength(2);
   });
 
+  it("never ask about a job again whose end was seen", async () => {
+    const { promise, resolve } = deferred();
+    let begun = 0;
+    const worker = () => (begun++ === 0 ? promise.then(() => picture) : new Promise(() => {}));
+    const { post, get, calls } = await proxyStage({ worker, maxWorkers: 4 }, { limits, limiter: { jobs: counter() } });
+    const id = await textOf(await post("run", input), "id");
+    resolve();
+    await get(`status-sync/${id}`);
+    for (const status of [200, 200, 429]) expect((await post("run", input)).status).toBe(status);
+    expect(calls().filter((call) => call === "GET status")).toHaveLength(2);
+  });
+
   it("submit all the same where the storage fails, and tell their owner", async () => {
     const storage: ImageStorage = {
       getItemRaw: async () => undefined,

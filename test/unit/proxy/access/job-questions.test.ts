@@ -1,6 +1,8 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { CallerLimits } from "../../../../src/proxy/access/caller-limits.ts";
 import { JobQuestions } from "../../../../src/proxy/access/job-questions.ts";
 import type { SharedLimiter } from "../../../../src/proxy/index.ts";
+import { type Clock, sleep } from "../../../../src/runtime/clock.ts";
 import { picture } from "../../../helpers/local.ts";
 import { ManualClock, turns } from "../../../helpers/manual-clock.ts";
 import { bodyOf, proxyStage } from "../../../helpers/proxy.ts";
@@ -109,10 +111,12 @@ describe("when all places of a caller are taken", () => {
     [1, 429],
     [2, 200],
   ])("a job that the endpoint does not know %i time(s) running: %i", async (times, status) => {
-    const { post, endpoint } = await proxyStage({ worker: never }, { limits: { ...limits, concurrency: 1 } });
+    const { post, endpoint, clock } = await proxyStage({ worker: never }, { limits: { ...limits, concurrency: 1 } });
     await post("run", input);
     endpoint.faults.add({ operation: "status", respond: { status: 404, body: { error: "job not found" } }, times });
+    const from = clock.now();
     expect((await post("run", input)).status).toBe(status);
+    expect(clock.now() - from).toBeGreaterThanOrEqual(500);
   });
 
   it("an endpoint that is gone frees nothing", async () => {
@@ -158,6 +162,25 @@ describe("when all places of a caller are taken", () => {
   });
 });
 
+describe("a submission whose place others take again and again", () => {
+  it("is refused after five seconds", async () => {
+    const clock = new ManualClock();
+    let made = 0;
+    const full = {
+      reserve: async () => 1_000,
+      counted: async () => [{ id: `${made++}`, issued: 0 }],
+      keep: async () => {},
+      release: async () => {},
+      ended: async () => {},
+    };
+    const questions = new JobQuestions(async () => (await sleep(clock, 900)) === undefined, clock);
+    const limits = new CallerLimits({ take: async () => undefined }, full, questions, clock);
+    const submitting = limits.submit("alice", 0, async () => ({ id: "never" }));
+    await expect(clock.drive(submitting)).rejects.toMatchObject({ details: { status: 429 } });
+    expect(clock.now()).toBe(5_400);
+  });
+});
+
 describe("questions about jobs", () => {
   const jobs = (count: number, from = 0) =>
     Array.from({ length: count }, (_, index) => ({ id: `${from + index}`, issued: 0 }));
@@ -169,8 +192,15 @@ describe("questions about jobs", () => {
     for (let round = 0; round < 4; round++) await questions.ask("alice", jobs(50));
     expect(asked).toEqual(jobs(50).map(({ id }) => id));
     clock.advance(2_000);
+    await questions.ask("alice", jobs(50).reverse());
+    expect(asked.slice(50)).toEqual(
+      jobs(20, 30)
+        .reverse()
+        .map(({ id }) => id),
+    );
+    clock.advance(1_000);
     await questions.ask("alice", jobs(50));
-    expect(asked.slice(50)).toEqual(jobs(20).map(({ id }) => id));
+    expect(asked.slice(70)).toEqual(jobs(20).map(({ id }) => id));
   });
 
   it("are at most 100 of a caller and 500 of all in ten seconds", async () => {
@@ -185,6 +215,32 @@ describe("questions about jobs", () => {
     clock.advance(10_000);
     await ask("alice", 9);
     expect(asked).toBe(520);
+  });
+
+  it("of the same moment are one, and whoever has an answer waits for no other", async () => {
+    const clock = new ManualClock();
+    const asked: string[] = [];
+    const questions = new JobQuestions(async (id) => (asked.push(id) === 1 ? await never() : true), clock);
+    const [first, second] = [questions.ask("alice", jobs(1)), questions.ask("alice", jobs(2))];
+    expect(await second).toMatchObject({ ended: jobs(1, 1), hasWaited: false });
+    expect([asked, clock.now()]).toEqual([["0", "1"], 0]);
+    expect(await clock.drive(first)).toMatchObject({ ended: [] });
+  });
+
+  it("whose request was ended, timers and all, as on Workers, hold nobody up for longer either", async () => {
+    const manual = new ManualClock();
+    let isLost = true;
+    const clock: Clock = {
+      now: () => manual.now(),
+      setTimeout: (callback, milliseconds) => manual.setTimeout(isLost ? () => {} : callback, milliseconds),
+      clearTimeout: (timer) => manual.clearTimeout(timer),
+    };
+    const questions = new JobQuestions(never, clock);
+    void questions.ask("alice", jobs(1));
+    await turns();
+    isLost = false;
+    expect(await manual.drive(questions.ask("alice", jobs(1)))).toMatchObject({ hasWaited: true });
+    expect(manual.now()).toBeLessThanOrEqual(3_050);
   });
 
   it("that stay open, as their request was ended, hold nobody up for longer than they may take", async () => {

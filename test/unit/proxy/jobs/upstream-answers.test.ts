@@ -42,6 +42,12 @@ describe("what comes back", () => {
     expect(answers.map(({ headers }) => headers.get("retry-after"))).toEqual(["7", "7"]);
   });
 
+  it("calls no submission a result that is too large", async () => {
+    service.use(http.post(upstream, () => HttpResponse.json({ error: "too large" }, { status: 413 })));
+    const answer = await makeProxy()(request("run"));
+    expect([answer.status, await answer.json()]).toMatchObject([502, { code: "server", submitted: "no" }]);
+  });
+
   it("says neither key nor endpoint nor host nor upstream id, whatever goes wrong upstream (leaks)", async () => {
     const shout = (url: string, key: string | null) =>
       `key ${key}, endpoint sekret-endpoint at ${url}; Traceback (most recent call last): x`;
