@@ -201,6 +201,9 @@ describe("questions about jobs", () => {
     clock.advance(1_000);
     await questions.ask("alice", jobs(50));
     expect(asked.slice(70)).toEqual(jobs(20).map(({ id }) => id));
+    clock.advance(10_000);
+    await questions.ask("alice", jobs(50));
+    expect(asked.slice(90)).toEqual([...jobs(10, 20), ...jobs(10, 30)].map(({ id }) => id));
   });
 
   it("are at most 100 of a caller and 500 of all in ten seconds", async () => {
