@@ -1,4 +1,4 @@
-import type { Clock } from "../../runtime/clock.ts";
+import { type Clock, sleep } from "../../runtime/clock.ts";
 import { withTimeLimit } from "../../runtime/time-limit.ts";
 import type { ImageStorage } from "../images/memory-storage.ts";
 import { decodeBase64Url, encodeBase64Url } from "./signer.ts";
@@ -59,6 +59,10 @@ export function canList(storage: ImageStorage): storage is ListingStorage {
 
 /** A list is a help, and nobody should wait long for it. Milliseconds. */
 const slowest = 2_000;
+/** How long a listing is believed. Milliseconds. */
+const believed = 2_000;
+/** Between two looks at a listing that another request has begun. Milliseconds. */
+const look = 50;
 
 export interface StoredJobListOptions {
   storage: ListingStorage;
@@ -70,12 +74,23 @@ export interface StoredJobListOptions {
   onError: (error: unknown) => void;
 }
 
+/** What a storage said of a subject's jobs. */
+interface Listing {
+  jobs: readonly CountedJob[];
+  /** By the clock: until when it is believed. */
+  until: number;
+  /** Whether the storage has not answered yet. */
+  isOpen: boolean;
+}
+
 /**
  * Which jobs of each subject count, in the storage that instances share. Each job has a key of its own, so that instances
  * never write over each other's jobs. A storage that fails is reported and counts as empty.
  */
 export class StoredJobList {
   readonly #options: StoredJobListOptions;
+  /** A caller who keeps asking must not have the storage listed each time. */
+  readonly #listings = new Map<string, Listing>();
 
   constructor(options: StoredJobListOptions) {
     this.#options = options;
@@ -87,16 +102,42 @@ export class StoredJobList {
   }
 
   async remove(subject: string, job: CountedJob): Promise<void> {
+    const listing = this.#listings.get(subject);
+    if (listing) listing.jobs = listing.jobs.filter(({ id }) => id !== job.id);
     await this.#try(() => this.#options.storage.removeItem(keyOf(subject, job)));
   }
 
-  async of(subject: string): Promise<CountedJob[]> {
+  /** The subject's jobs as they were at most two seconds ago. */
+  async of(subject: string): Promise<readonly CountedJob[]> {
+    const { clock } = this.#options;
+    let known = this.#listings.get(subject);
+    while (known?.isOpen && known.until > clock.now()) {
+      // With timers of its own, because on Workers a request must not wait for what another request started.
+      await sleep(clock, look);
+      known = this.#listings.get(subject);
+    }
+    if (known && known.until > clock.now()) return known.jobs;
+    this.#forget();
+    const listing: Listing = { jobs: [], until: clock.now() + slowest, isOpen: true };
+    this.#listings.set(subject, listing);
+    listing.jobs = await this.#read(subject);
+    Object.assign(listing, { until: clock.now() + believed, isOpen: false });
+    return listing.jobs;
+  }
+
+  async #read(subject: string): Promise<readonly CountedJob[]> {
     const { storage, lifetime, wallTime } = this.#options;
     const keys = (await this.#try(() => storage.getKeys(`jobs:${subject}`))) ?? [];
     const jobs = keys.flatMap((key) => jobOf(key) ?? []);
     const isOver = ({ issued }: CountedJob) => issued * 1000 + lifetime <= wallTime();
     await Promise.all(jobs.filter(isOver).map((job) => this.remove(subject, job)));
     return jobs.filter((job) => !isOver(job));
+  }
+
+  #forget(): void {
+    if (this.#listings.size < mostSubjects) return;
+    for (const [subject, { until }] of this.#listings)
+      if (until <= this.#options.clock.now()) this.#listings.delete(subject);
   }
 
   async #try<Value>(work: () => Promise<Value>): Promise<Value | undefined> {

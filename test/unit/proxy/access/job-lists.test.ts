@@ -1,7 +1,8 @@
 import { createStorage } from "unstorage";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { MemoryJobList, StoredJobList } from "../../../../src/proxy/access/job-lists.ts";
 import type { ImageStorage, SharedLimiter } from "../../../../src/proxy/index.ts";
+import { sleep } from "../../../../src/runtime/clock.ts";
 import { deferred } from "../../../helpers/deferred.ts";
 import { picture } from "../../../helpers/local.ts";
 import { ManualClock } from "../../../helpers/manual-clock.ts";
@@ -55,16 +56,53 @@ describe("the jobs that count", () => {
   it("are the same in a storage, whatever their ids look like, and what is over is removed from it", async () => {
     const storage = createStorage();
     const { clock, list, errors } = storedList(storage);
+    const jobsNow = async () => {
+      clock.advance(2_000);
+      return await list.of("alice");
+    };
     const ids = ["one", "a::b", "d.o.t", "~tilde", "-u1", "Case", "case", "x".repeat(200)];
     for (const id of ids) await list.add("alice", { id, issued });
     await list.add("alice-2", { id: "other", issued });
     expect(new Set(await list.of("alice"))).toEqual(new Set(ids.map((id) => ({ id, issued }))));
     await list.remove("alice", { id: "a::b", issued });
-    expect((await list.of("alice")).map(({ id }) => id)).not.toContain("a::b");
+    const left = ids.filter((id) => id !== "a::b");
+    expect(new Set((await list.of("alice")).map(({ id }) => id))).toEqual(new Set(left));
+    expect(new Set((await jobsNow()).map(({ id }) => id))).toEqual(new Set(left));
     clock.advance(60_000);
-    expect(await list.of("alice")).toEqual([]);
+    expect(await jobsNow()).toEqual([]);
     expect(await storage.getKeys()).toHaveLength(1);
     expect(errors).toEqual([]);
+  });
+
+  it("are listed once in two seconds, however many ask, and all of them are told", async () => {
+    const storage = createStorage();
+    const { clock, list } = storedList(storage);
+    await list.add("alice", { id: "one", issued });
+    let listed = 0;
+    const getKeys = storage.getKeys.bind(storage);
+    storage.getKeys = async (base) => {
+      listed++;
+      await sleep(clock, 100);
+      return await getKeys(base);
+    };
+    const ask = () => clock.drive(Promise.all(Array.from({ length: 5 }, () => list.of("alice"))));
+    for (let round = 0; round < 3; round++) {
+      expect(await ask()).toEqual(Array.from({ length: 5 }, () => [{ id: "one", issued }]));
+    }
+    expect(listed).toBe(1);
+    clock.advance(2_000);
+    await ask();
+    expect(listed).toBe(2);
+  });
+
+  it("are forgotten with their subjects, however many there were (storage)", async () => {
+    const { clock, list } = storedList();
+    for (let index = 0; index < 10_000; index++) await list.of(`${index}`);
+    clock.advance(2_000);
+    const forget = vi.spyOn(Map.prototype, "delete");
+    onTestFinished(() => forget.mockRestore());
+    await list.of("last");
+    expect(forget.mock.calls.length).toBeGreaterThanOrEqual(10_000);
   });
 
   it("are none where the storage holds something else, fails or hangs", async () => {
