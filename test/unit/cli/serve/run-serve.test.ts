@@ -3,7 +3,7 @@ import { readdirSync, writeFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { LayerDiffuse } from "../../../../src/index.ts";
 import type { LocalEndpointOptions } from "../../../../src/local/index.ts";
 import { routes } from "../../../../src/proxy/routes.ts";
@@ -260,6 +260,15 @@ describe("layerdiffuse serve", () => {
     expect(await (await get("/openapi.json")).json()).toMatchObject({ servers: [{ url: "https://images.test" }] });
   });
 
+  test("--concurrency counts no job that has ended, though nobody asked for it", async () => {
+    const { post, endpoint } = await serveBefore(["--concurrency", "1"]);
+    for (let index = 1; index <= 3; index++) {
+      expect((await post("/run", alice, { input: { prompt } })).status).toBe(200);
+      const completed = () => endpoint.jobs().filter(({ status }) => status === "COMPLETED");
+      await vi.waitFor(() => expect(completed()).toHaveLength(index), { timeout: 20_000, interval: 5 });
+    }
+  });
+
   test("--rate-per-minute and --concurrency hold for each name", async () => {
     const { post } = await serveBefore(["--rate-per-minute", "2", "--concurrency", "1"], { worker: endless });
     const statuses = [];
@@ -368,6 +377,16 @@ describe("its pages", () => {
     const style = /<style>([\s\S]*)<\/style>/.exec(html)?.[1] ?? "";
     const digest = Buffer.from(await crypto.subtle.digest("SHA-256", Buffer.from(style))).toString("base64");
     expect(policy).toContain(`'sha256-${digest}'`);
+  });
+
+  test("answer with one slash at the end too, and not with two", async () => {
+    const { get } = await serveBefore([]);
+    for (const path of ["/docs", "/openapi.json", "/healthz"]) {
+      const plain = await (await get(path)).text();
+      const withSlash = await get(`${path}/`);
+      expect([withSlash.status, await withSlash.text()], path).toEqual([200, plain]);
+      expect((await get(`${path}//`)).status, path).toBe(404);
+    }
   });
 
   test("take GET and HEAD, and / leads to /docs", async () => {
