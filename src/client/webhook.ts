@@ -9,7 +9,7 @@ import { decodeImage } from "../image/decode-image.ts";
 import type { GeneratedImage } from "../image/generated-image.ts";
 import { jobError } from "../protocol/failed-job.ts";
 import { isTerminal, type JobState, parseJob } from "../protocol/job.ts";
-import { downloadFile } from "../runpod/http.ts";
+import { downloadFile } from "../runpod/download.ts";
 import { excerpt } from "../runpod/http-errors.ts";
 import { withRetries } from "../runpod/retry.ts";
 import { realInternals } from "../runtime/clock.ts";

@@ -50,10 +50,10 @@ export async function decodeImage(
   }
 }
 
-/** USD for the time on the worker, to the sixth decimal. */
+/** USD for the time on the worker, without the noise of binary fractions. */
 export function costOf({ executionTime }: { executionTime?: number }, pricePerSecond: number | undefined) {
   if (executionTime === undefined || pricePerSecond === undefined) return undefined;
-  return Math.round(executionTime * pricePerSecond * 1_000) / 1_000_000;
+  return Number(((executionTime * pricePerSecond) / 1_000).toPrecision(12));
 }
 
 async function bytesOf(

@@ -5,6 +5,7 @@ import {
   JobError,
   type LayerDiffuseError,
   RateLimitError,
+  ServerError,
 } from "../errors/index.ts";
 import { wireNameOf } from "../protocol/generate-input.ts";
 import { jobNotFound, Problem } from "./problem.ts";
@@ -70,6 +71,7 @@ export function problemOf(error: unknown, clean: (text: string) => string): Prob
   }
   if (error.code === "job_expired") return jobNotFound(error);
   if (error instanceof InvalidInputError) return inputProblem(error);
+  if (error.status === 413 && error.jobId !== undefined) return resultTooLarge(error);
   const answer = answers[error.code];
   return new Problem({
     ...answer,
@@ -77,6 +79,12 @@ export function problemOf(error: unknown, clean: (text: string) => string): Prob
     headers: retryAfter(error),
     cause: error,
   });
+}
+
+/** A read sends nothing that could be too large, so it is the answer that something between refuses to pass on. */
+function resultTooLarge(cause: LayerDiffuseError): Problem {
+  const detail = "The job's result is too large to be handed over. Ask for a smaller image.";
+  return new Problem({ status: 413, code: "bad_request", detail, cause });
 }
 
 /** What is wrong with the input, by the names of fields that the caller used. */
@@ -102,6 +110,7 @@ function detailOf(error: LayerDiffuseError, detail: string, clean: (text: string
 }
 
 function retryAfter(error: LayerDiffuseError): Record<string, string> {
-  const pause = error instanceof RateLimitError ? error.retryAfter : undefined;
+  const hasPause = error instanceof RateLimitError || error instanceof ServerError;
+  const pause = hasPause ? error.retryAfter : undefined;
   return pause === undefined ? {} : { "retry-after": String(Math.ceil(pause / 1000)) };
 }

@@ -30,7 +30,11 @@ export function sentOnce(body: string): string | Blob {
 
 /** Whether `fetch` takes `cache`: Workers whose compatibility date is before 2024-11-11 throw on the field. */
 export function knowsCacheMode(): boolean {
-  return !(typeof navigator === "object" && navigator.userAgent === "Cloudflare-Workers");
+  try {
+    return new Request("https://cache.test", { cache: "no-store" }) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 /** Writes a file where there is a file system, else returns false. */

@@ -43,7 +43,7 @@ describe("a failure", () => {
     const id = endpoint.jobs()[0]?.id;
     expect(code).toBe(4);
     expect(stderr).toContain(
-      `To wait for it: layerdiffuse result ${id} -o FILE. To stop it: layerdiffuse cancel ${id}`,
+      `To wait for it: layerdiffuse result ${id} -o output.png. To stop it: layerdiffuse cancel ${id}`,
     );
   });
 

@@ -39,7 +39,7 @@ describe("the routes", () => {
     "requests",
     "status/",
     "status/x/y",
-    "run/",
+    "run//",
     "RUN",
     "r%75n",
     "alpha/v1/file/",
