@@ -18,7 +18,7 @@ const connections = {
 const breaks = ["ECONNRESET", "EPIPE", "UND_ERR_SOCKET", "ETIMEDOUT"] as const;
 
 /** Answered at the door: the service has done nothing. */
-const doors = [400, 401, 402, 403, 404, 405, 409, 413, 422, 429, 302, 307, 308] as const;
+export const doors: readonly number[] = [400, 401, 402, 403, 404, 405, 409, 413, 422, 429, 302, 307, 308];
 /** These say nothing of what was done. */
 const troubles = [408, 500, 502, 503, 504, 520, 521, 522, 523, 524] as const;
 

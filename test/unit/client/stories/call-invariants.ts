@@ -112,7 +112,7 @@ const ranks = new Map<string, number>([
 ]);
 
 /** Each change once, in order, but for a job that is back in the queue; nothing after the end. */
-function checkProgress({ ticket, known, requeues }: TicketRecord): void {
+function checkProgress({ ticket, known, returns }: TicketRecord): void {
   const { reports, isResolved, call } = ticket;
   let rank = 0;
   let elapsed = 0;
@@ -136,8 +136,9 @@ function checkProgress({ ticket, known, requeues }: TicketRecord): void {
     rank = next;
     if (rank > 0) check(progress.jobId === known?.id, `"${phase}" names job ${progress.jobId}`);
   }
-  check(wentBack <= requeues, "it was reported as back in the queue, and was not");
+  check(wentBack <= returns, "it was reported as back in the queue, and was not");
   if (!isResolved || !call.isWatched) return;
+  check(wentBack === returns, "it was back in the queue, and not reported so");
   if (call.method !== "run") check(reports.at(-1)?.progress.phase === "done", "it succeeded without being done");
   if (call.method.startsWith("generate")) {
     check(reports[0]?.progress.phase === "submitting", "it began without being submitted");

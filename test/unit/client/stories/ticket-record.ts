@@ -55,6 +55,12 @@ export class TicketRecord {
     });
   }
 
+  /** How often the client was told that a running job is back in the queue. */
+  get returns(): number {
+    const { told } = this;
+    return told.filter((status, index) => index > 0 && status === "IN_QUEUE" && told[index - 1] !== "IN_QUEUE").length;
+  }
+
   /** How often the client was told that the job is back in the queue, or with another worker. */
   get requeues(): number {
     const states = this.#good.map(({ state }) => state);
