@@ -194,7 +194,7 @@ class Looks {
     try {
       return await this.#short(state ? this.#nextPause() : 0, limits);
     } catch (error) {
-      if (!isMissing(error)) throw error;
+      if (!isLayerDiffuseError(error) || error.status !== 404) throw error;
       return await this.#confirm(state, limits);
     }
   }

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { GenerateOptions } from "../../../src/client/call-options.ts";
+import type { GenerateOptions, LayerDiffuseOptions } from "../../../src/client/call-options.ts";
 import { clientOver } from "../../../src/client/layer-diffuse.ts";
+import { rejectionOf } from "../../helpers/failures.ts";
 import { png } from "../../helpers/job-model.ts";
 import { ManualClock } from "../../helpers/manual-clock.ts";
 import { RandomService, type ServiceScript } from "../../helpers/random-service.ts";
@@ -31,7 +32,7 @@ const tooMany: Fault = { kind: "door", n: doors.indexOf(429) };
 const reset: Fault = { kind: "reset before", n: 0 };
 
 /** A client of a service with one job, which waits for 5 s and runs for 5 s. */
-function world(script: Partial<ServiceScript>, options: GenerateOptions = {}) {
+function world(script: Partial<ServiceScript>, options: GenerateOptions = {}, more: LayerDiffuseOptions = {}) {
   const clock = new ManualClock();
   const service = new RandomService(
     clock,
@@ -45,8 +46,8 @@ function world(script: Partial<ServiceScript>, options: GenerateOptions = {}) {
     30_000,
   );
   const target = { endpointId: "e1", apiKey: "rpa_7F3AQ0KLM", baseUrl: "https://service.test/v2" };
-  const client = clientOver({ ...target, fetch: service.fetch }, { clock, random: () => 0.9 });
-  return { clock, service, generate: () => clock.drive(client.generate("an apple", options)) };
+  const client = clientOver({ ...target, ...more, fetch: service.fetch }, { clock, random: () => 0.9 });
+  return { clock, service, client, generate: () => clock.drive(client.generate("an apple", options)) };
 }
 
 describe("what such stories have found", () => {
@@ -74,6 +75,13 @@ describe("what such stories have found", () => {
   test("without a long poll, one 404 of the job is confirmed before it is believed", async () => {
     const { generate } = world({ longPoll: "404", faults: [fine, fine, notFound] });
     expect([...(await generate()).bytes]).toEqual([...png]);
+  });
+
+  test("a 405 of the first look does not stand for a 404", async () => {
+    const faults = [fine, { ...notFound, n: doors.indexOf(405) }, notFound];
+    const { clock, client } = world({ faults }, {}, { retries: 0 });
+    const { id } = await clock.drive(client.submit("an apple"));
+    expect(await clock.drive(rejectionOf(client.job(id).result()))).toMatchObject({ code: "bad_request", jobId: id });
   });
 
   test("the time before a held submission got through does not count as the job's run", async () => {
