@@ -76,6 +76,18 @@ describe("wireInput", () => {
     });
   });
 
+  it.each(["prompt", "negativePrompt", "sampler", "scheduler", "preset"])(
+    "refuses NUL and half an emoji in %s",
+    (name) => {
+      for (const damaged of ["an apple 🍎".slice(0, -1), "🍎 apple".slice(1), "a\0b"]) {
+        expect(issues({ prompt, [name]: damaged })).toEqual([expect.stringContaining(`${name}: must not contain`)]);
+        expect(issues({ prompt, loras: [{ name: "a" }, { name: damaged }] })).toEqual([
+          expect.stringContaining("loras.1.name: must not contain"),
+        ]);
+      }
+    },
+  );
+
   it.each([
     ["prompt", ["a", "  a  ", "0", "😀", "x".repeat(10_000)], ["", " ", "\n\t", null, 5, {}, ["a"], true]],
     ["negativePrompt", ["", " ", "bad"], [null, 5, {}, ["a"], false]],
