@@ -70,6 +70,17 @@ describe("wireInput", () => {
     expect(wireInput(prompt, draw)).toMatchObject({ seed: 9, fields: { seed: 9 } });
   });
 
+  it("refuses in extra what JSON would not carry, with its path", () => {
+    expect(issues({ prompt, extra: { a: Number.NaN, b: { c: [1, new Date(0)] } } })).toEqual([
+      "extra.a: is NaN, which cannot be written as JSON",
+      "extra.b.c.1: is of type Date, which cannot be written as JSON",
+    ]);
+    expect(issues({ prompt, extra: new Map([["a", 1]]) })).toEqual([
+      "extra: is of type Map, which cannot be written as JSON",
+    ]);
+    expect(wire({ prompt, extra: { a: -0, b: undefined, c: { d: undefined } } }).fields).toMatchObject({ a: -0 });
+  });
+
   it("lets extra say how the answer is encoded", () => {
     expect(wire({ prompt, extra: { response: { encoding: "both" } } }).fields["response"]).toEqual({
       encoding: "both",
