@@ -56,7 +56,8 @@ const answers: Record<ErrorCode, Answer> = {
   invalid_image: {
     status: 502,
     code: "invalid_image",
-    detail: "The job was paid for, but its image is missing or damaged. The server's owner can fetch it again by its job.",
+    detail:
+      "The job was paid for, but its image is missing or damaged. The server's owner can fetch it again by its job.",
   },
   file: { status: 500, code: "server", detail: "The server could not store the image. Try again later." },
 };

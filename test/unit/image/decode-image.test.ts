@@ -175,6 +175,26 @@ describe("decodeImage", () => {
     },
   );
 
+  it.each([
+    [{ error: "boom" }, undefined],
+    [{ error: { message: "boom", traceback: "…" }, input: {} }, undefined],
+    [{ error: "boom", url: "", image_base64: "" }, undefined],
+    [{}, "boom"],
+    [undefined, { message: "boom" }],
+  ])("of a worker that completed with %j, error %j, says boom", async (output, said) => {
+    const state = completed(output, said === undefined ? {} : { error: said });
+    const error = expectClass(await rejectionOf(decodeImage(state, {}, never)), GenerationError);
+    expect(error).toMatchObject({ jobId: "job-1", failure: { message: "boom" } });
+  });
+
+  it.each([
+    { url, error: "no transparency" },
+    { image_base64: base64, error: "slow" },
+    { url, error: null },
+  ])("keeps the image of a worker that also complains: %#", async (output) => {
+    expect((await decode(output)).width).toBe(3);
+  });
+
   it("passes on what the worker says of it", async () => {
     const alpha = { transparent: 0.001, partial: 0.002, opaque: 0.997, below_250: 0.002 };
     const warnings = [{ code: "no_transparency", message: "only 0.20% of the pixels are transparent" }];
