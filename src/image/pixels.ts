@@ -16,24 +16,17 @@ const mostBytes = 128 * 1024 * 1024;
  */
 export async function checkPixels(png: Png): Promise<void> {
   if (checkPixelsNow(png) || typeof DecompressionStream !== "function") return;
-  const stream = new DecompressionStream("deflate");
-  const writer = stream.writable.getWriter();
-  // What goes wrong here goes wrong in the reader too.
-  const ignore = () => {};
-  for (const part of png.data) writer.write(part).catch(ignore);
-  writer.close().catch(ignore);
-  const reader = stream.readable.getReader();
+  const reader = new Blob(png.data).stream().pipeThrough(new DecompressionStream("deflate")).getReader();
   let size = 0;
   try {
-    for (let part = await reader.read(); part.value; part = await reader.read()) {
+    for (let part = await reader.read(); part.value && size <= wanted(png); part = await reader.read()) {
       size += part.value.length;
-      if (size > wanted(png)) break;
     }
   } catch (cause) {
     // The stream may complain of what follows the pixels' end.
     if (size < wanted(png)) throw damaged(cause);
   }
-  reader.cancel().catch(ignore);
+  reader.cancel().catch(() => {});
   if (size < wanted(png)) throw tooFew(png, size);
 }
 
