@@ -42,6 +42,8 @@ export interface SubmitLimits {
   deadline?: number;
   /** Told of pauses. */
   call?: Call;
+  /** Called as each try goes out. */
+  onSend?: () => void;
 }
 
 /**
@@ -70,9 +72,14 @@ export class Queue {
     return await this.#requests.send(request, jobOf, options);
   }
 
-  async statusSync(id: string, wait: number, options: RequestLimits): Promise<JobState> {
+  async statusSync(
+    id: string,
+    wait: number,
+    { onSend, ...options }: RequestLimits & { onSend?: () => void },
+  ): Promise<JobState> {
     const path = `status-sync/${checkJobId(id)}`;
-    return await this.#requests.send({ method: "GET", path, query: { wait }, wait, jobId: id }, jobOf, options);
+    const request = { method: "GET", path, query: { wait }, wait, jobId: id, onSend } as const;
+    return await this.#requests.send(request, jobOf, options);
   }
 
   health(options: RequestLimits): Promise<Health> {
@@ -143,7 +150,7 @@ export class Queue {
     operation: "run" | "runsync",
     input: Record<string, unknown>,
     options: RunOptions,
-    { wait, deadline, call }: SubmitLimits = {},
+    { wait, deadline, call, onSend: onTry }: SubmitLimits = {},
   ): Promise<JobState> {
     const { signal, headers, cancelOnAbort = true, ...fields } = options;
     signal?.throwIfAborted();
@@ -156,6 +163,7 @@ export class Queue {
       const onSend = () => {
         stop.throwIfAborted();
         isOnItsWay = true;
+        onTry?.();
       };
       // The exchange itself is not cut short once it began: an answer that is lost is a job that nobody knows.
       const sending = this.#requests.send(

@@ -24,9 +24,9 @@ export interface WaitTransport {
   status(id: string, limits: LookLimits & { retries?: number }): Promise<JobState>;
   /**
    * Answers when the job has ended, after `wait` at the latest. `undefined` at once when no more
-   * requests may be held open just now.
+   * requests may be held open just now. `onSend` is called as each try goes out.
    */
-  statusSync(id: string, wait: number, limits: LookLimits): Promise<JobState> | undefined;
+  statusSync(id: string, wait: number, limits: LookLimits & { onSend: () => void }): Promise<JobState> | undefined;
   health(limits: LookLimits & { retries: number }): Promise<Health>;
   /** How many jobs this client waits for: short polls share one budget of requests. */
   readonly waiting: number;
@@ -188,29 +188,39 @@ class Looks {
   }
 
   async next(state: JobState | undefined, isRunning: boolean, deadline: number, limits: LookLimits): Promise<JobState> {
+    // Of a job taken up again nothing is known yet, not even which clock is its: look before waiting.
+    const held = state && this.#hasLongPoll ? await this.#held(isRunning, deadline, limits) : undefined;
+    if (held) return held;
     try {
-      // Of a job taken up again nothing is known yet, not even which clock is its: look before waiting.
-      const held = state && this.#hasLongPoll ? await this.#held(isRunning, deadline, limits) : undefined;
-      return held ?? (await this.#short(state ? this.#nextPause() : 0, limits));
+      return await this.#short(state ? this.#nextPause() : 0, limits);
     } catch (error) {
       if (!isMissing(error)) throw error;
-      // The service has no long poll, or no such job, or is wrong for a moment.
-      if (++this.#missed === 2) this.#hasLongPoll = false;
       return await this.#confirm(state, limits);
     }
   }
 
-  /** A long poll; `undefined` when none can be had just now. */
+  /** A long poll; `undefined` when none can be had: for want of a slot, or of the operation. */
   async #held(isRunning: boolean, deadline: number, look: LookLimits): Promise<JobState | undefined> {
     const { id, transport, clock, call, executionTimeout, failEarly } = this.#options;
-    const asked = clock.now();
+    let asked = clock.now();
     // Unwatched, the start of the run must still be seen before its own clock could ring.
     const unwatched = isRunning ? pace.longPoll : Math.min(pace.longPoll, executionTimeout);
     // Whoever wants to fail early watches health, if nothing else.
     const isWatched = call.isWatched || failEarly;
     const watched = isRunning ? pace.watchedRunning : this.#nextWatched();
     const wait = Math.max(limits.minWait, Math.min(isWatched ? watched : unwatched, deadline - asked));
-    const state = await transport.statusSync(id, wait, look);
+    // Only the try that was answered counts: the pauses before it say nothing of how long the server holds a request.
+    const onSend = () => {
+      asked = clock.now();
+    };
+    let state: JobState | undefined;
+    try {
+      state = await transport.statusSync(id, wait, { ...look, onSend });
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+      // There is no such operation, or no such job, or it is wrong for a moment: `/status` decides.
+      if (++this.#missed === 2) this.#hasLongPoll = false;
+    }
     if (!state) return undefined;
     this.#missed = 0;
     if (isTerminal(state.status)) return state;
@@ -227,7 +237,7 @@ class Looks {
     return await transport.status(id, look);
   }
 
-  /** A 404 may pass, or mean that only `/status-sync` is missing: `/status` decides. */
+  /** A 404 may pass. */
   async #confirm(state: JobState | undefined, look: LookLimits): Promise<JobState> {
     const { id } = this.#options;
     try {
