@@ -37,6 +37,12 @@ export function knowsCacheMode(): boolean {
   }
 }
 
+/** node:zlib where the runtime has it: it decompresses at once, and in half the time of a `DecompressionStream`. */
+export function nodeZlib() {
+  const zlib = isBrowser() ? undefined : globalThis.process?.getBuiltinModule?.("node:zlib");
+  return typeof zlib?.inflateSync === "function" ? zlib : undefined;
+}
+
 /** Writes a file where there is a file system, else returns false. */
 export async function writeFile(path: string | URL, bytes: Uint8Array): Promise<boolean> {
   // getBuiltinModule keeps `node:` out of what bundlers see. Node ≥ 22.3, Bun, Deno 2.

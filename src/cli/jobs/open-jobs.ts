@@ -129,13 +129,13 @@ export class OpenJobs {
       response = await answer;
       text = await response.clone().text();
     } catch (error) {
-      return await watcher?.onNoJob(connectionError("", error, undefined, String).arrived);
+      return await watcher?.onNoJob(connectionError("", {}, error, String).arrived);
     }
     const job = response.ok ? parseJob(jsonOf(text), text) : undefined;
     if (job && !isTerminal(job.status)) this.#open.add(job.id);
     else if (job?.status === "COMPLETED") this.#completed.add(job.id);
     if (job) return await watcher?.onJob(job.id);
-    const isDoubtful = response.ok || isAmbiguous(statusError("", undefined, response, text));
+    const isDoubtful = response.ok || isAmbiguous(statusError("", {}, response, text));
     await watcher?.onNoJob(isDoubtful ? "unknown" : "no");
   }
 }

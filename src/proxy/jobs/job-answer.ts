@@ -1,5 +1,5 @@
 import * as z from "zod/mini";
-import { parseFailure } from "../../protocol/failed-job.ts";
+import { outputFailure, parseFailure } from "../../protocol/failed-job.ts";
 import { type JobState, jobFields } from "../../protocol/job.ts";
 import { parseOutput } from "../../protocol/worker-output.ts";
 import { defined } from "../../schema/check.ts";
@@ -34,7 +34,7 @@ export function jobAnswer(
     id: token,
     status,
     ...defined({
-      output: withOneImage(output === undefined ? progress : withCleanFailure(output, clean)),
+      output: withOneImage(output === undefined ? progress : withCleanFailure(state, clean)),
       error: error === undefined ? undefined : failureOf(error, errorOutput, clean),
       delayTime,
       executionTime,
@@ -54,9 +54,9 @@ function failureOf(error: unknown, beside: unknown, clean: (text: string) => str
 }
 
 /** A job may complete and say in its output that it failed. */
-function withCleanFailure(output: unknown, clean: (text: string) => string): unknown {
-  const isFailure = typeof output === "object" && output !== null && "status" in output && output.status === "error";
-  return isFailure ? { status: "error", ...failureOf(output, undefined, clean) } : output;
+function withCleanFailure({ output, error }: JobState, clean: (text: string) => string): unknown {
+  const failure = outputFailure({ output, error });
+  return failure === undefined ? output : { status: "error", ...failureOf(failure, undefined, clean) };
 }
 
 const isData = (text: string) => /^\s*data:/i.test(text);

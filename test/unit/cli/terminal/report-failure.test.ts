@@ -38,7 +38,7 @@ describe("a failure", () => {
 
   test("that leaves the job running tells how to take it up", async () => {
     const { finish, endpoint } = await stage({ worker: endless });
-    endpoint.faults.add({ operation: "status-sync", respond: { status: 401 }, skip: 1 });
+    endpoint.faults.add({ operation: "status-sync", respond: { status: 401 }, skip: 1, times: 6 });
     const { code, stderr } = await finish(["generate", "an apple"]);
     const id = endpoint.jobs()[0]?.id;
     expect(code).toBe(4);
