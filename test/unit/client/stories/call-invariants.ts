@@ -85,7 +85,8 @@ function checkCancellation(record: TicketRecord): void {
   const last = cancels.at(-1);
   const tries = cancels.filter(({ fault }) => !asksToComeBack(fault)).length;
   // Ten minutes of sleep are as long as a cancel is tried for.
-  const isGivenUpEarly = play.slept === 0 && last !== undefined && mayPass(last.fault) && tries <= 2;
+  const isGivenUpEarly =
+    play.slept === 0 && last !== undefined && mayPass(last.fault) && last.status !== 404 && tries <= 2;
   check(!isGivenUpEarly, `the cancel for ${learnt.id} was given up after ${tries} tries`);
 }
 

@@ -43,7 +43,9 @@ function checkTruth({ ticket, known: job, jobs, mayHaveArrived }: TicketRecord, 
 /** The time was really up, and the clock that ran out was the job's. */
 function checkClocks({ ticket, jobs, lastAnswer, endedAt }: TicketRecord, error: LayerDiffuseError): void {
   const { call, waitedFrom, startedAt, isSubmitted } = ticket;
-  const status = lastAnswer?.state?.status ?? "IN_QUEUE";
+  // A job that is taken up again is looked at anew.
+  const isAnew = isSubmitted && lastAnswer?.operation === "run";
+  const status = (!isAnew && lastAnswer?.state?.status) || "IN_QUEUE";
   if (error instanceof QueueTimeoutError) {
     const since = endedAt - (isSubmitted ? waitedFrom : startedAt);
     check(call.failEarly || since >= call.queueTimeout - 1, "queueTimeout has not passed");
@@ -65,7 +67,8 @@ function checkRetryable(
   if (!error.retryable || !job || ticket.isSubmitted) return;
   const status = job.status(endedAt);
   // Nobody could know of a change: the job was in the queue at the last look, moments ago.
-  const isFresh = lastAnswer?.fault.kind === "stale" || endedAt - (lastAnswer?.startedAt ?? 0) <= 10_000 + play.slept;
+  const isOld = lastAnswer?.fault.kind === "stale" || lastAnswer?.fault.kind === "in chunks";
+  const isFresh = isOld || endedAt - (lastAnswer?.startedAt ?? 0) <= 10_000 + play.slept;
   const isCancelled = cancels.length > 0 && lastAnswer?.state?.status === "IN_QUEUE" && isFresh;
   const isOver = isTerminal(status) && status !== "COMPLETED";
   check(isOver || isCancelled, `${shown(error)} is retryable, and the job is ${status}`);
