@@ -267,9 +267,11 @@ export class Queue {
     const onPause = (error: unknown, pause: number) => call.reportPause(error, pause, id);
     const patiently = { deadline, headers, onPause };
     return {
-      status: (_, options) => this.status(id, { ...options, ...patiently, isFinal: isGone }),
-      statusSync: (_, wait, options) =>
-        limiter.hold(() => this.statusSync(id, wait, { ...options, ...patiently, isFinal: isMissing })),
+      status: (_, options) => this.status(id, { ...options, ...patiently, isFinal: isLastWord }),
+      statusSync: (_, wait, options) => {
+        const isFinal = (error: LayerDiffuseError) => isMissing(error) || isLastWord(error);
+        return limiter.hold(() => this.statusSync(id, wait, { ...options, ...patiently, isFinal }));
+      },
       health: (options) => this.health({ ...options, headers }),
       get waiting() {
         return limiter.waiting;
@@ -306,6 +308,12 @@ function submissionUnknown(cause: LayerDiffuseError, wasRepeated: boolean): Subm
 /** Whether a job isn't there any more. A page of something in between says nothing of jobs. */
 function isGone(error: LayerDiffuseError): boolean {
   return error.status === 404 && error.code !== "invalid_response";
+}
+
+/** Whether asking again changes nothing: the job is gone, or its worker answers what is not JSON (NaN). */
+function isLastWord(error: LayerDiffuseError): boolean {
+  const { code, status = 0, retryable } = error;
+  return isGone(error) || (code === "invalid_response" && status < 300 && !retryable);
 }
 
 /** Whether there is no such operation, or no such job. */

@@ -45,7 +45,7 @@ export class Requests {
         () => this.#http.send({ ...request, headers, onData, signal }),
         waitSignal,
       );
-      return read(answer) ?? wrongAnswer(request, answer);
+      return read(answer) ?? wrongAnswer(request, answer, limits.isFinal !== undefined);
     };
     const { clock, random } = this.#internals;
     return await withRetries(send, {
@@ -59,7 +59,11 @@ export class Requests {
   }
 }
 
-function wrongAnswer({ method, path, jobId }: HttpRequest, { status, body, text, redact }: HttpAnswer): never {
+function wrongAnswer(
+  { method, path, jobId }: HttpRequest,
+  { status, body, text, redact }: HttpAnswer,
+  retryable: boolean,
+): never {
   const what = `${method} /${path} answered ${status}`;
   if (bareError(body) !== undefined) {
     throw new ServerError(`${what} with an error: ${errorText(redact(text))}.`, { status, jobId, retryable: true });
@@ -67,6 +71,7 @@ function wrongAnswer({ method, path, jobId }: HttpRequest, { status, body, text,
   throw new InvalidResponseError(`${what} with something else than the service's contract says. Check baseUrl.`, {
     status,
     jobId,
+    retryable,
     excerpt: excerpt(redact(text)),
   });
 }
