@@ -153,7 +153,7 @@ class Batch {
     await this.#manifest.add(line);
     if (stopsAll(error)) throw error;
     if (this.#session.isJson) await this.#session.answer(JSON.stringify(line));
-    await this.#progress.failed(position, shownMessage(error));
+    await this.#progress.failed(position, shownMessage(error, this.#session));
   }
 
   #inBackground(task: Promise<void>): void {

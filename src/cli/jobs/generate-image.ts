@@ -32,6 +32,7 @@ export interface GenerateFlags extends ConnectionFlags, InputFlags, OutputFlags,
 export async function generate(session: Session, prompt: string, flags: GenerateFlags): Promise<void> {
   const destination = await prepareDestination(session, flags);
   const connected = connect(session, flags);
+  session.places = { ...session.places, input: "flags" };
   const progress = new JobProgress(session);
   const image = await connected.client
     .generate(

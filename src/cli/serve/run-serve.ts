@@ -5,7 +5,7 @@ import { openApiDocument } from "../../proxy/openapi/document.ts";
 import { defaultLimits } from "../../proxy/options.ts";
 import { realClock } from "../../runtime/clock.ts";
 import { VERSION } from "../../runtime/environment.ts";
-import { endpointAccess } from "../jobs/endpoint-access.ts";
+import { endpointAccess, placesOf } from "../jobs/endpoint-access.ts";
 import { tellMissingRenderer } from "../local/announcement.ts";
 import { cannotListen, interruption, isLoopback, localUrl } from "../local/listening.ts";
 import { UsageError } from "../terminal/failures.ts";
@@ -31,6 +31,7 @@ export async function serve(session: Session, flags: ServeFlags): Promise<void> 
   const admitted = await admission(flags, session);
   const secret = secretsOf(session.variables);
   const storage = flags.storage === undefined ? undefined : await FolderStorage.open(resolve(io.cwd, flags.storage));
+  session.places = { ...session.places, ...placesOf(flags, session.variables) };
   const upstream = flags.local
     ? await standIn()
     : {
@@ -56,7 +57,7 @@ export async function serve(session: Session, flags: ServeFlags): Promise<void> 
       publicUrl: flags.publicUrl,
       onError: (error, context) => {
         const line = session.isJson ? troubleJson : troubleLine;
-        void session.warn(line(error, context, connection.apiKey));
+        void session.warn(line(error, context, { apiKey: connection.apiKey, places: session.places }));
       },
     });
     const server: HttpServer = new HttpServer({
