@@ -6,8 +6,8 @@ import { defaultLimits } from "../../proxy/options.ts";
 import { realClock } from "../../runtime/clock.ts";
 import { VERSION } from "../../runtime/environment.ts";
 import { endpointAccess, placesOf } from "../jobs/endpoint-access.ts";
-import { tellMissingRenderer } from "../local/announcement.ts";
 import { cannotListen, interruption, isLoopback, localUrl } from "../local/listening.ts";
+import { requireRenderer } from "../local/renderer.ts";
 import { UsageError } from "../terminal/failures.ts";
 import { count, duration } from "../terminal/format.ts";
 import type { Session } from "../terminal/session.ts";
@@ -29,6 +29,7 @@ export async function serve(session: Session, flags: ServeFlags): Promise<void> 
     throw new UsageError("--local brings its own endpoint. Drop --endpoint and --base-url, or --local.");
   }
   const admitted = await admission(flags, session);
+  if (flags.local) await requireRenderer(session);
   const secret = secretsOf(session.variables);
   const storage = flags.storage === undefined ? undefined : await FolderStorage.open(resolve(io.cwd, flags.storage));
   session.places = { ...session.places, ...placesOf(flags, session.variables) };
@@ -82,7 +83,6 @@ export async function serve(session: Session, flags: ServeFlags): Promise<void> 
         "Others on this machine can read --token in the list of processes. Use LAYERDIFFUSE_TOKENS instead.\n",
       );
     }
-    if (flags.local) await tellMissingRenderer(session);
     await interruption(session.signal);
     await session.note(
       `Stopping: open requests have ${duration(stopTimeout)} to finish. Press Ctrl-C again to stop at once.`,

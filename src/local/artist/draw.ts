@@ -1,18 +1,27 @@
+import { createRequire } from "node:module";
 import type { Picture } from "./art-set.ts";
 import { recolour, type Tint, tinter, turner } from "./colour.ts";
 import { measurePicture } from "./measure.ts";
 import { createRandom, hashText } from "./random.ts";
 
+/** The optional package that draws. */
+export const rendererPackage = "@resvg/resvg-js";
+
 /** Thrown when the optional package that draws is not installed, or has no build for this platform. */
 export class RendererMissingError extends Error {
   override readonly name = "RendererMissingError";
   readonly code = "renderer_missing";
+  /** False where the package is there and fails, as it does on a platform that it has no build for. */
+  readonly isAbsent: boolean;
 
-  constructor(cause: unknown) {
+  constructor(isAbsent: boolean, cause: unknown) {
+    const why = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
+    const problem = isAbsent ? "is not installed" : `cannot be loaded (${why})`;
     super(
-      "The local endpoint's stand-in artist draws with @resvg/resvg-js, which cannot be loaded. Install it: npm install --save-dev @resvg/resvg-js",
+      `The local endpoint's stand-in artist draws with ${rendererPackage}, which ${problem}. Install it: npm install --save-dev ${rendererPackage}`,
       { cause },
     );
+    this.isAbsent = isAbsent;
   }
 }
 
@@ -23,7 +32,16 @@ export async function loadRenderer(): Promise<Renderer> {
   try {
     return await import("@resvg/resvg-js");
   } catch (error) {
-    throw new RendererMissingError(error);
+    throw new RendererMissingError(!isInstalled(), error);
+  }
+}
+
+function isInstalled(): boolean {
+  try {
+    createRequire(import.meta.url).resolve(rendererPackage);
+    return true;
+  } catch {
+    return false;
   }
 }
 
