@@ -1,4 +1,4 @@
-import { AdvisedError, messageOf, UsageError } from "../terminal/failures.ts";
+import { messageOf, UsageError } from "../terminal/failures.ts";
 import type { Session } from "../terminal/session.ts";
 import { word } from "./shell.ts";
 
@@ -16,9 +16,9 @@ export async function requireRenderer({ argv, io }: Session): Promise<void> {
     const command = ["npx -p layerdiffuse -p", rendererPackage, "layerdiffuse", ...withoutTokens(argv)]
       .map((part, index) => (index < 3 ? part : word(io.platform, part)))
       .join(" ");
-    const problem = `The stand-in artist draws with ${rendererPackage}, which is not installed. Run: ${command}`;
-    const advice = `In a project that has layerdiffuse installed, install it too: npm install --save-dev ${rendererPackage}`;
-    throw new AdvisedError(new UsageError(problem, { cause }), undefined, advice);
+    throw new UsageError(`The stand-in artist draws with ${rendererPackage}, which is not installed. Run: ${command}`, {
+      cause,
+    });
   }
 }
 

@@ -1,4 +1,6 @@
 import { createRequire } from "node:module";
+import { delimiter, join } from "node:path";
+import { pathToFileURL } from "node:url";
 import type { Picture } from "./art-set.ts";
 import { recolour, type Tint, tinter, turner } from "./colour.ts";
 import { measurePicture } from "./measure.ts";
@@ -29,20 +31,31 @@ type Renderer = typeof import("@resvg/resvg-js");
 
 /** @throws RendererMissingError */
 export async function loadRenderer(): Promise<Renderer> {
+  const file = rendererFile();
   try {
-    return await import("@resvg/resvg-js");
+    // By its name where it lies beside this package: that is what bundlers and tests know.
+    return await (file?.isBeside === false ? import(pathToFileURL(file.path).href) : import("@resvg/resvg-js"));
   } catch (error) {
-    throw new RendererMissingError(!isInstalled(), error);
+    throw new RendererMissingError(file === undefined, error);
   }
 }
 
-function isInstalled(): boolean {
-  try {
-    createRequire(import.meta.url).resolve(rendererPackage);
-    return true;
-  } catch {
-    return false;
+/**
+ * Where the package is: beside this one, or beside a program that npm put on the path. `npx -p layerdiffuse -p …` in a
+ * project that has layerdiffuse installed puts only what is missing into a folder of npx.
+ */
+function rendererFile(): { path: string; isBeside: boolean } | undefined {
+  const programs = (process.env["PATH"] ?? "")
+    .split(delimiter)
+    .filter((folder) => /node_modules[\\/]\.bin$/.test(folder));
+  for (const base of [import.meta.url, ...programs.map((folder) => join(folder, "any.js"))]) {
+    try {
+      return { path: createRequire(base).resolve(rendererPackage), isBeside: base === import.meta.url };
+    } catch {
+      // It is not there.
+    }
   }
+  return undefined;
 }
 
 export interface Canvas {
