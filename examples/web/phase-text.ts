@@ -3,7 +3,7 @@ import type { Picture } from "./picture.ts";
 
 const words: Record<Phase, string> = {
   submitting: "sending",
-  waiting: "waiting for the server",
+  waiting: "the service is busy",
   queued: "waiting in the queue",
   starting: "waiting for a GPU: cold start",
   throttled: "waiting for a GPU: none is free",
@@ -17,13 +17,21 @@ export function phaseText({ state }: Picture): string {
   if (state.kind === "waiting") return navigator.onLine ? "waiting for its turn" : "waiting for the network";
   if (state.kind !== "running") return "";
   const { phase, step, steps } = state.progress;
+  if (phase === "waiting" && !navigator.onLine) return "waiting for the network";
   return phase === "running" && step !== undefined && steps !== undefined ? `step ${step} of ${steps}` : words[phase];
 }
 
-/** The same with the time so far, if there is nothing better to count: `…: cold start, 0:42`. */
+/**
+ * The same with the time so far, if there is nothing better to count (`…: cold start, 0:42`), or with the time until the
+ * next try (`the service is busy; next try in 5 s`).
+ */
 export function phaseTextWithTime(picture: Picture, now: number): string {
   const text = phaseText(picture);
   const { state } = picture;
+  if (state.kind === "running" && state.nextTry !== undefined) {
+    const seconds = Math.ceil((state.nextTry - now) / 1_000);
+    return seconds > 0 ? `${text}; next try in ${seconds} s` : `${text}; trying again`;
+  }
   const isTimed = state.kind === "running" && ["queued", "starting", "throttled"].includes(state.progress.phase);
   return isTimed ? `${text}, ${minutesAndSeconds(now - state.since)}` : text;
 }

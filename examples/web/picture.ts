@@ -3,7 +3,13 @@ import type { GeneratedImage, GenerateInput, Progress } from "layerdiffuse";
 /** The state of an image. */
 export type PictureState =
   | { readonly kind: "waiting" }
-  | { readonly kind: "running"; readonly progress: Progress; readonly since: number }
+  | {
+      readonly kind: "running";
+      readonly progress: Progress;
+      readonly since: number;
+      /** When the client tries again, while the server has no room for the image. */
+      readonly nextTry?: number;
+    }
   | { readonly kind: "done"; readonly image: GeneratedImage; readonly url: string }
   | { readonly kind: "failed"; readonly error: unknown }
   | { readonly kind: "cancelled" };

@@ -97,7 +97,9 @@ export class Studio {
     const since = Date.now();
     const onProgress = (progress: Progress) => {
       if (progress.jobId !== undefined) picture.jobId = progress.jobId;
-      this.#become(picture, { kind: "running", progress, since });
+      const { retryAfter } = progress;
+      const nextTry = retryAfter === undefined ? {} : { nextTry: Date.now() + retryAfter };
+      this.#become(picture, { kind: "running", progress, since, ...nextTry });
     };
     onProgress({ phase: jobId === undefined ? "submitting" : "queued", elapsed: 0 });
     const options = { signal: stop.signal, onProgress };

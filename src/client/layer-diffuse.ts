@@ -233,12 +233,16 @@ export class LayerDiffuse {
     const { queueTimeout, executionTimeout } = this.#clocks(options);
     const runOptions = { ...this.#runOptions(options), signal: call.signal };
     const deadline = call.startedAt + queueTimeout;
-    const begun = clock.now();
     if (mode === "sync") {
       // Held no longer than the shorter time limit, which could otherwise pass unnoticed.
       const wait = Math.max(limits.minWait, Math.min(pace.longPoll, queueTimeout, executionTimeout));
-      const state = await this.#queue.submitHeld(fields, runOptions, { wait, deadline, call });
-      if (state) return { state, queuedAt: begun };
+      let queuedAt = clock.now();
+      // The job was queued by the last try, and not by those that were refused before.
+      const onSend = () => {
+        queuedAt = clock.now();
+      };
+      const state = await this.#queue.submitHeld(fields, runOptions, { wait, deadline, call, onSend });
+      if (state) return { state, queuedAt };
     }
     const state = await this.#queue.submit("run", fields, runOptions, { deadline, call });
     return { state, queuedAt: clock.now() };

@@ -2,6 +2,7 @@ import * as z from "zod/mini";
 import {
   type AnyLayerDiffuseError,
   AuthenticationError,
+  ConfigurationError,
   InvalidResponseError,
   isLayerDiffuseError,
 } from "../errors/index.ts";
@@ -9,12 +10,12 @@ import { decodeImage } from "../image/decode-image.ts";
 import type { GeneratedImage } from "../image/generated-image.ts";
 import { jobError } from "../protocol/failed-job.ts";
 import { isTerminal, type JobState, parseJob } from "../protocol/job.ts";
-import { downloadFile } from "../runpod/http.ts";
+import { downloadFile } from "../runpod/download.ts";
 import { excerpt } from "../runpod/http-errors.ts";
 import { withRetries } from "../runpod/retry.ts";
 import { realInternals } from "../runtime/clock.ts";
 import { checkOptions } from "../schema/check.ts";
-import { callback, strict, text } from "../schema/fields.ts";
+import { callback, isObject, strict, text } from "../schema/fields.ts";
 
 export interface ParseWebhookOptions {
   /** The value of `?secret=…` in the webhook's address. The service doesn't sign its calls, so only this proves who called. */
@@ -41,15 +42,16 @@ export type WebhookEvent = { id: string; state: JobState } & (
  * const { id, image, error } = await parseWebhook(request, { secret });
  *
  * @throws AuthenticationError if the request has no secret or the wrong one; InvalidResponseError if the body is not a
- * finished job; ConfigurationError if you pass no secret
+ * finished job or didn't arrive whole; ConfigurationError if you pass no secret, no `Request`, or one whose body was read
  */
 export async function parseWebhook(request: Request, options: ParseWebhookOptions): Promise<WebhookEvent> {
   const { secret, fetch = globalThis.fetch } = checkOptions(webhookOptions, options);
+  checkRequest(request);
   const given = new URL(request.url).searchParams.get("secret") ?? "";
   if (!(await isSame(given, secret))) {
     throw new AuthenticationError("The webhook call does not carry the right ?secret=…. Answer 401 and do nothing.");
   }
-  const text = await request.text();
+  const text = await bodyOf(request);
   const state = parseJob(readJson(text), text);
   if (!state || !isTerminal(state.status)) {
     throw new InvalidResponseError("The webhook's body is not a job that has ended. Answer 400 and do nothing.", {
@@ -64,6 +66,31 @@ export async function parseWebhook(request: Request, options: ParseWebhookOption
   } catch (error) {
     if (!isLayerDiffuseError(error)) throw error;
     return { id, state, error };
+  }
+}
+
+/** Any library's `Request` will do, but not the `req` of Express or `node:http`. */
+function checkRequest(request: unknown): void {
+  const { url, text } = isObject(request) ? request : {};
+  if (typeof text === "function" && typeof url === "string" && URL.canParse(url)) return;
+  throw new ConfigurationError(
+    "parseWebhook needs a Request with a whole address and a body to read, as fetch has it. For Express or node:http, make one: new Request(address, { method, body }).",
+  );
+}
+
+async function bodyOf(request: Request): Promise<string> {
+  const isUsed = request.bodyUsed || request.body?.locked === true;
+  if (isUsed) {
+    throw new ConfigurationError(
+      "The webhook's body was already read. Call parseWebhook first, or read from request.clone().",
+    );
+  }
+  try {
+    return await request.text();
+  } catch (cause) {
+    throw new InvalidResponseError("The webhook's body did not arrive whole. Answer 400; the service calls again.", {
+      cause,
+    });
   }
 }
 

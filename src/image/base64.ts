@@ -1,22 +1,37 @@
 import { InvalidImageError } from "../errors/index.ts";
 
 /**
- * Decodes complete, padded, standard base64. Anything else (cut short, another alphabet, white space)
- * throws {@link InvalidImageError}: every runtime's own decoder lets some of it through.
+ * Decodes base64 in any common spelling: with line breaks and other white space, without padding, in the URL alphabet,
+ * percent-encoded. Anything else (cut short, foreign characters) throws {@link InvalidImageError}: every runtime's own
+ * decoder lets some of it through.
  *
  * @returns a `Buffer` where there is one, else a `Uint8Array`
  */
 export function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
+  // Nearly every image comes in the one standard spelling, so the megabytes are not rewritten first.
+  const bytes = decodePaddedBase64(text) ?? decodePaddedBase64(standardSpelling(text));
+  if (bytes) return bytes;
+  throw new InvalidImageError(`The image's base64 is incomplete or damaged (${text.length} characters).`);
+}
+
+/** Decodes complete, padded base64 of the standard alphabet: one text for each value. `undefined` for anything else. */
+export function decodePaddedBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
   const padding = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0;
-  const length = (text.length / 4) * 3 - padding;
-  if (text.length % 4 === 0) {
-    const bytes = decode(text);
-    // Lenient decoders skip what they do not know, and so come out short.
-    if (bytes?.length === length) return bytes;
-  }
-  throw new InvalidImageError(
-    `The image's base64 is incomplete or damaged (${text.length} characters). Generate it again.`,
-  );
+  if (text.length % 4 !== 0) return undefined;
+  const bytes = decode(text);
+  // Lenient decoders skip what they do not know, and so come out short.
+  return bytes?.length === (text.length / 4) * 3 - padding ? bytes : undefined;
+}
+
+function standardSpelling(text: string): string {
+  const plain = text
+    .replace(/%([\da-f]{2})/gi, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)))
+    .replace(/\s+/g, "")
+    .replace(/={0,3}$/, "")
+    .replaceAll("-", "+")
+    .replaceAll("_", "/");
+  // With one character too many it stays unpadded, and is refused.
+  return plain + ["", "", "==", "="][plain.length % 4];
 }
 
 function decode(text: string): Uint8Array<ArrayBuffer> | undefined {

@@ -2,7 +2,8 @@ import { ConfigurationError, FileError } from "../errors/index.ts";
 import type { AlphaShares, ImageWarning } from "../protocol/worker-output.ts";
 import { writeFile } from "../runtime/environment.ts";
 import { encodeBase64 } from "./base64.ts";
-import { readPng } from "./png.ts";
+import { checkPixelsNow } from "./pixels.ts";
+import { type Png, readPng } from "./png.ts";
 
 /** What is known of the job that generated an image. */
 export interface ImageJob {
@@ -26,6 +27,9 @@ export interface AboutImage {
   job?: ImageJob | undefined;
 }
 
+/** Creates an image of a PNG that was checked. Not exported from the package. */
+export let imageOf: (png: Png, about: AboutImage) => GeneratedImage;
+
 /** A PNG with transparency, checked to be complete. */
 export class GeneratedImage {
   /** The PNG file, a `Buffer` where that class exists, as on Node. Straight (not premultiplied) alpha. */
@@ -48,8 +52,7 @@ export class GeneratedImage {
   readonly alpha: AlphaShares | undefined;
   readonly job: ImageJob;
 
-  private constructor(bytes: Uint8Array<ArrayBuffer>, about: AboutImage) {
-    const { width, height, hasAlpha } = readPng(bytes);
+  private constructor({ bytes, width, height, hasAlpha }: Png, about: AboutImage) {
     const { filename = "image.png", seed, info = {}, warnings = [], alpha, job = { id: "" } } = about;
     this.bytes = bytes;
     this.filename = filename;
@@ -63,15 +66,22 @@ export class GeneratedImage {
     this.job = job;
   }
 
+  static {
+    imageOf = (png, about) => new GeneratedImage(png, about);
+  }
+
   /**
    * Creates an image from your own bytes, to test code that takes images.
    *
-   * @param bytes a complete PNG
+   * @param bytes a complete PNG. What follows its end is left out. Whether the pixels decompress is checked where
+   * node:zlib exists (Node, Bun, Deno), not in browsers
    * @param about whatever your test needs. Defaults: an empty `job.id`, and `image.png` as `filename`
    * @throws InvalidImageError if the bytes are not a complete PNG
    */
   static from(bytes: Uint8Array<ArrayBuffer>, about: AboutImage = {}): GeneratedImage {
-    return new GeneratedImage(bytes, about);
+    const png = readPng(bytes);
+    checkPixelsNow(png);
+    return imageOf(png, about);
   }
 
   blob(): Blob {

@@ -9,7 +9,7 @@ import {
   type WorkerFailure,
 } from "../errors/index.ts";
 import { defined, read } from "../schema/check.ts";
-import { lenient } from "../schema/fields.ts";
+import { isObject, lenient } from "../schema/fields.ts";
 import type { JobState } from "./job.ts";
 import { serviceWords } from "./service-words.ts";
 import { parseOutput } from "./worker-output.ts";
@@ -43,10 +43,17 @@ export function jobError(state: JobState): LayerDiffuseError | undefined {
 
 /** The error of a job that completed, but whose worker says that it failed; `undefined` if it doesn't. */
 export function outputError(state: JobState): GenerationError | undefined {
-  const { output, error } = state;
-  // An error that is no text has been seen to leave a job COMPLETED, without output.
-  const isFailed = parseOutput(output).status === "error" || (output === undefined && error !== undefined);
-  return isFailed ? generationError(state, output ?? error) : undefined;
+  const said = outputFailure(state);
+  return said === undefined ? undefined : generationError(state, said);
+}
+
+/** What a worker says of its failure in a job that completed; `undefined` if it says nothing, or sent an image too. */
+export function outputFailure({ output, error }: Pick<JobState, "output" | "error">): unknown {
+  const { status, url, image_base64 } = parseOutput(output);
+  if (status === "error") return output;
+  if (url || image_base64) return undefined;
+  // Other workers return an error alone. One that is no text has been seen to leave a job COMPLETED, without output.
+  return isObject(output) && (output["error"] ?? undefined) !== undefined ? output : error;
 }
 
 function generationError(state: JobState, raw: unknown): GenerationError {

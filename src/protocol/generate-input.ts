@@ -1,7 +1,8 @@
 import * as z from "zod/mini";
 import { InvalidInputError } from "../errors/index.ts";
 import { check } from "../schema/check.ts";
-import { list, number, record, strict, text } from "../schema/fields.ts";
+import { list, number, strict, text } from "../schema/fields.ts";
+import { jsonObject } from "../schema/json-value.ts";
 
 /** A style adapter that is installed on the worker. */
 export interface Lora {
@@ -116,7 +117,7 @@ export const inputSchema = strict({
   scheduler: z.optional(inputFields.scheduler),
   preset: z.optional(inputFields.preset),
   loras: z.optional(list(strict({ name: loraFields.name, weight: z.optional(loraFields.weight) }))),
-  extra: z.optional(record().check(noFieldsOfOurs)),
+  extra: z.optional(jsonObject(noFieldsOfOurs)),
 }).check(pixelLimit);
 
 /** An input as it is sent, and its seed. */

@@ -1,7 +1,8 @@
 import * as z from "zod/mini";
 import { InvalidInputError } from "../errors/index.ts";
 import { check } from "../schema/check.ts";
-import { flag, isObject, record, shown, strict } from "../schema/fields.ts";
+import { flag, shown, strict, textFault } from "../schema/fields.ts";
+import { jsonObject } from "../schema/json-value.ts";
 import { isJobId } from "./job.ts";
 import { limits } from "./limits.ts";
 
@@ -21,7 +22,8 @@ export interface RunFields {
   s3Config?: Record<string, unknown> | undefined;
 }
 
-const isWebAddress = (value: unknown) => typeof value === "string" && URL.canParse(value) && /^https?:/i.test(value);
+const isWebAddress = (value: unknown) =>
+  typeof value === "string" && URL.canParse(value) && /^https?:/i.test(value) && textFault(value) === undefined;
 
 const webAddress = z.custom<string>(isWebAddress, { error: "must be an http(s) address" });
 
@@ -40,11 +42,11 @@ export const runFields = {
       lowPriority: z.optional(flag()),
     }),
   ),
-  s3Config: z.optional(record()),
+  s3Config: z.optional(jsonObject()),
 } as const satisfies Record<keyof RunFields, z.ZodMiniType>;
 
 /** An input for a worker: an object of any class that isn't empty and isn't wrapped already. */
-const workerInput = z.custom<Record<string, unknown>>(isObject, { error: "must be an object", abort: true }).check(
+const workerInput = jsonObject(
   z.check<Record<string, unknown>>(({ value, issues }) => {
     const names = Object.keys(value);
     if (names.length === 0) {
@@ -73,12 +75,7 @@ export function runRequestBody(
   const issues = [...(check(workerInput, input).issues ?? []), ...(check(runBody, fields).issues ?? [])];
   if (issues.length > 0) throw new InvalidInputError(issues);
   const { webhook, policy, s3Config } = fields;
-  let body: string;
-  try {
-    body = JSON.stringify({ input, webhook, policy, s3Config });
-  } catch (error) {
-    throw new InvalidInputError([{ path: [], message: `cannot be written as JSON (${String(error)})` }]);
-  }
+  const body = JSON.stringify({ input, webhook, policy, s3Config });
   const most = operation === "run" ? limits.runBodyBytes : limits.runSyncBodyBytes;
   // A text of n characters has n to 3n bytes: most need no counting.
   const bytes = body.length * 3 <= most ? 0 : new TextEncoder().encode(body).length;

@@ -1,6 +1,12 @@
-import type { Clock } from "../runtime/clock.ts";
-import { CallerLimits, jobPause } from "./access/caller-limits.ts";
+import { isLayerDiffuseError } from "../errors/index.ts";
+import { isTerminal } from "../protocol/job.ts";
+import type { Queue } from "../runpod/queue.ts";
+import { pace } from "../runpod/wait.ts";
+import { type Clock, sleep } from "../runtime/clock.ts";
+import { CallerLimits } from "./access/caller-limits.ts";
 import { Cors } from "./access/cors.ts";
+import { canList, MemoryJobList, StoredJobList } from "./access/job-lists.ts";
+import { JobQuestions } from "./access/job-questions.ts";
 import { JobTokens } from "./access/job-tokens.ts";
 import { MemoryJobs, MemoryRate } from "./access/memory-counters.ts";
 import { SharedJobs, SharedRate } from "./access/shared-counters.ts";
@@ -46,7 +52,7 @@ class ProxyServer {
     this.#cors = new Cors(origins, publicUrl);
     this.#images = new StoredImages(storage, signer);
     const tokens = new JobTokens(signer, () => Math.floor(internals.wallTime() / 1000));
-    const jobs = new CallerJobs(settings, internals, tokens, limitsOf(settings, internals.clock));
+    const jobs = new CallerJobs(settings, internals, tokens, limitsOf(settings, internals));
     const queue = new QueueRoutes(settings, internals, jobs);
     const txt2img = new Txt2ImgRoutes(settings, internals, jobs, this.#images);
     this.#handlers = {
@@ -138,11 +144,44 @@ class ProxyServer {
 }
 
 /** Counts in the stores that instances share, or in this process if there are none. */
-function limitsOf({ limits: { concurrency, ratePerMinute }, limiter }: Settings, clock: Clock): CallerLimits {
-  return new CallerLimits(
-    limiter.rate ? new SharedRate(limiter.rate) : new MemoryRate(ratePerMinute, clock),
-    limiter.jobs ? new SharedJobs(limiter.jobs, concurrency) : new MemoryJobs(concurrency, jobPause, clock),
-  );
+function limitsOf(settings: Settings, { clock, wallTime }: ProxyInternals): CallerLimits {
+  const { limits, limiter, storage, policy, onError } = settings;
+  const lifetime = policy.ttl;
+  const own = new MemoryJobList(lifetime, clock);
+  const shared = () => {
+    if (!canList(storage)) return undefined;
+    return new StoredJobList({
+      storage,
+      lifetime,
+      clock,
+      wallTime,
+      onError: (error) => onError(error, { status: 200 }),
+    });
+  };
+  const jobs = limiter.jobs
+    ? new SharedJobs(limiter.jobs, limits.concurrency, own, shared())
+    : new MemoryJobs(limits.concurrency, own);
+  const rate = limiter.rate ? new SharedRate(limiter.rate) : new MemoryRate(limits.ratePerMinute, clock);
+  const questions = new JobQuestions((id, signal) => hasEnded(settings.direct, clock, id, signal), clock);
+  return new CallerLimits(rate, jobs, questions, clock);
+}
+
+/** Asks the endpoint whether a job has ended. A 404 may pass, so only a second one is believed. */
+async function hasEnded(queue: Queue, clock: Clock, id: string, signal: AbortSignal): Promise<boolean> {
+  const isOver = async () => isTerminal((await queue.status(id, { signal })).status);
+  const isGone = (error: unknown) => isLayerDiffuseError(error, "job_expired");
+  try {
+    return await isOver();
+  } catch (error) {
+    if (!isGone(error)) throw error;
+  }
+  await sleep(clock, pace.confirm, signal);
+  try {
+    return await isOver();
+  } catch (error) {
+    if (isGone(error)) return true;
+    throw error;
+  }
 }
 
 /** What is known about a request, filled in along the way for the answer to a failure. */

@@ -2,6 +2,28 @@ import * as z from "zod/mini";
 import { errorCodes } from "../errors/index.ts";
 import { number } from "../schema/fields.ts";
 
+/** By which our worker refuses an input: `worker-image/worker/errors.py`, and docs/errors.md. */
+export const refusalCodes = [
+  "bad_input",
+  "missing_field",
+  "empty_prompt",
+  "wrong_type",
+  "too_long",
+  "out_of_range",
+  "bad_size",
+  "too_large",
+  "bad_seed",
+  "unknown_sampler",
+  "unknown_scheduler",
+  "unknown_preset",
+  "unknown_checkpoint",
+  "unknown_lora",
+  "too_many",
+  "unsupported",
+  "unknown_field",
+  "tag_not_allowed",
+] as const;
+
 /**
  * The body of every refusal and failure. `detail` says what happened and what to do, and never names the key, the
  * endpoint or its host. `submitted` is absent if the request could not have submitted a job.
@@ -9,7 +31,8 @@ import { number } from "../schema/fields.ts";
 export const problemBody = z.object({
   // First, because the client shows the first of `error`, `detail`, `message` and `title`.
   detail: z.string(),
-  code: z.enum(errorCodes),
+  code: z.enum([...errorCodes, ...refusalCodes]),
+  field: z.optional(z.string()),
   title: z.string(),
   status: number(400, 599, 1),
   submitted: z.optional(z.enum(["no", "unknown", "yes"])),
@@ -54,12 +77,13 @@ export class Problem extends Error {
   }
 
   toResponse(): Response {
-    const { status, code, detail, submitted, headers = {}, issues } = this.details;
+    const { status, code, field, detail, submitted, headers = {}, issues } = this.details;
     const body: ProblemBody = {
       detail,
       code,
       title: titles[status] ?? "Problem",
       status,
+      ...(field !== undefined && { field }),
       ...(submitted && { submitted }),
       ...(issues && { issues }),
     };

@@ -69,8 +69,9 @@ export interface FoundRoute {
 
 const patterns = routes.map((route) => {
   const end = route.path.replace("*", "([^/]+)");
-  // With an empty part in the prefix, a `Location` built from it would name another host.
-  return { route, pattern: new RegExp(`^((?:/[^/]+)*)/${end}$`) };
+  // With an empty part in the prefix, a `Location` built from it would name another host. One slash at the end is the same
+  // route, because frameworks may add it (Next.js with `trailingSlash`) or a person may.
+  return { route, pattern: new RegExp(`^((?:/[^/]+)*)/${end}/?$`) };
 });
 
 /** Finds the route at the end of a path, wherever the proxy is mounted. */

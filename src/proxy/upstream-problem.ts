@@ -5,9 +5,10 @@ import {
   JobError,
   type LayerDiffuseError,
   RateLimitError,
+  ServerError,
 } from "../errors/index.ts";
 import { wireNameOf } from "../protocol/generate-input.ts";
-import { jobNotFound, Problem } from "./problem.ts";
+import { jobNotFound, Problem, refusalCodes } from "./problem.ts";
 
 interface Answer {
   status: number;
@@ -56,7 +57,8 @@ const answers: Record<ErrorCode, Answer> = {
   invalid_image: {
     status: 502,
     code: "invalid_image",
-    detail: "The job ended without a whole image. Generate it again.",
+    detail:
+      "The job was paid for, but its image is missing or damaged. The server's owner can fetch it again by its job.",
   },
   file: { status: 500, code: "server", detail: "The server could not store the image. Try again later." },
 };
@@ -70,6 +72,9 @@ export function problemOf(error: unknown, clean: (text: string) => string): Prob
   }
   if (error.code === "job_expired") return jobNotFound(error);
   if (error instanceof InvalidInputError) return inputProblem(error);
+  if (error.status === 413 && error.jobId !== undefined) return resultTooLarge(error);
+  const refused = error instanceof JobError ? refusalOf(error, clean) : undefined;
+  if (refused) return refused;
   const answer = answers[error.code];
   return new Problem({
     ...answer,
@@ -79,10 +84,46 @@ export function problemOf(error: unknown, clean: (text: string) => string): Prob
   });
 }
 
-/** What is wrong with the input, by the names of fields that the caller used. */
-export function inputProblem(error: InvalidInputError): Problem {
+/** A read sends nothing that could be too large, so it is the answer that something between refuses to pass on. */
+function resultTooLarge(cause: LayerDiffuseError): Problem {
+  const detail = "The job's result is too large to be handed over. Ask for a smaller image.";
+  return new Problem({ status: 413, code: "bad_request", detail, cause });
+}
+
+/**
+ * What a worker finds wrong with the input: an error that is about a field, or has a code that says so. The caller can put
+ * it right, by the worker's own names of the fields, which are those of the HTTP API.
+ */
+function refusalOf(error: JobError, clean: (text: string) => string): Problem | undefined {
+  const { code, field, message = "" } = error.failure ?? {};
+  const known = refusalCodes.find((each) => each === code);
+  if (known === undefined && field === undefined && code !== "invalid_input") return undefined;
+  const said = clean(message);
+  return new Problem({
+    status: 422,
+    code: known ?? "invalid_input",
+    detail: `The worker refused the input: ${said.replace(/\.$/, "")}. Change it before you send it again.`,
+    ...(field !== undefined && { field: clean(field), issues: [{ path: pathOf(clean(field)), message: said }] }),
+    cause: error,
+  });
+}
+
+/** `loras.0.name` as a path. */
+function pathOf(field: string): (string | number)[] {
+  return field
+    .split(/[.[\]]+/)
+    .filter(Boolean)
+    .map((part) => (/^\d+$/.test(part) ? Number(part) : part));
+}
+
+/**
+ * What is wrong with the input, by the names of fields that the caller used.
+ *
+ * @param nameOf makes the caller's name of one in an issue
+ */
+export function inputProblem(error: InvalidInputError, nameOf: (name: PropertyKey) => string = wireNameOf): Problem {
   const issues = error.issues.map(({ path, message }) => ({
-    path: path.map((part) => (typeof part === "number" ? part : wireNameOf(part))),
+    path: path.map((part) => (typeof part === "number" ? part : nameOf(part))),
     message,
   }));
   const list = issues.map(({ path, message }) => (path.length > 0 ? `${path.join(".")}: ${message}` : message));
@@ -102,6 +143,7 @@ function detailOf(error: LayerDiffuseError, detail: string, clean: (text: string
 }
 
 function retryAfter(error: LayerDiffuseError): Record<string, string> {
-  const pause = error instanceof RateLimitError ? error.retryAfter : undefined;
+  const hasPause = error instanceof RateLimitError || error instanceof ServerError;
+  const pause = hasPause ? error.retryAfter : undefined;
   return pause === undefined ? {} : { "retry-after": String(Math.ceil(pause / 1000)) };
 }

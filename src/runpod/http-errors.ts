@@ -11,25 +11,36 @@ import {
 } from "../errors/index.ts";
 import { parseProblem } from "../protocol/answers.ts";
 import { serviceWords } from "../protocol/service-words.ts";
-import { neverConnectedWords } from "../runtime/connection-words.ts";
+import { neverConnectedWords, tunnelRefusals } from "../runtime/connection-words.ts";
+
+/** The request that failed. */
+export interface Failed {
+  method?: string;
+  /** Under the base, for example `status/abc`. */
+  path?: string;
+  /** The job the path names. */
+  jobId?: string | undefined;
+}
+
+/** Whether a request may make a job: nobody is told to send it again while one may exist. */
+export function submits({ method, path = "" }: Failed): boolean {
+  return method === "POST" && /^(run|runsync|retry)\b/.test(path);
+}
 
 /* What a failed exchange means: an answer that is not 2xx, one that is not JSON, or no answer at all. */
 
 /** The error class that fits an answer that is not 2xx. `text` is its body, without the key. */
-export function statusError(
-  what: string,
-  jobId: string | undefined,
-  response: Response,
-  text: string,
-): LayerDiffuseError {
-  const { status } = response;
-  const said = errorText(text);
+export function statusError(what: string, request: Failed, response: Response, text: string): LayerDiffuseError {
+  const { status, headers } = response;
+  const { jobId } = request;
+  const isForeign = isPage(text) || /text\/html/.test(headers.get("content-type") ?? "");
+  const said = isForeign ? "an HTML page" : errorText(text);
   // What was said may end its own sentence.
   const start = `${what} answered ${status}${said ? `: ${said.replace(/\.$/, "")}` : ""}.`;
   // A proxy's problem says what to do; of keys and endpoints its caller knows nothing.
-  const isProblem = response.headers.get("content-type")?.includes("problem+json") ?? false;
-  const advised = (advice: string) => (isProblem ? start : `${start} ${advice}`);
-  const retryAfter = parseRetryAfter(response.headers.get("retry-after"));
+  const isProblem = headers.get("content-type")?.includes("problem+json") ?? false;
+  const advised = (advice: string) => (isProblem ? start : `${start} ${isForeign ? foreignPage : advice}`);
+  const retryAfter = parseRetryAfter(headers);
   const details = { status, jobId, submitted: isProblem ? parseProblem(text).submitted : undefined };
   if (response.type === "opaqueredirect" || (status >= 300 && status < 400)) {
     return new InvalidResponseError(
@@ -46,6 +57,8 @@ export function statusError(
     case 402:
       return new BadRequestError(advised("The account has no credit; add some in the RunPod console."), details);
     case 404:
+      // What stands in between knows nothing of jobs.
+      if (jobId !== undefined && isForeign) return new InvalidResponseError(advised(""), details);
       if (jobId !== undefined && !serviceWords.endpointNotFound.test(said)) {
         return new JobExpiredError(
           advised(
@@ -56,7 +69,14 @@ export function statusError(
       }
       return new EndpointNotFoundError(advised("Check endpointId and baseUrl."), details);
     case 413:
-      return new BadRequestError(advised("The request is too large; send less."), details);
+      return new BadRequestError(
+        advised(
+          request.method === "GET"
+            ? "The answer is too large for the host that passes it on. Read it where there is no such limit, or generate a smaller image."
+            : "The request is too large; send less.",
+        ),
+        details,
+      );
     case 429:
       return new RateLimitError(advised("Too many requests; send fewer at once, or later."), {
         ...details,
@@ -64,7 +84,7 @@ export function statusError(
       });
   }
   if (status >= 500 || status === 408) {
-    return new ServerError(advised("The service has a problem. Try again later."), {
+    return new ServerError(advised(`The service has a problem.${submits(request) ? "" : " Try again later."}`), {
       ...details,
       retryable: true,
       retryAfter,
@@ -74,22 +94,27 @@ export function statusError(
 }
 
 /** The error of a 2xx answer that is not JSON. `text` is its body, without the key. */
-export function notJsonError(
-  what: string,
-  jobId: string | undefined,
-  status: number,
-  text: string,
-): InvalidResponseError {
+export function notJsonError(what: string, request: Failed, status: number, text: string): InvalidResponseError {
   // Python workers write NaN and Infinity for numbers that JSON does not have: asking again changes nothing.
   const isNotFinite = /[[:,]\s*-?(NaN|Infinity)\s*[\],}]/.test(text);
-  const said = text ? "something that is not JSON" : "an empty body";
-  return new InvalidResponseError(
-    isNotFinite
-      ? `${what} answered ${status} with NaN or Infinity in it, which is not JSON. Fix the worker.`
-      : `${what} answered ${status} with ${said}. Try again. If it keeps happening, check baseUrl.`,
-    { status, jobId, retryable: !isNotFinite, excerpt: excerpt(text) },
-  );
+  const start = `${what} answered ${status} with`;
+  const again = submits(request) ? "Check baseUrl." : "Try again. If it keeps happening, check baseUrl.";
+  const message = isNotFinite
+    ? `${start} NaN or Infinity in it, which is not JSON. Fix the worker.`
+    : isPage(text)
+      ? `${start} an HTML page. ${foreignPage}`
+      : `${start} ${text ? "something that is not JSON" : "an empty body"}. ${again}`;
+  return new InvalidResponseError(message, {
+    status,
+    jobId: request.jobId,
+    retryable: !isNotFinite,
+    excerpt: excerpt(text),
+  });
 }
+
+const isPage = (text: string) => /^\s*</.test(text);
+const foreignPage =
+  "It comes from something between you and the service, such as a proxy, a firewall or a login page. Check the network and baseUrl.";
 
 /** The message in an error body: `{error}`, `{detail}`, `{message}`, nested or plain text; nothing of an HTML page. */
 export function errorText(text: string): string {
@@ -105,40 +130,54 @@ export function errorText(text: string): string {
     value = next[1];
   }
   const message = typeof value === "string" ? value.trim() : JSON.stringify(value);
-  return message.startsWith("<") ? "an HTML page" : (excerpt(message) ?? "");
+  return isPage(message) ? "an HTML page" : (excerpt(message) ?? "");
 }
 
-/** `Retry-After` in milliseconds: seconds or an HTTP date. RFC 9110, 10.2.3. */
-function parseRetryAfter(value: string | null): number | undefined {
+/** `Retry-After` in milliseconds: seconds, or an HTTP date, which the answer's own clock measures. RFC 9110, 10.2.3. */
+function parseRetryAfter(headers: Headers): number | undefined {
+  const value = headers.get("retry-after")?.trim();
   if (!value) return undefined;
-  if (/^\s*\d+(\.\d+)?\s*$/.test(value)) return Number(value) * 1000;
-  return /GMT\s*$/.test(value) ? Math.max(0, Date.parse(value) - Date.now()) || 0 : undefined;
+  if (/^\d+(\.\d+)?$/.test(value)) return Number(value) * 1000;
+  // A page may not be allowed to read the answer's date.
+  const answered = Date.parse(headers.get("date") ?? "") || Date.now();
+  return /GMT$/.test(value) ? Math.max(0, Date.parse(value) - answered) || 0 : undefined;
 }
 
 export function excerpt(text: string, length = 200): string | undefined {
   return text.length > length ? `${text.slice(0, length)}…` : text || undefined;
 }
 
-/** How the runtimes name a connection that never came to be. Node (libuv, undici, certificates), then Bun. */
+/**
+ * How the runtimes name a connection that never came to be: refused, no name, no TLS. Node (libuv, undici, OpenSSL's
+ * handshake, certificates), then Bun.
+ */
 const neverSent =
-  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|UND_ERR_CONNECT_TIMEOUT|.*CERT.*|UNABLE_TO_.*|ERR_SSL_WRONG_VERSION_NUMBER|ConnectionRefused|FailedToOpenSocket|DNSException)$/;
+  /^(ECONNREFUSED|ENOTFOUND|EAI_\w+|UND_ERR_(CONNECT_TIMEOUT|PRX_TLS|SOCKS5\w*)|ERR_TLS_\w+|ERR_SSL_\w*(VERSION|PROTOCOL|HANDSHAKE|CIPHER|UNKNOWN_CA|SIGNATURE|RENEGOTIATION|SECURITY|NAME|EXTENSION|TOO_SMALL|TOO_WEAK|HTTP_REQUEST)\w*|\w*CERT\w*|UNABLE_TO_\w+|CRL_\w+|HOSTNAME_MISMATCH|INVALID_(CA|PURPOSE)|PATH_LENGTH_EXCEEDED|ConnectionRefused|FailedToOpenSocket|DNSException)$/;
+/** What failed with these calls of the system failed before anything could be sent. */
+const callsBeforeSending = ["connect", "getaddrinfo"];
 /** Causes may go round in a circle. */
 const deepestCause = 5;
-/** These also end a connection that stood. */
-const neverSentOnConnect = /^(EHOSTUNREACH|ENETUNREACH|ENETDOWN|EADDRNOTAVAIL)$/;
 
 /** What a failed `fetch` means: whether the request can have arrived, and why it failed, without the key. */
 export function connectionError(
   what: string,
+  request: Failed,
   error: unknown,
-  jobId: string | undefined,
   redact: (text: string) => string,
 ): ConnectionError {
   const reason = redact(rootMessage(error)).replace(/\.$/, "");
-  return new ConnectionError(`${what} failed: ${reason}. Check the network and baseUrl, then try again.`, {
-    arrived: neverArrived(error) ? "no" : "unknown",
-    jobId,
+  const refusal = tunnelRefusal(error);
+  // A proxy that does not let this caller through will not the next time either.
+  const isBarred = refusal === 403 || refusal === 407;
+  const arrived = refusal !== undefined || neverArrived(error) ? "no" : "unknown";
+  const advice = isBarred
+    ? "The proxy on your side refused the connection; check HTTPS_PROXY and its credentials."
+    : `Check the network and baseUrl${arrived === "unknown" && submits(request) ? "" : ", then try again"}.`;
+  return new ConnectionError(`${what} failed: ${reason}. ${advice}`, {
+    arrived,
+    jobId: request.jobId,
     cause: plain(error, redact),
+    ...(isBarred && { retryable: false }),
   });
 }
 
@@ -156,14 +195,25 @@ function plain(error: unknown, redact: (text: string) => string, depth = 0): Err
 
 function neverArrived(error: unknown, depth = 0): boolean {
   if (typeof error !== "object" || error === null || depth > deepestCause) return false;
-  if ("code" in error) {
-    if (neverSent.test(String(error.code))) return true;
-    if ("syscall" in error && error.syscall === "connect" && neverSentOnConnect.test(String(error.code))) return true;
-  }
+  const { code, syscall } = error as { code?: unknown; syscall?: unknown };
+  if (typeof code === "string" && neverSent.test(code)) return true;
+  if (callsBeforeSending.some((call) => call === syscall)) return true;
+  // Node, when the other side leaves during the TLS handshake: only then the error says where it was connecting to.
+  if (code === "ECONNRESET" && "localAddress" in error && "host" in error) return true;
   if (error instanceof Error && neverConnectedWords.some((words) => words.test(error.message))) return true;
   if ("errors" in error && Array.isArray(error.errors) && error.errors.length > 0)
     return error.errors.every((one) => neverArrived(one, depth + 1));
   return "cause" in error && neverArrived(error.cause, depth + 1);
+}
+
+/** The status by which a proxy refused to open the tunnel (CONNECT) to the service. */
+function tunnelRefusal(error: unknown, depth = 0): number | undefined {
+  if (!(error instanceof Error) || depth > deepestCause) return undefined;
+  for (const { words, status } of tunnelRefusals) {
+    const found = words.exec(error.message);
+    if (found) return status ?? Number(found[1]);
+  }
+  return tunnelRefusal(error.cause, depth + 1);
 }
 
 export function rootMessage(error: unknown): string {
@@ -172,5 +222,6 @@ export function rootMessage(error: unknown): string {
     root = root.cause;
   }
   if (!(root instanceof Error)) return String(root);
-  return root.message || ("code" in root ? String(root.code) : root.name);
+  // OpenSSL ends its messages with a line break.
+  return root.message.trim() || ("code" in root ? String(root.code) : root.name);
 }

@@ -1,9 +1,9 @@
 import ky from "ky";
-import { ConfigurationError, ConnectionError, InvalidImageError, LayerDiffuseError } from "../errors/index.ts";
+import { ConfigurationError, ConnectionError } from "../errors/index.ts";
 import type { Clock } from "../runtime/clock.ts";
-import { isBrowser, knowsCacheMode, sentOnce } from "../runtime/environment.ts";
+import { knowsCacheMode, sentOnce } from "../runtime/environment.ts";
 import { withTimeLimit } from "../runtime/time-limit.ts";
-import { connectionError, notJsonError, rootMessage, statusError } from "./http-errors.ts";
+import { connectionError, notJsonError, rootMessage, statusError, submits } from "./http-errors.ts";
 import { parseLargeJson } from "./large-json.ts";
 import type { HeadersLike, HeadersOption, Target } from "./option-defaults.ts";
 
@@ -24,6 +24,8 @@ export interface HttpRequest {
   signal?: AbortSignal | undefined;
   /** Called right before the request goes out. If it throws, nothing is sent. */
   onSend?: (() => void) | undefined;
+  /** Called whenever a part of the answer arrives. */
+  onData?: (() => void) | undefined;
 }
 
 /** A 2xx answer that is JSON. */
@@ -41,16 +43,22 @@ export interface HttpOptions {
   headers?: HeadersOption | undefined;
   userAgent?: string | undefined;
   fetch: typeof fetch;
+  /** Milliseconds without a sign of the answer. */
   requestTimeout: number;
   clock: Clock;
 }
+
+/** One answer, however steadily it arrives. Nobody else may be counting. Milliseconds. */
+export const longestAnswer = 600_000;
+/** A redirect may lead to another. */
+const mostRedirects = 3;
 
 /**
  * ky, stripped to the exchange. Its retries would repeat a paid submission; its time limit runs twice, and not on our
  * clock; its errors hold the request and the key in it, so none of them may get out. A redirect would carry the key on,
  * or turn a submission into a GET.
  */
-const api = ky.create({ retry: 0, timeout: false, throwHttpErrors: false, redirect: "manual" });
+export const api = ky.create({ retry: 0, timeout: false, throwHttpErrors: false, redirect: "manual" });
 
 /** Sends one request, once, and gives its JSON, or throws the error class that fits. */
 export class HttpClient {
@@ -64,53 +72,92 @@ export class HttpClient {
     const { clock, requestTimeout } = this.#options;
     const { method, path, jobId, signal, wait = 0 } = request;
     const what = `${method} /${path}`;
-    const limit = requestTimeout + wait;
     let isSent = false;
-    const onSent = () => {
-      isSent = true;
+    let hasBegun = false;
+    const exchange = async (stop: AbortSignal, restart: (milliseconds: number) => void) => {
+      const onSent = () => {
+        isSent = true;
+      };
+      // Once the answer arrives, the server holds it back no longer.
+      const onData = () => {
+        hasBegun = true;
+        restart(requestTimeout);
+        request.onData?.();
+      };
+      return await this.#exchange(what, { ...request, onData }, stop, onSent);
     };
-    const { response, text, redact } = await withTimeLimit((stop) => this.#exchange(what, request, stop, onSent), {
+    const onLate = () => {
+      const message = hasBegun
+        ? `${what} began its answer and did not finish it.`
+        : `${what} had no answer within ${requestTimeout + wait} ms.`;
+      const advice = isSent && submits(request) ? "" : " Try again, or raise requestTimeout.";
+      throw new ConnectionError(message + advice, {
+        arrived: isSent ? "unknown" : "no",
+        jobId,
+      });
+    };
+    const { response, text, redact } = await withTimeLimit(exchange, {
       clock,
-      milliseconds: limit,
+      milliseconds: requestTimeout + wait,
+      longest: longestAnswer + requestTimeout + wait,
       signal,
-      onLate: () => {
-        const message = `${what} had no answer within ${limit} ms. Try again, or raise requestTimeout.`;
-        throw new ConnectionError(message, { arrived: isSent ? "unknown" : "no", jobId });
-      },
+      onLate,
     });
-    if (!response.ok) throw statusError(what, jobId, response, redact(text));
+    if (!response.ok) throw statusError(what, request, response, redact(text));
     const { status } = response;
     try {
       return { status, body: parseLargeJson(text), text, redact };
     } catch {
       // The parser's own error quotes the answer, so it is no cause to keep.
-      throw notJsonError(what, jobId, status, redact(text));
+      throw notJsonError(what, request, status, redact(text));
     }
   }
 
   async #exchange(what: string, request: HttpRequest, signal: AbortSignal, onSent: () => void) {
-    const { method, path, query = {}, jobId } = request;
-    const { base } = this.#options.target();
+    const { base, apiKey } = this.#options.target();
     const { headers, redact } = await this.#headers(what, request);
     // Given up while the key or the headers were on their way.
     signal.throwIfAborted();
     request.onSend?.();
-    const body = request.body === undefined ? undefined : sentOnce(request.body);
+    try {
+      const options = { method: request.method, headers, signal, body: request.body };
+      let sent = await this.#send(
+        request.path,
+        { ...options, prefix: base, searchParams: rounded(request.query) },
+        onSent,
+      );
+      // A key would go where the redirect leads.
+      for (let hops = 0; apiKey === undefined && hops < mostRedirects; hops++) {
+        const next = redirectOf(sent);
+        if (next === undefined) break;
+        await sent.response.body?.cancel();
+        sent = await this.#send(next, options, onSent);
+      }
+      const { response } = sent;
+      return { response, text: await readText(response, request.onData), redact };
+    } catch (error) {
+      throw connectionError(what, request, error, redact);
+    }
+  }
+
+  async #send(address: string, { body, signal, ...options }: Sending, onSent: () => void): Promise<Sent> {
+    const content = body === undefined ? undefined : sentOnce(body);
     // What `fetch` itself threw: ky wraps it in an error that holds the request.
     let failure: { error: unknown } | undefined;
+    let url = address;
     const send = async (prepared: Request) => {
       onSent();
+      ({ url } = prepared);
       try {
-        return await this.#options.fetch(prepared.url, {
+        return await this.#options.fetch(url, {
           method: prepared.method,
           headers: prepared.headers,
           redirect: prepared.redirect,
           // Not the request's own: Next.js answers a read without a signal here with the answer to an earlier one.
           signal,
           // Not the request's own: that would be a stream.
-          ...(body !== undefined && { body }),
-          // Some frameworks cache what is read, and a poll would get the same answer for ever.
-          ...(method === "GET" && knowsCacheMode() && { cache: "no-store" as const }),
+          ...(content !== undefined && { body: content }),
+          ...freshly(),
         });
       } catch (error) {
         failure = { error };
@@ -118,19 +165,16 @@ export class HttpClient {
       }
     };
     try {
-      const response = await api(path, {
-        prefix: base,
-        method,
-        headers,
-        searchParams: rounded(query),
+      const response = await api(address, {
+        ...options,
         signal,
-        ...(body !== undefined && { body }),
+        ...(content !== undefined && { body: content }),
         // The caller's fetch takes an address and options, as most do, and not a Request.
         fetch: (prepared) => send(prepared as Request),
       });
-      return { response, text: await response.text(), redact };
+      return { response, url };
     } catch (error) {
-      throw connectionError(what, failure ? failure.error : error, jobId, redact);
+      throw failure ? failure.error : error;
     }
   }
 
@@ -173,103 +217,52 @@ export class HttpClient {
   }
 }
 
-/** The service's times are whole milliseconds. What is not given, ky leaves out. */
-function rounded(query: Record<string, number | undefined>): Record<string, number | undefined> {
-  return Object.fromEntries(Object.entries(query).map(([name, value]) => [name, value && Math.round(value)]));
+/** One request as ky takes it. */
+interface Sending {
+  method: string;
+  headers: Headers;
+  signal: AbortSignal;
+  body: string | undefined;
+  prefix?: string;
+  searchParams?: Record<string, number | undefined>;
 }
 
-async function headersOf(headers: HeadersOption | undefined): Promise<HeadersLike | undefined> {
-  return typeof headers === "function" ? await headers() : headers;
-}
-
-/** Of an image behind a link: far more than a worker of ours makes. */
-const mostBytes = 64 * 1024 * 1024;
-/** All of a download, redirects included. Milliseconds. */
-const downloadTime = 300_000;
-const mostRedirects = 5;
-
-export interface DownloadOptions {
-  fetch: typeof fetch;
-  clock: Clock;
-  /** The job whose output holds the link. */
-  jobId: string;
-  signal?: AbortSignal | undefined;
+interface Sent {
+  response: Response;
+  /** The whole address. */
+  url: string;
 }
 
 /**
- * Fetches the file behind an https link, once: without key and headers, over https to its end, at most 64 MB. The link
- * may be signed, so no error repeats it.
- *
- * @throws InvalidImageError when there is no such file, or it is too large; ConnectionError, ServerError, RateLimitError
+ * Where a 307 or 308 within the same origin leads: the two that keep method and body. A browser hides the address; what
+ * redirects there is a framework that ends its paths with a slash, such as Next.js with `trailingSlash`.
  */
-export async function downloadFile(
-  url: string,
-  { fetch, clock, jobId, signal }: DownloadOptions,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const what = `The link to the image of job ${jobId}`;
-  const links = [url];
-  const redact = (text: string) => links.reduce((rest, link) => rest.replaceAll(link, "[link]"), text);
-  const read = async (stop: AbortSignal) => {
-    try {
-      return await readFile(what, await followed(links, fetch, stop, jobId), jobId);
-    } catch (error) {
-      throw error instanceof LayerDiffuseError ? error : connectionError(what, error, jobId, redact);
-    }
-  };
-  const onLate = () => {
-    throw new ConnectionError(`${what} did not give its file within ${downloadTime} ms. Try again.`, {
-      arrived: "unknown",
-      jobId,
-    });
-  };
-  return await withTimeLimit(read, { clock, milliseconds: downloadTime, signal, onLate });
-}
-
-const isHttps = (url: string) => /^https:\/\//i.test(url);
-
-/** The answer at the end of the redirects, each of which leads to https again and is added to `links`. */
-async function followed(
-  links: string[],
-  fetch: HttpOptions["fetch"],
-  signal: AbortSignal,
-  jobId: string,
-): Promise<Response> {
-  while (links.length <= mostRedirects + 1) {
-    const next = links.at(-1) ?? "";
-    if (!isHttps(next)) break;
-    // A browser hides where a redirect leads: there the end is all that can be checked.
-    const redirect = isBrowser() ? "follow" : "manual";
-    const response = await api(next, {
-      signal,
-      redirect,
-      fetch: (request) => fetch((request as Request).url, { signal, redirect }),
-    });
-    if (response.redirected && !isHttps(response.url)) {
-      await response.body?.cancel();
-      break;
-    }
-    const location = response.headers.get("location");
-    if (response.status < 300 || response.status >= 400 || location === null) return response;
-    await response.body?.cancel();
-    links.push(new URL(location, next).href);
+function redirectOf({ response, url }: Sent): string | undefined {
+  const from = new URL(url);
+  if (response.type === "opaqueredirect") {
+    if (from.pathname.endsWith("/")) return undefined;
+    from.pathname += "/";
+    return from.href;
   }
-  throw new InvalidImageError(`The link to the image of job ${jobId} redirects too often, or away from https.`, {
-    jobId,
-  });
+  const location = response.headers.get("location");
+  if ((response.status !== 307 && response.status !== 308) || location === null) return undefined;
+  const to = URL.canParse(location, url) ? new URL(location, url) : undefined;
+  return to?.origin === from.origin ? to.href : undefined;
 }
 
-async function readFile(what: string, response: Response, jobId: string): Promise<Uint8Array<ArrayBuffer>> {
-  const reader = response.body?.getReader();
+/**
+ * Next.js 13 and 14 keep what their `fetch` reads, also by POST: a poll would get the same answer for ever, and a
+ * submission the job of an earlier one.
+ */
+export function freshly(): { cache?: "no-store" } {
+  return knowsCacheMode() ? { cache: "no-store" } : {};
+}
+
+/** Hands over a body, chunk by chunk: a time limit counts from the last one. */
+export async function readBody({ body }: Response, take: (chunk: Uint8Array<ArrayBuffer>) => void): Promise<void> {
+  const reader = body?.getReader();
   try {
-    checkFile(what, response, jobId);
-    const chunks: Uint8Array<ArrayBuffer>[] = [];
-    let size = 0;
-    for (let part = await reader?.read(); part?.value; part = await reader?.read()) {
-      size += part.value.length;
-      if (size > mostBytes) throw tooLarge(what, jobId);
-      chunks.push(part.value);
-    }
-    return new Uint8Array(await new Blob(chunks).arrayBuffer());
+    for (let part = await reader?.read(); part?.value; part = await reader?.read()) take(part.value);
   } catch (error) {
     // What nobody reads would keep its connection open.
     reader?.cancel().catch(() => {});
@@ -277,18 +270,22 @@ async function readFile(what: string, response: Response, jobId: string): Promis
   }
 }
 
-function checkFile(what: string, response: Response, jobId: string): void {
-  const { status, ok, headers } = response;
-  if (!ok) {
-    const error = statusError(what, jobId, response, "");
-    if (error.retryable) throw error;
-    throw new InvalidImageError(`${what} answered ${status}: it may have expired. Ask the worker for base64.`, {
-      jobId,
-      status,
-    });
-  }
-  if (Number(headers.get("content-length")) > mostBytes) throw tooLarge(what, jobId);
+async function readText(response: Response, onData: (() => void) | undefined): Promise<string> {
+  onData?.();
+  const decoder = new TextDecoder();
+  let text = "";
+  await readBody(response, (chunk) => {
+    onData?.();
+    text += decoder.decode(chunk, { stream: true });
+  });
+  return text + decoder.decode();
 }
 
-const tooLarge = (what: string, jobId: string) =>
-  new InvalidImageError(`${what} leads to a file larger than ${mostBytes} bytes.`, { jobId });
+/** The service's times are whole milliseconds. What is not given, ky leaves out. */
+function rounded(query: Record<string, number | undefined> = {}): Record<string, number | undefined> {
+  return Object.fromEntries(Object.entries(query).map(([name, value]) => [name, value && Math.round(value)]));
+}
+
+async function headersOf(headers: HeadersOption | undefined): Promise<HeadersLike | undefined> {
+  return typeof headers === "function" ? await headers() : headers;
+}

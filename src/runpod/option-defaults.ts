@@ -70,7 +70,7 @@ export interface Connection {
   retrySubmissions: boolean;
 }
 
-const defaults = {
+export const connectionDefaults = {
   queueTimeout: 600_000,
   executionTimeout: 300_000,
   requestTimeout: 30_000,
@@ -79,7 +79,8 @@ const defaults = {
   retrySubmissions: false,
 };
 
-const serviceUrl = "https://api.runpod.ai/v2";
+/** Where RunPod answers. */
+export const serviceUrl = "https://api.runpod.ai/v2";
 
 /** Stands in for a page's address, to tell a path from a value that is neither path nor address. */
 const anyPage = "https://page.invalid/";
@@ -149,7 +150,7 @@ export function resolveConnection(options: ConnectionOptions): Connection {
     headers,
     // Looked up at each call, since tests and tracing replace it later; a browser's must be called on its window.
     fetch: given.fetch ?? ((input, init) => globalThis.fetch(input, init)),
-    ...defaults,
+    ...connectionDefaults,
     ...defined({ queueTimeout, executionTimeout, requestTimeout, retries, concurrency, retrySubmissions }),
   };
 }

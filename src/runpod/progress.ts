@@ -36,15 +36,18 @@ export interface Progress {
  */
 export type OnProgress = (progress: Progress) => void;
 
-/** A phase is never reported after a later one. `waiting` has no place of its own. */
+/**
+ * A phase is never reported after a later one, but a job whose worker was lost goes back from `running` to the queue.
+ * `waiting` has no place of its own.
+ */
 const order: Record<Exclude<Phase, "waiting">, number> = {
   submitting: 0,
   queued: 1,
   starting: 1,
   throttled: 1,
-  running: 2,
-  decoding: 3,
-  done: 4,
+  running: 1,
+  decoding: 2,
+  done: 3,
 };
 
 /**

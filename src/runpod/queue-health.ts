@@ -1,4 +1,4 @@
-import { type QueueReason, QueueTimeoutError } from "../errors/index.ts";
+import { ExecutionTimeoutError, type LayerDiffuseError, type QueueReason, QueueTimeoutError } from "../errors/index.ts";
 import { type Health, queueReason } from "../protocol/endpoint-health.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Call, Phase } from "./progress.ts";
@@ -78,7 +78,10 @@ export function queueTimeoutError(id: string, what: string, reason: QueueReason)
 }
 
 /** The clock ran out while nobody could see the job, which may run, or be done: a second one would be paid too. */
-export function unseenError(id: string, what: string): QueueTimeoutError {
-  const message = `Job ${id}: ${what}, and the service did not say whether a worker took it. Ask for the job again before you submit another.`;
-  return new QueueTimeoutError(message, { jobId: id, retryable: false });
+export function unseenError(id: string, clock: "queueTimeout" | "executionTimeout", limit: number): LayerDiffuseError {
+  const message = `Job ${id}: ${clock} (${limit} ms) passed, and the service did not say where the job is. Ask for the job again before you submit another.`;
+  const details = { jobId: id, retryable: false };
+  return clock === "queueTimeout"
+    ? new QueueTimeoutError(message, details)
+    : new ExecutionTimeoutError(message, details);
 }

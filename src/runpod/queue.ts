@@ -15,7 +15,8 @@ import { checkJobId, runRequestBody } from "../protocol/run-body.ts";
 import type { Internals } from "../runtime/clock.ts";
 import { withTimeLimit } from "../runtime/time-limit.ts";
 import type { RequestOptions, RunOptions, WaitForJobOptions } from "./call-options.ts";
-import { downloadFile, type HttpAnswer } from "./http.ts";
+import { downloadFile } from "./download.ts";
+import type { HttpAnswer } from "./http.ts";
 import { Limiter } from "./limiter.ts";
 import type { Connection } from "./option-defaults.ts";
 import type { Call } from "./progress.ts";
@@ -41,6 +42,8 @@ export interface SubmitLimits {
   deadline?: number;
   /** Told of pauses. */
   call?: Call;
+  /** Called as each try goes out. */
+  onSend?: () => void;
 }
 
 /**
@@ -69,9 +72,14 @@ export class Queue {
     return await this.#requests.send(request, jobOf, options);
   }
 
-  async statusSync(id: string, wait: number, options: RequestLimits): Promise<JobState> {
+  async statusSync(
+    id: string,
+    wait: number,
+    { onSend, ...options }: RequestLimits & { onSend?: () => void },
+  ): Promise<JobState> {
     const path = `status-sync/${checkJobId(id)}`;
-    return await this.#requests.send({ method: "GET", path, query: { wait }, wait, jobId: id }, jobOf, options);
+    const request = { method: "GET", path, query: { wait }, wait, jobId: id, onSend } as const;
+    return await this.#requests.send(request, jobOf, options);
   }
 
   health(options: RequestLimits): Promise<Health> {
@@ -142,7 +150,7 @@ export class Queue {
     operation: "run" | "runsync",
     input: Record<string, unknown>,
     options: RunOptions,
-    { wait, deadline, call }: SubmitLimits = {},
+    { wait, deadline, call, onSend: onTry }: SubmitLimits = {},
   ): Promise<JobState> {
     const { signal, headers, cancelOnAbort = true, ...fields } = options;
     signal?.throwIfAborted();
@@ -151,10 +159,11 @@ export class Queue {
     let doubt: LayerDiffuseError | undefined;
     /** Whether a request is on its way whose answer has not come. */
     let isOnItsWay = false;
-    const send = (stop: AbortSignal) => {
+    const send = (stop: AbortSignal, restart: (milliseconds: number) => void) => {
       const onSend = () => {
         stop.throwIfAborted();
         isOnItsWay = true;
+        onTry?.();
       };
       // The exchange itself is not cut short once it began: an answer that is lost is a job that nobody knows.
       const sending = this.#requests.send(
@@ -164,6 +173,8 @@ export class Queue {
           kind: this.connection.retrySubmissions ? "read" : "submission",
           deadline,
           headers,
+          // What is arriving may be a paid image.
+          onData: () => restart(Math.max(milliseconds - (clock.now() - begun), pace.brief)),
           onFailure: (error) => {
             isOnItsWay = false;
             if (isAmbiguous(error)) doubt = error;
@@ -178,12 +189,13 @@ export class Queue {
       sending.then(abandon, () => {});
       return sending;
     };
+    // A held request is answered up to `wait` after it began, and its job may run by then.
+    const begun = clock.now();
+    const milliseconds = (deadline ?? Number.POSITIVE_INFINITY) - begun + (wait ?? 0);
     const onLate = () => {
       throw submissionTooLate(isOnItsWay || doubt !== undefined);
     };
     try {
-      // A held request is answered up to `wait` after it began, and its job may run by then.
-      const milliseconds = (deadline ?? Number.POSITIVE_INFINITY) - clock.now() + (wait ?? 0);
       return await withTimeLimit(send, { clock, milliseconds, signal, onLate });
     } catch (error) {
       if (signal?.aborted || isLayerDiffuseError(error, "queue_timeout")) throw error;
@@ -255,8 +267,9 @@ export class Queue {
     const onPause = (error: unknown, pause: number) => call.reportPause(error, pause, id);
     const patiently = { deadline, headers, onPause };
     return {
-      status: (_, options) => this.status(id, { ...options, ...patiently }),
-      statusSync: (_, wait, options) => limiter.hold(() => this.statusSync(id, wait, { ...options, ...patiently })),
+      status: (_, options) => this.status(id, { ...options, ...patiently, isFinal: isGone }),
+      statusSync: (_, wait, options) =>
+        limiter.hold(() => this.statusSync(id, wait, { ...options, ...patiently, isFinal: isMissing })),
       health: (options) => this.health({ ...options, headers }),
       get waiting() {
         return limiter.waiting;
@@ -266,7 +279,8 @@ export class Queue {
 
   /** Best effort: nobody waits for it, and it must not mask the reason for giving up. */
   #cancelQuietly(id: string, headers?: RequestOptions["headers"]): void {
-    this.cancel(id, { retries: quietRetries, headers }, quietPatience).catch(() => {});
+    const isFinal = (error: LayerDiffuseError) => isGone(error) || error.code === "bad_request";
+    this.cancel(id, { retries: quietRetries, headers, isFinal }, quietPatience).catch(() => {});
   }
 }
 
@@ -287,6 +301,16 @@ function submissionUnknown(cause: LayerDiffuseError, wasRepeated: boolean): Subm
     ? `A job or more may exist: ${cause.message} It was sent again because retrySubmissions is set. Look in the RunPod console.`
     : `A job may exist: ${cause.message} It was not sent again. Look in the RunPod console first; set retrySubmissions if a second job does no harm.`;
   return new SubmissionUnknownError(what, { status: cause.status, submitted: cause.submitted ?? "unknown", cause });
+}
+
+/** Whether a job isn't there any more. A page of something in between says nothing of jobs. */
+function isGone(error: LayerDiffuseError): boolean {
+  return error.status === 404 && error.code !== "invalid_response";
+}
+
+/** Whether there is no such operation, or no such job. */
+function isMissing({ status }: LayerDiffuseError): boolean {
+  return status === 404 || status === 405;
 }
 
 function jobOf({ body, text, redact }: HttpAnswer): JobState | undefined {

@@ -9,10 +9,7 @@ import type { Connection } from "./option-defaults.ts";
 import { type RetryOptions, withRetries } from "./retry.ts";
 
 /** Limits on the tries of one request. */
-export type RequestLimits = Partial<Pick<RetryOptions, "kind" | "retries" | "deadline" | "onFailure" | "onPause">> & {
-  headers?: HttpRequest["headers"];
-  signal?: AbortSignal | undefined;
-};
+export type RequestLimits = Partial<Omit<RetryOptions, "clock" | "random">> & Pick<HttpRequest, "headers" | "onData">;
 
 /** Sends an endpoint's requests: so many at once, repeated where that is safe, each answer read. */
 export class Requests {
@@ -38,24 +35,25 @@ export class Requests {
    * `waitSignal` alone only ends the waiting for a slot or for the next try.
    */
   async send<Answer>(
-    request: Omit<HttpRequest, "signal" | "headers">,
+    request: Omit<HttpRequest, "signal" | "headers" | "onData">,
     read: (answer: HttpAnswer) => Answer | undefined,
-    { kind = "read", retries, deadline, onFailure, onPause, signal, headers }: RequestLimits,
+    { headers, onData, signal, ...limits }: RequestLimits,
     waitSignal = signal,
   ): Promise<Answer> {
     const send = async () => {
-      const answer = await this.#limiter.run(() => this.#http.send({ ...request, headers, signal }), waitSignal);
+      const answer = await this.#limiter.run(
+        () => this.#http.send({ ...request, headers, onData, signal }),
+        waitSignal,
+      );
       return read(answer) ?? wrongAnswer(request, answer);
     };
     const { clock, random } = this.#internals;
     return await withRetries(send, {
-      kind,
-      retries: retries ?? this.#connection.retries,
+      kind: "read",
+      ...limits,
+      retries: limits.retries ?? this.#connection.retries,
       clock,
       random,
-      deadline,
-      onFailure,
-      onPause,
       signal: waitSignal,
     });
   }

@@ -21,6 +21,8 @@ export interface RetryOptions {
   clock: Clock;
   /** 0 … 1, as `Math.random`. */
   random: () => number;
+  /** For a job that was paid for: the errors that settle something. After any other the request is sent again. */
+  isFinal?: ((error: LayerDiffuseError) => boolean) | undefined;
   /** Ends the pauses between tries; a try itself is not cut short by it. */
   signal?: AbortSignal | undefined;
   /** No pause goes beyond this moment of the clock; while there is one, 429 is tried again until then. */
@@ -38,8 +40,9 @@ const longestPause = 10_000;
 const longestAsked = 60_000;
 
 /** The verdict: whether the same request may go out again after this error. */
-export function mayRetry(kind: RequestKind, error: unknown): boolean {
-  if (neverArrived(error)) return true;
+export function mayRetry(kind: RequestKind, error: unknown, isFinal?: RetryOptions["isFinal"]): boolean {
+  if (isFinal && error instanceof LayerDiffuseError) return !isFinal(error);
+  if (neverArrived(error)) return !(error instanceof ConnectionError) || error.retryable;
   if (error instanceof ConnectionError) return kind === "read";
   if (error instanceof ServerError || error instanceof InvalidResponseError) return kind === "read" && error.retryable;
   return false;
@@ -80,7 +83,7 @@ function askedPause(error: unknown): number | undefined {
  * the id of a paid job; its `retries` are endless, since it asks nobody once they are used up.
  */
 export function withRetries<T>(send: () => Promise<T>, options: RetryOptions): Promise<T> {
-  const { kind, retries, clock, random, signal, deadline, onFailure, onPause } = options;
+  const { kind, retries, clock, random, isFinal, signal, deadline, onFailure, onPause } = options;
   // Refused for being too many, callers take turns until their deadline: such a try does not count.
   const isFree = (error: Error) => error instanceof RateLimitError && deadline !== undefined;
   // Not p-retry's count, which a free try does not raise.
@@ -94,7 +97,7 @@ export function withRetries<T>(send: () => Promise<T>, options: RetryOptions): P
       signal?.throwIfAborted();
     },
     shouldRetry: async ({ error, retriesConsumed }) => {
-      if (!mayRetry(kind, error) || (!isFree(error) && retriesConsumed >= retries)) return false;
+      if (!mayRetry(kind, error, isFinal) || (!isFree(error) && retriesConsumed >= retries)) return false;
       // A service that asks for no pause at all gives no advice.
       const asked = askedPause(error) || undefined;
       // Jitter on top of what the service asked for, so that a thousand callers do not all come back at once.

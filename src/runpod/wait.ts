@@ -10,15 +10,24 @@ import { lenient } from "../schema/fields.ts";
 import type { Call, Progress } from "./progress.ts";
 import { QueueHealth, queueTimeoutError, unseenError } from "./queue-health.ts";
 
-/** What the loop may ask of the endpoint. Each repeats itself where that is safe, until `signal`. */
+/** How long a look may take: until `signal`. `onData` is called whenever a part of the answer arrives. */
+interface LookLimits {
+  signal: AbortSignal;
+  onData: () => void;
+}
+
+/**
+ * What the loop may ask of the endpoint. A look at the job is repeated until it tells where the job is, or that it is gone
+ * (404), or that there is no such operation (404, 405).
+ */
 export interface WaitTransport {
-  status(id: string, limits: { signal: AbortSignal; retries?: number }): Promise<JobState>;
+  status(id: string, limits: LookLimits & { retries?: number }): Promise<JobState>;
   /**
    * Answers when the job has ended, after `wait` at the latest. `undefined` at once when no more
-   * requests may be held open just now.
+   * requests may be held open just now. `onSend` is called as each try goes out.
    */
-  statusSync(id: string, wait: number, limits: { signal: AbortSignal }): Promise<JobState> | undefined;
-  health(limits: { signal: AbortSignal; retries: number }): Promise<Health>;
+  statusSync(id: string, wait: number, limits: LookLimits & { onSend: () => void }): Promise<JobState> | undefined;
+  health(limits: LookLimits & { retries: number }): Promise<Health>;
   /** How many jobs this client waits for: short polls share one budget of requests. */
   readonly waiting: number;
 }
@@ -61,7 +70,7 @@ export const pace = {
   sharedPause: 10,
   /** Before a 404 is believed. */
   confirm: 500,
-  /** A request that may fail: the last look when a clock has run out. */
+  /** A request that may fail: the last look when a clock has run out. An answer that is arriving gets as much again. */
   brief: 5_000,
   /** A question for health, which the look at the job waits for. */
   briefHealth: 2_000,
@@ -72,41 +81,62 @@ export async function waitForJob(options: WaitOptions): Promise<JobState> {
   const { id, transport, clock, call, queueTimeout, executionTimeout, queuedAt } = options;
   const { signal } = call;
   const look = new Looks(options);
-  const readHealth = () =>
-    briefly(options, pace.briefHealth, (limit) => transport.health({ signal: limit, retries: 0 }));
-  const health = new QueueHealth({ id, clock, call, failEarly: options.failEarly, read: readHealth });
+  const readHealth = () => briefly(options, pace.briefHealth, (limits) => transport.health({ ...limits, retries: 0 }));
+  const newHealth = () => new QueueHealth({ id, clock, call, failEarly: options.failEarly, read: readHealth });
+  let health = newHealth();
   let { state } = options;
-  let isRunning = false;
+  let attempt: Attempt | undefined;
+  let lookedAt = Number.NEGATIVE_INFINITY;
   let deadline = call.startedAt + queueTimeout;
+
+  /** Keeps to the clock that counts for this state, and says whether it was set anew. */
+  const follow = (seen: JobState): boolean => {
+    const last = attempt;
+    attempt = attemptOf(seen, last);
+    // A long poll shows the start late: `delayTime` tells when it was. It can't have been before the last look.
+    const { delayTime } = seen;
+    const isKnown = queuedAt !== undefined && delayTime !== undefined;
+    const now = clock.now();
+    const begun = isKnown ? Math.min(now, Math.max(lookedAt, queuedAt + delayTime)) : now;
+    lookedAt = now;
+    if (last && !isNewAttempt(last, attempt)) return false;
+    if (attempt.isRunning) deadline = begun + executionTimeout;
+    else if (last) {
+      // Its worker was lost: it waits for another, which may take a cold start.
+      deadline = now + queueTimeout;
+      health = newHealth();
+    }
+    return true;
+  };
 
   for (;;) {
     signal.throwIfAborted();
     if (state) {
       if (isTerminal(state.status)) return state;
-      if (!isRunning && state.status !== "IN_QUEUE") {
-        isRunning = true;
-        // A long poll shows the start late; `delayTime` tells when it was.
-        const { delayTime } = state;
-        const isKnown = queuedAt !== undefined && delayTime !== undefined;
-        deadline = (isKnown ? Math.min(clock.now(), queuedAt + delayTime) : clock.now()) + executionTimeout;
-      }
-      if (!isRunning) await health.ask();
-      call.report(isRunning ? "running" : health.phase, progressOf(state, isRunning ? undefined : health.last));
+      follow(state);
+      const isQueued = state.status === "IN_QUEUE";
+      if (isQueued) await health.ask();
+      call.report(isQueued ? health.phase : "running", progressOf(state, isQueued ? health.last : undefined));
     }
+    const isRunning = attempt?.isRunning ?? false;
     if (clock.now() < deadline) {
-      state = await before(deadline, options, (limit) => look.next(state, isRunning, deadline, limit));
+      state = await before(deadline, options, (limits) => look.next(state, isRunning, deadline, limits));
       if (state) continue;
     }
     // The clock has run out. The job may have moved on while nobody looked: ask once more before giving it up.
     const [last, why] = await Promise.all([
-      briefly(options, pace.brief, (limit) => transport.status(id, { signal: limit, retries: 0 })),
+      briefly(options, pace.brief, (limits) => transport.status(id, { ...limits, retries: 0 })),
       isRunning ? undefined : health.explain(),
     ]);
-    if (last && (isTerminal(last.status) || (!isRunning && last.status !== "IN_QUEUE"))) {
+    if (last && (isTerminal(last.status) || follow(last))) {
       state = last;
       continue;
     }
-    if (!isRunning && !last) throw unseenError(id, `queueTimeout (${queueTimeout} ms) passed`);
+    if (!last) {
+      throw isRunning
+        ? unseenError(id, "executionTimeout", executionTimeout)
+        : unseenError(id, "queueTimeout", queueTimeout);
+    }
     throw isRunning
       ? new ExecutionTimeoutError(
           `Job ${id} ran longer than executionTimeout (${executionTimeout} ms). Raise it, or ask for less.`,
@@ -116,6 +146,33 @@ export async function waitForJob(options: WaitOptions): Promise<JobState> {
   }
 }
 
+/** One worker's run of a job, or the job's wait for one. */
+interface Attempt {
+  isRunning: boolean;
+  retries: number;
+  workerId: string | undefined;
+}
+
+/** A detail that is missing now and then stays as it was. */
+function attemptOf({ status, retries, workerId }: JobState, last: Attempt | undefined): Attempt {
+  return {
+    isRunning: status !== "IN_QUEUE",
+    retries: retries ?? last?.retries ?? 0,
+    workerId: workerId ?? last?.workerId,
+  };
+}
+
+/** Whether a job has changed hands, though nobody may have seen it in the queue in between. */
+function isNewAttempt(last: Attempt, now: Attempt): boolean {
+  const isAnotherWorker = last.workerId !== undefined && now.workerId !== last.workerId;
+  return now.isRunning !== last.isRunning || now.retries > last.retries || isAnotherWorker;
+}
+
+/** Whether a job, or an operation, isn't there. */
+function isMissing(error: unknown): boolean {
+  return isLayerDiffuseError(error) && (error.status === 404 || error.status === 405);
+}
+
 /** One look at the job at a time, by the best means there is. */
 class Looks {
   readonly #options: WaitOptions;
@@ -123,66 +180,68 @@ class Looks {
   /** Of a long poll in the queue when somebody watches. */
   #watched: number = pace.watchedRunning;
   #hasLongPoll = true;
-  /** 404s since the last long poll that knew the job. */
+  /** 404s and 405s since the last long poll that knew the job. */
   #missed = 0;
 
   constructor(options: WaitOptions) {
     this.#options = options;
   }
 
-  async next(
-    state: JobState | undefined,
-    isRunning: boolean,
-    deadline: number,
-    signal: AbortSignal,
-  ): Promise<JobState> {
+  async next(state: JobState | undefined, isRunning: boolean, deadline: number, limits: LookLimits): Promise<JobState> {
+    // Of a job taken up again nothing is known yet, not even which clock is its: look before waiting.
+    const held = state && this.#hasLongPoll ? await this.#held(isRunning, deadline, limits) : undefined;
+    if (held) return held;
     try {
-      // Of a job taken up again nothing is known yet, not even which clock is its: look before waiting.
-      const held = state && this.#hasLongPoll ? await this.#held(isRunning, deadline, signal) : undefined;
-      return held ?? (await this.#short(state ? this.#nextPause() : 0, signal));
+      return await this.#short(state ? this.#nextPause() : 0, limits);
     } catch (error) {
-      // 405: the service has no long poll. 404: it has none, or no such job, or is wrong for a moment.
-      const isGone = isLayerDiffuseError(error) && error.status === 404;
-      const isRefused = this.#hasLongPoll && isLayerDiffuseError(error) && error.status === 405;
-      if (!isGone && !isRefused) throw error;
-      if (isGone) this.#missed++;
-      if (isRefused || this.#missed === 2) this.#hasLongPoll = false;
-      return await this.#confirm(state, signal);
+      if (!isMissing(error)) throw error;
+      return await this.#confirm(state, limits);
     }
   }
 
-  /** A long poll; `undefined` when none can be had just now. */
-  async #held(isRunning: boolean, deadline: number, signal: AbortSignal): Promise<JobState | undefined> {
+  /** A long poll; `undefined` when none can be had: for want of a slot, or of the operation. */
+  async #held(isRunning: boolean, deadline: number, look: LookLimits): Promise<JobState | undefined> {
     const { id, transport, clock, call, executionTimeout, failEarly } = this.#options;
-    const asked = clock.now();
+    let asked = clock.now();
     // Unwatched, the start of the run must still be seen before its own clock could ring.
     const unwatched = isRunning ? pace.longPoll : Math.min(pace.longPoll, executionTimeout);
     // Whoever wants to fail early watches health, if nothing else.
     const isWatched = call.isWatched || failEarly;
     const watched = isRunning ? pace.watchedRunning : this.#nextWatched();
     const wait = Math.max(limits.minWait, Math.min(isWatched ? watched : unwatched, deadline - asked));
-    const state = await transport.statusSync(id, wait, { signal });
+    // Only the try that was answered counts: the pauses before it say nothing of how long the server holds a request.
+    const onSend = () => {
+      asked = clock.now();
+    };
+    let state: JobState | undefined;
+    try {
+      state = await transport.statusSync(id, wait, { ...look, onSend });
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+      // There is no such operation, or no such job, or it is wrong for a moment: `/status` decides.
+      if (++this.#missed === 2) this.#hasLongPoll = false;
+    }
     if (!state) return undefined;
     this.#missed = 0;
     if (isTerminal(state.status)) return state;
     // A server that does not hold the request must not be asked in a circle.
     const held = clock.now() - asked;
-    if (held < wait / 2) await sleep(clock, Math.max(0, this.#nextPause() - held), signal);
+    if (held < wait / 2) await sleep(clock, Math.max(0, this.#nextPause() - held), look.signal);
     else this.#pause = pace.firstPause;
     return state;
   }
 
-  async #short(pause: number, signal: AbortSignal): Promise<JobState> {
+  async #short(pause: number, look: LookLimits): Promise<JobState> {
     const { id, transport, clock } = this.#options;
-    if (pause > 0) await sleep(clock, pause, signal);
-    return await transport.status(id, { signal });
+    if (pause > 0) await sleep(clock, pause, look.signal);
+    return await transport.status(id, look);
   }
 
-  /** A 404 may pass, or mean that only `/status-sync` is missing: `/status` decides. */
-  async #confirm(state: JobState | undefined, signal: AbortSignal): Promise<JobState> {
+  /** A 404 may pass. */
+  async #confirm(state: JobState | undefined, look: LookLimits): Promise<JobState> {
     const { id } = this.#options;
     try {
-      return await this.#short(pace.confirm, signal);
+      return await this.#short(pace.confirm, look);
     } catch (error) {
       if (!isLayerDiffuseError(error, "job_expired")) throw error;
       throw new JobExpiredError(error.message, { jobId: id, status: 404, lastStatus: state?.status, cause: error });
@@ -218,21 +277,23 @@ function progressOf(state: JobState, health: Health | undefined): Omit<Progress,
   };
 }
 
-/** What `task` gives before the clock's moment `deadline`; `undefined` when that came first. */
+/** What `task` gives before the clock's moment `deadline`; `undefined` when that came first and nothing is arriving. */
 function before<T>(
   deadline: number,
   { clock, call }: Pick<WaitOptions, "clock" | "call">,
-  task: (signal: AbortSignal) => Promise<T>,
+  task: (limits: LookLimits) => Promise<T>,
 ): Promise<T | undefined> {
-  const milliseconds = deadline - clock.now();
-  return withTimeLimit(task, { clock, milliseconds, signal: call.signal, onLate: () => undefined });
+  const left = () => deadline - clock.now();
+  const look = (signal: AbortSignal, restart: (milliseconds: number) => void) =>
+    task({ signal, onData: () => restart(Math.max(left(), pace.brief)) });
+  return withTimeLimit(look, { clock, milliseconds: left(), signal: call.signal, onLate: () => undefined });
 }
 
 /** One short request that may fail: whoever makes it can go on without the answer. */
 async function briefly<T>(
   options: WaitOptions,
   limit: number,
-  request: (signal: AbortSignal) => Promise<T>,
+  request: (limits: LookLimits) => Promise<T>,
 ): Promise<T | undefined> {
   try {
     return await before(options.clock.now() + limit, options, request);

@@ -30,7 +30,17 @@ export function sentOnce(body: string): string | Blob {
 
 /** Whether `fetch` takes `cache`: Workers whose compatibility date is before 2024-11-11 throw on the field. */
 export function knowsCacheMode(): boolean {
-  return !(typeof navigator === "object" && navigator.userAgent === "Cloudflare-Workers");
+  try {
+    return new Request("https://cache.test", { cache: "no-store" }) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+/** node:zlib where the runtime has it: it decompresses at once, and in half the time of a `DecompressionStream`. */
+export function nodeZlib() {
+  const zlib = isBrowser() ? undefined : globalThis.process?.getBuiltinModule?.("node:zlib");
+  return typeof zlib?.inflateSync === "function" ? zlib : undefined;
 }
 
 /** Writes a file where there is a file system, else returns false. */

@@ -35,9 +35,24 @@ const mustBeGot = (what: string, kindOf: (input: unknown) => string = () => "") 
 /** As {@link mustBeGot}. Quotes around digits are easily missed. */
 const mustBeNumber = (what: string) => mustBeGot(what, (input) => (typeof input === "string" ? "the string " : ""));
 
-/** A string; not blank unless `mayBeBlank`. */
+/**
+ * What is wrong with a text that fails on every worker: NUL, or half of a character that takes two UTF-16 units, as
+ * `"🍎".slice(0, 1)` leaves it. Neither has a form in UTF-8 that all of a text's readers take.
+ */
+export function textFault(value: string): string | undefined {
+  if (value.includes("\0")) return "must not contain a NUL character";
+  if (/\p{Surrogate}/u.test(value)) return "must not contain half of a character, such as an emoji that was cut in two";
+  return undefined;
+}
+
+const whole = z.check<string>(({ value, issues }) => {
+  const message = textFault(value);
+  if (message) issues.push({ code: "custom", path: [], message, input: value });
+});
+
+/** A string that every worker can read; not blank unless `mayBeBlank`. */
 export function text({ mayBeBlank = false } = {}): z.ZodMiniString<string> {
-  const string = z.string(must("a string"));
+  const string = z.string(must("a string")).check(whole);
   return mayBeBlank ? string : string.check(z.regex(/\S/, { error: "must not be blank" }));
 }
 

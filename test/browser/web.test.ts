@@ -638,6 +638,43 @@ describe.concurrent("the page", () => {
     expect(await page.evaluate(() => document.getAnimations().length)).toBe(0);
   });
 
+  test("says that the service is busy, and when it tries again, while another page has all the places", async ({
+    open,
+    expect,
+  }) => {
+    const { worker, letGo, inputs } = heldArtist();
+    const { page, context, generate, url } = await open({ worker, maxWorkers: 5 });
+    await generate("one\ntwo\nthree\nfour");
+    await vi.waitFor(() => expect(inputs).toHaveLength(4), patience);
+    const second = await context.newPage();
+    await second.goto(url);
+    await second.getByLabel("Prompt", { exact: true }).fill("five");
+    await second.getByRole("button", { name: /^Generate/ }).click();
+    await phase(second, /^the service is busy; next try in \d s$/);
+    await second.locator("#announcer").filter({ hasText: "five: the service is busy." }).waitFor();
+    letGo();
+    await picture(page);
+    await picture(second);
+    expect(inputs).toHaveLength(5);
+  });
+
+  test("has places again after it was closed, once its jobs have ended", async ({ open, expect }) => {
+    const { worker, letGo, inputs } = heldArtist();
+    const { page, context, endpoint, generate, url } = await open({ worker, maxWorkers: 5 });
+    await generate("one\ntwo\nthree\nfour");
+    await vi.waitFor(() => expect(inputs).toHaveLength(4), patience);
+    await page.close();
+    letGo();
+    const completed = () => endpoint.jobs().filter(({ status }) => status === "COMPLETED");
+    await vi.waitFor(() => expect(completed()).toHaveLength(4), patience);
+    const second = await context.newPage();
+    await second.goto(url);
+    await second.getByLabel("Prompt", { exact: true }).fill("five");
+    await second.getByRole("button", { name: /^Generate/ }).click();
+    await picture(second);
+    expect(inputs).toHaveLength(5);
+  });
+
   test("answers under its own name only", async ({ open, expect }) => {
     const { url } = await open();
     const status = (host: string) =>

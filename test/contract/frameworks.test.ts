@@ -8,8 +8,9 @@ import { createStorage } from "unstorage";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { LayerDiffuse } from "../../src/client/layer-diffuse.ts";
 import { readPng } from "../../src/image/png.ts";
-import { createLocalEndpoint, type LocalEndpoint } from "../../src/local/index.ts";
+import { createLocalEndpoint, type LocalEndpoint, type LocalEndpointOptions } from "../../src/local/index.ts";
 import { createProxy } from "../../src/proxy/index.ts";
+import { deferred } from "../helpers/deferred.ts";
 import { picture } from "../helpers/local.ts";
 import { newFolder, startNode } from "../helpers/programs.ts";
 
@@ -18,8 +19,8 @@ const token = "a-token-of-alice-s";
 const cookieSecret = "a secret of at least 32 characters";
 
 /** A local endpoint, and where an example finds it. */
-async function upstream() {
-  const endpoint = createLocalEndpoint({ worker: () => picture });
+async function upstream(worker: LocalEndpointOptions["worker"] = () => picture) {
+  const endpoint = createLocalEndpoint({ worker });
   onTestFinished(() => endpoint.close());
   const environment = {
     RUNPOD_BASE_URL: await endpoint.listen(),
@@ -277,8 +278,8 @@ describe("stores that instances share", () => {
   const submission = { method: "POST", headers: { "content-type": "application/json" } };
 
   /** Two instances with nothing in common but the stores. */
-  async function instances(more: Parameters<typeof createProxy>[0]) {
-    const { environment } = await upstream();
+  async function instances(more: Parameters<typeof createProxy>[0], worker?: LocalEndpointOptions["worker"]) {
+    const { environment } = await upstream(worker);
     const connection = { endpointId: "local", apiKey: "local", baseUrl: environment.RUNPOD_BASE_URL };
     const [first, second] = [createProxy({ ...connection, ...more }), createProxy({ ...connection, ...more })];
     return { first, second };
@@ -291,7 +292,11 @@ describe("stores that instances share", () => {
       jobs: new RateLimiterMemory({ keyPrefix: "jobs", points, duration: 960 }),
     };
     const limits = { concurrency: points, ratePerMinute: 9 };
-    const { first, second } = await instances({ authorize: "public", limits, limiter });
+    const { promise, resolve } = deferred();
+    let begun = 0;
+    // The first job ends when it is let go, all others never.
+    const worker = () => (begun++ === 0 ? promise.then(() => picture) : new Promise(() => {}));
+    const { first, second } = await instances({ authorize: "public", limits, limiter }, worker);
     const body = JSON.stringify({ input: { prompt: "a red apple" } });
     const run = (proxy: Handler) => proxy(new Request("https://app.test/run", { ...submission, body }));
     const { id }: { id: string } = await (await run(first)).json();
@@ -299,10 +304,32 @@ describe("stores that instances share", () => {
     const statuses: number[] = [];
     for (const proxy of [second, first, second, first]) statuses.push((await run(proxy)).status);
     expect(statuses).toEqual([200, 429, 429, 429]);
+    resolve();
     const look = (proxy: Handler) => proxy(new Request(`https://app.test/status-sync/${id}`));
     // The same end, seen by both, and twice.
     for (const proxy of [first, second, first]) expect((await (await look(proxy)).json()).status).toBe("COMPLETED");
     expect([(await run(second)).status, (await run(first)).status]).toEqual([200, 429]);
+  });
+
+  test("tell each other which jobs count: those that ended while nobody looked take no places", async () => {
+    const points = 2;
+    const limiter = { jobs: new RateLimiterMemory({ keyPrefix: "ended", points, duration: 960 }) };
+    const limits = { concurrency: points, ratePerMinute: 99 };
+    const { first, second } = await instances({ authorize: "public", limits, limiter, storage: createStorage() });
+    const body = JSON.stringify({ input: { prompt: "a red apple" } });
+    const run = (proxy: Handler) => proxy(new Request("https://app.test/run", { ...submission, body }));
+    const take = async (proxy: Handler) => {
+      // The jobs may not have ended yet: then the answer says when to come back.
+      const response = await vi.waitUntil(
+        async () => {
+          const answer = await run(proxy);
+          return answer.ok ? answer : false;
+        },
+        { timeout: 20_000, interval: 50 },
+      );
+      expect(response.status).toBe(200);
+    };
+    for (const proxy of [first, first, second, second, first]) await take(proxy);
   });
 
   test("are a storage that keeps text alone, as Redis by unstorage does: the other instance serves the bytes", async () => {

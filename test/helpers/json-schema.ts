@@ -19,6 +19,7 @@ const keywords: Readonly<Record<keyof JsonSchema, true>> = {
   maxLength: true,
   maxItems: true,
   properties: true,
+  additionalProperties: true,
   required: true,
   items: true,
   anyOf: true,
@@ -42,7 +43,8 @@ export function schemaIssues(schema: JsonSchema, value: unknown, resolve: Resolv
     if (![schema.type].flat().some((type) => kinds.includes(type))) wrong(`is ${kind}, not ${schema.type}`);
   }
   if ("const" in schema && value !== schema.const) wrong(`is not ${JSON.stringify(schema.const)}`);
-  if (schema.enum && !schema.enum.includes(value)) wrong(`is none of ${schema.enum.join()}`);
+  if (schema.enum && !schema.enum.some((each) => JSON.stringify(each) === JSON.stringify(value)))
+    wrong(`is none of ${schema.enum.join()}`);
   if (typeof value === "string") {
     if (schema.pattern !== undefined && !new RegExp(schema.pattern, "u").test(value)) wrong(`not ${schema.pattern}`);
     if (schema.maxLength !== undefined && [...value].length > schema.maxLength) wrong("is too long");
@@ -59,6 +61,9 @@ export function schemaIssues(schema: JsonSchema, value: unknown, resolve: Resolv
   if (typeof value === "object" && value !== null && !Array.isArray(value)) {
     const fields = new Map<string, unknown>(Object.entries(value));
     for (const name of schema.required ?? []) if (!fields.has(name)) wrong(`has no ${name}`);
+    const known = Object.keys(schema.properties ?? {});
+    const others = [...fields.keys()].filter((name) => !known.includes(name));
+    if (schema.additionalProperties === false && others.length > 0) wrong(`has unknown ${others.join()}`);
     for (const [name, part] of Object.entries(schema.properties ?? {})) {
       if (fields.has(name)) issues.push(...within(part, fields.get(name), `${at}.${name}`));
     }

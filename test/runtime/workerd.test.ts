@@ -1,5 +1,5 @@
 import { rmSync } from "node:fs";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type Endpoints, openEndpoints, picture } from "./endpoints.ts";
 import { makeProject } from "./project.ts";
 import { workerdConfig } from "./runtimes.ts";
@@ -46,6 +46,20 @@ test("the proxy makes pictures for requests that overlap, serves their files, an
   const [job] = endpoints.of("steady").jobs();
   expect((await fetch(`${url}/steady/status/${job?.id}`, { headers })).status).toBe(404);
   expect((await fetch(`${url}/steady/health`)).status).toBe(401);
+});
+
+test("the proxy asks for free places in requests that overlap, and answers each of them", async () => {
+  const url = await serve("proxy.mjs");
+  const headers = { "content-type": "application/json", "x-user": "bob" };
+  const body = JSON.stringify({ input: { prompt: "apple" } });
+  const run = async () => {
+    const signal = AbortSignal.timeout(20_000);
+    return (await fetch(`${url}/steady/run`, { method: "POST", headers, body, signal })).status;
+  };
+  for (let index = 0; index < 4; index++) expect(await run()).toBe(200);
+  const jobs = () => endpoints.of("steady").jobs();
+  await vi.waitFor(() => expect(jobs().every(({ status }) => status === "COMPLETED")).toBe(true), 20_000);
+  expect(await Promise.all([run(), run(), run(), run()])).toEqual([200, 200, 200, 200]);
 });
 
 /** A program of ours in workerd, with the plan. */

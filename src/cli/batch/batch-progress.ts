@@ -4,16 +4,27 @@ import type { Session } from "../terminal/session.ts";
 
 /** How far a batch has come. */
 export class Tally {
-  /** Unknown when the list comes from standard input. */
-  readonly total: number | undefined;
+  readonly total: number;
   made = 0;
   failed = 0;
+  /** Of the failed: how many have a job that may still run or hold its image. */
+  open = 0;
+  /** Of the failed: how many inputs the worker refused. */
+  refused = 0;
+  /** Of the failed: how many submissions got no clear answer. */
+  doubtful = 0;
   /** Already in the folder. */
   skipped = 0;
   running = 0;
+  /** USD, of all jobs whose cost is known; absent when there is none. */
+  cost: number | undefined;
 
-  constructor(total: number | undefined) {
+  constructor(total: number) {
     this.total = total;
+  }
+
+  spend(cost: number | undefined): void {
+    if (cost !== undefined) this.cost = (this.cost ?? 0) + cost;
   }
 
   /** How many are settled. */
@@ -23,7 +34,7 @@ export class Tally {
 
   /** In words: `12 of 40 · 3 there already · 1 failed`. */
   words(): string {
-    const parts = [this.total === undefined ? `${this.over}` : `${this.over} of ${this.total}`];
+    const parts = [`${this.over} of ${this.total}`];
     if (this.skipped > 0) parts.push(`${this.skipped} there already`);
     if (this.failed > 0) parts.push(`${this.failed} failed`);
     return parts.join(" · ");
@@ -32,7 +43,7 @@ export class Tally {
   /** Milliseconds that the rest will take at the pace so far; unknown before two are made. */
   left(elapsed: number): number | undefined {
     const worked = this.made + this.failed;
-    return this.total === undefined || worked < 2 ? undefined : ((this.total - this.over) * elapsed) / worked;
+    return worked < 2 ? undefined : ((this.total - this.over) * elapsed) / worked;
   }
 }
 
@@ -58,9 +69,10 @@ export class BatchProgress {
     if (!this.#live) await this.#session.note(`${this.#tally.words()} · made ${file}`);
   }
 
-  async failed(position: number, message: string): Promise<void> {
+  /** @param name which prompt */
+  async failed(name: string, message: string): Promise<void> {
     const standing = this.#live ? "" : `${this.#tally.words()} · `;
-    await this.#session.warn(`${standing}failed: prompt ${position}: ${message}`);
+    await this.#session.warn(`${standing}failed: ${name}: ${message}`);
   }
 
   /** Takes the live line away. */
@@ -73,7 +85,7 @@ export class BatchProgress {
     const { total, over, running } = this.#tally;
     const left = this.#tally.left(this.elapsed);
     const parts = [this.#tally.words(), `${running} at work`, duration(this.elapsed)];
-    if (total) parts.unshift(bar(over / total));
+    if (total > 0) parts.unshift(bar(over / total));
     if (left !== undefined && left > 0) parts.push(`about ${duration(left)} left`);
     return parts.join(" · ");
   }

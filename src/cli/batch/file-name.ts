@@ -5,8 +5,8 @@ import type { GenerateInput } from "../../protocol/generate-input.ts";
 const shown = 40;
 
 /**
- * The file for one entry of a batch, the same in every run: `0001-a-red-apple-1f3a9c2e.png`. The end is a fingerprint
- * of prompt and settings, so that a change makes another file.
+ * The file for one entry of a batch, the same in every run: `0001-a-red-apple-1f3a9c2e.png`. The end is the beginning
+ * of the input's fingerprint, so that a change makes another file.
  */
 export function fileName(position: number, input: GenerateInput): string {
   const slug = String(input.prompt)
@@ -17,12 +17,18 @@ export function fileName(position: number, input: GenerateInput): string {
     .slice(0, shown)
     .join("")
     .replace(/^-+|-+$/g, "");
-  const parts = [String(position).padStart(4, "0"), words, fingerprint(input)];
+  const parts = [String(position).padStart(4, "0"), words, fingerprint(input).slice(0, 8)];
   return `${parts.filter(Boolean).join("-")}.png`;
 }
 
-function fingerprint(input: GenerateInput): string {
+/** A digest of prompt and settings, the same wherever the entry stands in its list. */
+export function fingerprint(input: GenerateInput): string {
   // Sorted, so that the order of the settings does not matter.
   const fields = Object.entries(input).sort(([a], [b]) => (a < b ? -1 : 1));
-  return createHash("sha256").update(JSON.stringify(fields)).digest("hex").slice(0, 8);
+  return createHash("sha256").update(JSON.stringify(fields)).digest("hex");
+}
+
+/** The name of such a file without its position: what two entries with the same input have in common. */
+export function withoutPosition(file: string): string {
+  return file.replace(/^\d+-/, "");
 }

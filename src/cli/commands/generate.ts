@@ -1,5 +1,5 @@
 import { Option } from "commander";
-import type { BatchFlags } from "../batch/batch.ts";
+import type { BatchFlags } from "../batch/batch-messages.ts";
 import type { GenerateFlags } from "../jobs/generate-image.ts";
 import { connectionVariables } from "../terminal/environment-variables.ts";
 import { UsageError } from "../terminal/failures.ts";
@@ -10,7 +10,7 @@ import { examples, withConnection, withOutputStyle, withTimeLimits } from "./sha
 
 /** As commander gives them: a flag that was not given is absent. */
 type Flags = Omit<GenerateFlags, "output"> &
-  Partial<Pick<BatchFlags, "output" | "batch" | "concurrency">> &
+  Partial<Pick<BatchFlags, "output" | "batch" | "concurrency" | "dryRun" | "resubmitUnknown">> &
   OutputStyle;
 
 const usualConcurrency = 8;
@@ -19,7 +19,7 @@ export function addGenerate(program: HintingCommand, session: Session): void {
   const command = program
     .command("generate")
     .description("Generate a transparent PNG, or one for each prompt in a list")
-    .argument("[prompt...]", "What to draw, in quotes")
+    .argument("[prompt...]", "What to draw, in quotes, or - to read it from stdin")
     .option("-o, --output <path>", "File to write, or - for stdout; with --batch, a folder (default: output.png)")
     .option("-f, --force", "Overwrite existing files")
     .option(
@@ -68,12 +68,14 @@ export function addGenerate(program: HintingCommand, session: Session): void {
       by((is) => is.input.preset),
     )
     .addOption(new Option("--mode <mode>", "async, or sync to try one held request first").choices(["async", "sync"]))
-    .option("--batch <list>", "File with one prompt per line, or JSON lines; - for stdin")
+    .option("--batch <list>", "File with one prompt per line, JSON lines or a JSON list; - for stdin")
     .option(
       "--concurrency <n>",
       `Jobs to run at once with --batch (default: ${usualConcurrency})`,
       by((is) => is.wholeNumber(1)),
-    );
+    )
+    .option("--dry-run", "With --batch: say what would be done and what it may cost, and send nothing")
+    .option("--resubmit-unknown", "With --batch: submit prompts again whose submission got no clear answer");
   withConnection(withOutputStyle(withTimeLimits(command)))
     .addHelpText(
       "after",
@@ -83,13 +85,19 @@ export function addGenerate(program: HintingCommand, session: Session): void {
         'layerdiffuse generate "a red apple" -o - | magick - -resize 256 small.png',
         'layerdiffuse generate "a red apple" --json --quiet | jq .seed',
         "layerdiffuse generate --batch prompts.txt -o images --concurrency 20",
+        "layerdiffuse generate --batch prompts.txt -o images --dry-run --price-per-second 0.00031",
+        "layerdiffuse generate - < prompt.txt",
       ) +
         `
 A list has one prompt per line. Blank lines and lines that start with # are skipped. A line that starts with { is
-JSON with the fields of the input, such as {"prompt":"a red apple","seed":7,"negativePrompt":"leaf"}. Images that are
-already in the folder are not made again. manifest.jsonl in the folder records how each prompt ended.
+JSON with the fields of the input, such as {"prompt":"a red apple","seed":7,"negativePrompt":"leaf"}. A file may also be
+one JSON list of prompts and such objects. The whole list is checked before anything is sent.
 
-Ctrl-C cancels the jobs on the endpoint.
+Run the same command again to go on: images that are already in the folder are not made again, and jobs that
+manifest.jsonl in the folder names are taken up. A prompt whose submission got no clear answer is not sent again without
+--resubmit-unknown, because a job may exist.
+
+Ctrl-C cancels the jobs on the endpoint, and says what became of each.
 
 ${connectionVariables}
 
@@ -111,6 +119,8 @@ Exit codes: layerdiffuse --help`,
         });
       }
       if (flags.concurrency !== undefined) throw new UsageError("--concurrency goes with --batch.");
+      if (flags.dryRun) throw new UsageError("--dry-run goes with --batch.");
+      if (flags.resubmitUnknown) throw new UsageError("--resubmit-unknown goes with --batch.");
       if (words.length !== 1) {
         const typed = words.length > 1 ? words.join(" ") : "a red apple";
         throw new UsageError(`Pass one prompt, in quotes: layerdiffuse generate ${JSON.stringify(typed)}`);

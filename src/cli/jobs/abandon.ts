@@ -4,6 +4,7 @@ import { AdvisedError, Interruption } from "../terminal/failures.ts";
 import { count } from "../terminal/format.ts";
 import type { Session } from "../terminal/session.ts";
 import type { Connected } from "./connect.ts";
+import { type CommandFlags, cancelCommand, goesOn, isKept } from "./job-commands.ts";
 import type { CancelOutcome, OpenJobs } from "./open-jobs.ts";
 
 /** Milliseconds that a user who leaves waits for the cancellation at most. */
@@ -21,19 +22,24 @@ export function isLate(error: unknown): boolean {
  * Gives up waiting: cancels the jobs that the service would otherwise run and charge for, and returns the error with
  * what the user can do now.
  */
-export async function abandon(session: Session, { client, jobs }: Connected, error: unknown): Promise<unknown> {
+export async function abandon(
+  session: Session,
+  { client, jobs }: Connected,
+  error: unknown,
+  flags: CommandFlags,
+): Promise<unknown> {
   const isInterrupted = error instanceof Interruption;
-  if (!isInterrupted && !isLate(error)) return adviseAbout(error);
+  if (!isInterrupted && !isLate(error)) return adviseAbout(error, flags);
   if (isInterrupted) await noteInterruption(session, jobs, error);
   const outcome = await jobs.cancelAll(client.endpoint, patience);
   const [jobId] = [...outcome.cancelled, ...outcome.completed, ...outcome.uncertain];
-  return new AdvisedError(error, jobId, outcomeWords(outcome) || "Nothing was submitted.");
+  return new AdvisedError(error, jobId, outcomeWords(outcome, flags) || "Nothing was submitted.");
 }
 
 /** The error, with how to reach the job where it may go on. */
-export function adviseAbout(error: unknown): unknown {
+export function adviseAbout(error: unknown, flags: CommandFlags): unknown {
   if (!isLayerDiffuseError(error) || error.jobId === undefined || !lostSight.has(error.code)) return error;
-  return new AdvisedError(error, error.jobId, goesOn(error.jobId));
+  return new AdvisedError(error, error.jobId, goesOn(error.jobId, flags));
 }
 
 export async function noteInterruption(session: Session, jobs: OpenJobs, { signal }: Interruption): Promise<void> {
@@ -45,23 +51,18 @@ export async function noteInterruption(session: Session, jobs: OpenJobs, { signa
     );
 }
 
-export function goesOn(id: string): string {
-  return `Job ${id} was not cancelled. To wait for it: layerdiffuse result ${id} -o FILE. To stop it: layerdiffuse cancel ${id}`;
-}
-
-export function isKept(id: string): string {
-  return `The image of job ${id} is kept on the endpoint for a while. To fetch it: layerdiffuse result ${id} -o FILE`;
-}
-
 /** What became of the jobs, one per line; empty when there were none. */
-export function outcomeWords({ cancelled, completed, uncertain, unanswered }: CancelOutcome): string {
+export function outcomeWords(
+  { cancelled, completed, uncertain, unanswered }: CancelOutcome,
+  flags: CommandFlags,
+): string {
   const lines: string[] = [];
-  if (cancelled.length === 1) lines.push(`Cancelled job ${cancelled[0]}.`);
-  else if (cancelled.length > 1) lines.push(`Cancelled ${cancelled.length} jobs.`);
-  lines.push(...completed.map(isKept));
+  lines.push(...cancelled.map((id) => `Cancelled job ${id}.`));
+  lines.push(...completed.map((id) => isKept(id, flags)));
   lines.push(
     ...uncertain.map(
-      (id) => `Job ${id} may still be running: its cancellation got no answer. To try again: layerdiffuse cancel ${id}`,
+      (id) =>
+        `Job ${id} may still be running: its cancellation got no answer. To try again: ${cancelCommand(id, flags)}`,
     ),
   );
   if (unanswered > 0) {

@@ -1,4 +1,5 @@
 import { LayerDiffuse } from "../../client/layer-diffuse.ts";
+import { serviceUrl } from "../../runpod/option-defaults.ts";
 import type { Session } from "../terminal/session.ts";
 import { type EndpointFlags, endpointAccess, placesOf } from "./endpoint-access.ts";
 import { OpenJobs } from "./open-jobs.ts";
@@ -11,6 +12,8 @@ export interface ConnectionFlags extends EndpointFlags {
 export interface Connected {
   client: LayerDiffuse;
   jobs: OpenJobs;
+  /** See {@link endpointName}. */
+  endpoint: string;
 }
 
 /**
@@ -24,5 +27,11 @@ export function connect(session: Session, flags: ConnectionFlags): Connected {
   const access = endpointAccess(flags, variables, "without an account, try `layerdiffuse local`");
   const jobs = new OpenJobs(io.fetch);
   const client = new LayerDiffuse({ ...access, pricePerSecond: flags.pricePerSecond, fetch: jobs.fetch });
-  return { client, jobs };
+  return { client, jobs, endpoint: endpointName(access.endpointId, access.baseUrl) };
+}
+
+/** An endpoint as a file may name it, such as `https://api.runpod.ai/v2/abc123`: without a password of the address. */
+export function endpointName(endpointId: string, baseUrl = serviceUrl): string {
+  const url = new URL(baseUrl);
+  return `${url.origin}${url.pathname.replace(/\/+$/, "")}/${endpointId}`;
 }

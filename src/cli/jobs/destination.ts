@@ -3,8 +3,9 @@ import { AdvisedError, messageOf, OutputError, UsageError } from "../terminal/fa
 import { duration } from "../terminal/format.ts";
 import { writeAll } from "../terminal/io.ts";
 import type { Session } from "../terminal/session.ts";
-import { isKept } from "./abandon.ts";
+import type { EndpointFlags } from "./endpoint-access.ts";
 import { imageRecord, imageSummary, warningLines } from "./image-record.ts";
+import { isKept } from "./job-commands.ts";
 import { OutputFile } from "./output-file.ts";
 
 export interface OutputFlags {
@@ -44,11 +45,12 @@ export async function deliver(
   image: GeneratedImage,
   to: Destination,
   elapsed: number,
+  flags: EndpointFlags,
 ): Promise<void> {
   try {
     await to.write(image.bytes);
   } catch (error) {
-    throw new AdvisedError(error, image.job.id, isKept(image.job.id));
+    throw new AdvisedError(error, image.job.id, isKept(image.job.id, flags));
   }
   if (session.isJson) await session.answer(JSON.stringify({ path: to.path, ...imageRecord(image) }));
   else if (to.path !== undefined) await session.answer(to.path);

@@ -1,10 +1,11 @@
 import { AdvisedError, Interruption } from "../terminal/failures.ts";
 import { JobProgress } from "../terminal/progress-view.ts";
 import type { Session } from "../terminal/session.ts";
-import { adviseAbout, goesOn, isLate } from "./abandon.ts";
+import { adviseAbout, isLate } from "./abandon.ts";
 import { type ConnectionFlags, connect } from "./connect.ts";
 import { deliver, type OutputFlags, prepareDestination } from "./destination.ts";
 import type { WaitFlags } from "./generate-image.ts";
+import { goesOn } from "./job-commands.ts";
 
 /**
  * `layerdiffuse result ID`: takes up a job that another run submitted. When the waiting ends early, the job goes on:
@@ -30,9 +31,9 @@ export async function fetchResult(
     .catch(async (error: unknown) => {
       progress.stop();
       throw error instanceof Interruption || isLate(error)
-        ? new AdvisedError(error, id, goesOn(id))
-        : adviseAbout(error);
+        ? new AdvisedError(error, id, goesOn(id, flags))
+        : adviseAbout(error, flags);
     })
     .finally(() => progress.stop());
-  await deliver(session, image, destination, progress.elapsed);
+  await deliver(session, image, destination, progress.elapsed, flags);
 }

@@ -1,16 +1,29 @@
 import { isLayerDiffuseError } from "../../errors/index.ts";
 import { isTerminal, parseJob } from "../../protocol/job.ts";
 import type { RunpodEndpoint } from "../../runpod/endpoint.ts";
+import { connectionError, statusError } from "../../runpod/http-errors.ts";
+import { isAmbiguous } from "../../runpod/retry.ts";
 import { realInternals } from "../../runtime/clock.ts";
 import { withTimeLimit } from "../../runtime/time-limit.ts";
 
+/** Told of one submission, so that it can be written down. Each request waits for the promise. */
+export interface SubmissionWatcher {
+  /** Before each try. If it rejects, nothing is sent. */
+  onSend(): Promise<void>;
+  /** The service has a job: at once, before the client knows. */
+  onJob(id: string): Promise<void>;
+  /** A try that made no job, or of which nobody can tell. */
+  onNoJob(arrived: "no" | "unknown"): Promise<void>;
+}
+
+/**
+ * What became of a job that was to be cancelled. `completed`: before the cancellation arrived, so that its result can be
+ * fetched. `uncertain`: it may still be running, because the cancellation failed.
+ */
+export type JobOutcome = "cancelled" | "completed" | "uncertain";
+
 /** What became of the jobs that were to be cancelled. Lists of ids. */
-export interface CancelOutcome {
-  cancelled: string[];
-  /** Completed before the cancellation arrived: their results can be fetched. */
-  completed: string[];
-  /** May still be running: the cancellation failed. */
-  uncertain: string[];
+export interface CancelOutcome extends Record<JobOutcome, string[]> {
   /** How many submissions had no answer yet. */
   unanswered: number;
 }
@@ -33,15 +46,34 @@ export class OpenJobs {
   /** Under way; true for those that the service holds until the job ends. */
   readonly #submissions = new Map<Promise<unknown>, boolean>();
 
+  readonly #send: typeof fetch;
+
   constructor(send: typeof fetch) {
-    this.fetch = (input, init) => {
+    this.#send = send;
+    this.fetch = this.fetchFor();
+  }
+
+  /** As {@link fetch}, for a client of one job, whose submission somebody watches. */
+  fetchFor(watcher?: SubmissionWatcher): typeof fetch {
+    return async (input, init) => {
       const operation = init?.method === "POST" && /\/(run|runsync)(\?|$)/.exec(String(input))?.[1];
-      if (!operation) return send(input, init);
-      const submission = send(input, init).then((response) => this.#noted(response));
-      const watched = submission.catch(() => {}).finally(() => this.#submissions.delete(watched));
+      if (!operation) return await this.#send(input, init);
+      const ready = Promise.resolve(watcher?.onSend());
+      const answer = ready.then(() => this.#send(input, init));
+      // Where it fails, `noted` says so first.
+      answer.catch(() => {});
+      const noted = ready.then(() => this.#note(answer, watcher));
+      const watched = noted.catch(() => {}).finally(() => this.#submissions.delete(watched));
       this.#submissions.set(watched, operation === "runsync");
-      return submission;
+      // The answer to a held request has the image in it, and the client wants to see it arrive.
+      if (operation === "run") await noted;
+      return await answer;
     };
+  }
+
+  /** A job that an earlier run submitted. */
+  takeUp(id: string): void {
+    this.#open.add(id);
   }
 
   /** The job ended, or is to be left alone. */
@@ -71,20 +103,16 @@ export class OpenJobs {
       uncertain: [],
       unanswered: this.#submissions.size,
     };
-    await Promise.all([...this.#open].map(async (id) => outcome[await this.#cancel(endpoint, id, patience)].push(id)));
+    await Promise.all([...this.#open].map(async (id) => outcome[await this.cancel(endpoint, id, patience)].push(id)));
     return outcome;
   }
 
-  /** Cancels one job. */
-  async cancel(endpoint: RunpodEndpoint, id: string, patience: number): Promise<void> {
-    await this.#cancel(endpoint, id, patience);
-  }
-
-  async #cancel(endpoint: RunpodEndpoint, id: string, patience: number) {
+  /** Cancels one job, and says what became of it. */
+  async cancel(endpoint: RunpodEndpoint, id: string, patience: number): Promise<JobOutcome> {
     const cancel = async (signal: AbortSignal) => {
       const { status } = await endpoint.cancel(id, { signal });
       this.#open.delete(id);
-      return status === "COMPLETED" ? "completed" : "cancelled";
+      return status === "COMPLETED" ? ("completed" as const) : ("cancelled" as const);
     };
     try {
       return await withTimeLimit(cancel, { clock, milliseconds: patience, onLate: () => "uncertain" as const });
@@ -94,14 +122,21 @@ export class OpenJobs {
     }
   }
 
-  async #noted(response: Response): Promise<Response> {
-    if (!response.ok) return response;
-    const text = await response.text();
-    const job = parseJob(jsonOf(text), text);
+  async #note(answer: Promise<Response>, watcher: SubmissionWatcher | undefined): Promise<void> {
+    let response: Response;
+    let text: string;
+    try {
+      response = await answer;
+      text = await response.clone().text();
+    } catch (error) {
+      return await watcher?.onNoJob(connectionError("", {}, error, String).arrived);
+    }
+    const job = response.ok ? parseJob(jsonOf(text), text) : undefined;
     if (job && !isTerminal(job.status)) this.#open.add(job.id);
     else if (job?.status === "COMPLETED") this.#completed.add(job.id);
-    const { status, statusText, headers } = response;
-    return new Response(text, { status, statusText, headers });
+    if (job) return await watcher?.onJob(job.id);
+    const isDoubtful = response.ok || isAmbiguous(statusError("", {}, response, text));
+    await watcher?.onNoJob(isDoubtful ? "unknown" : "no");
   }
 }
 

@@ -63,7 +63,7 @@ export class OutputFile {
 }
 
 /** Moves a file to a free place; fails with `EEXIST` when it is not free. */
-async function moveInto(from: string, to: string): Promise<void> {
+export async function moveInto(from: string, to: string): Promise<void> {
   try {
     await link(from, to);
   } catch (error) {

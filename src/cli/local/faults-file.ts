@@ -5,6 +5,7 @@ import type { Fault } from "../../local/index.ts";
 import { read } from "../../schema/check.ts";
 import { messageOf, reasonOf, UsageError } from "../terminal/failures.ts";
 import { sentence } from "../terminal/format.ts";
+import { decodeText } from "../terminal/text-file.ts";
 
 const faultList = z.array(z.unknown());
 
@@ -31,16 +32,16 @@ export async function readFaults(path: string, cwd: string): Promise<Fault[]> {
 
 async function textOf(path: string, cwd: string): Promise<string> {
   try {
-    return await readFile(resolve(cwd, path), "utf8");
+    return decodeText(await readFile(resolve(cwd, path)), path);
   } catch (cause) {
+    if (cause instanceof UsageError) throw cause;
     throw new UsageError(`Cannot read the faults in ${path}: ${reasonOf(cause)}.`, { cause });
   }
 }
 
 function parse(path: string, text: string): unknown {
   try {
-    // Some editors start a file with a byte order mark.
-    return JSON.parse(text.replace(/^\uFEFF/, ""));
+    return JSON.parse(text);
   } catch (cause) {
     throw new UsageError(`${path} is not valid JSON: ${sentence(messageOf(cause))}`, { cause });
   }

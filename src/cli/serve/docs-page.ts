@@ -138,11 +138,11 @@ function limits(schema: JsonSchema): string {
   const { type, const: only, minimum, maximum, multipleOf, maxLength, maxItems, enum: values } = schema;
   const parts = [
     only === undefined ? type && [type].flat().join(" or ") : JSON.stringify(only),
-    minimum !== undefined && `${minimum} to ${maximum}`,
+    minimum !== undefined && (maximum === undefined ? `from ${minimum} up` : `${minimum} to ${maximum}`),
     multipleOf && `a multiple of ${multipleOf}`,
     maxLength && `at most ${maxLength} characters`,
     maxItems && `at most ${maxItems}`,
-    values?.join(", "),
+    values?.map((value) => (typeof value === "string" ? value : JSON.stringify(value))).join(", "),
   ];
   return escaped(parts.filter(Boolean).join(", "));
 }

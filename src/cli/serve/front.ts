@@ -45,7 +45,8 @@ export class Front {
 
   async answer(request: Request, trace: Trace): Promise<Response> {
     const { pathname, hostname } = new URL(request.url);
-    const page = this.#pages.get(pathname);
+    // As with the proxy's routes, one slash at the end is the same page.
+    const page = this.#pages.get(pathname.replace(/(?<=[^/])\/$/, ""));
     const route = findRoute(pathname)?.route;
     trace.route = page?.route ?? route?.name ?? "-";
     const { hosts, proxy } = this.#options;

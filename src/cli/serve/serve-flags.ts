@@ -8,6 +8,7 @@ import { isLoopback } from "../local/listening.ts";
 import type { EnvironmentVariables } from "../terminal/environment-variables.ts";
 import { reasonOf, UsageError } from "../terminal/failures.ts";
 import type { Session } from "../terminal/session.ts";
+import { decodeText } from "../terminal/text-file.ts";
 import { Tokens, tokenLines } from "./bearer-tokens.ts";
 
 /** As commander gives them: a flag that was not given is absent. Times are milliseconds. */
@@ -65,8 +66,9 @@ export async function admission(flags: ServeFlags, { io, variables }: Session): 
 async function fileOf(path: string, cwd: string): Promise<{ name: string; entries: string[] }> {
   let text: string;
   try {
-    text = await readFile(resolve(cwd, path), "utf8");
+    text = decodeText(await readFile(resolve(cwd, path)), path);
   } catch (cause) {
+    if (cause instanceof UsageError) throw cause;
     throw new UsageError(`Cannot read the tokens in ${path}: ${reasonOf(cause)}.`, { cause });
   }
   const entries = tokenLines(text);

@@ -10,9 +10,13 @@ export function duration(milliseconds: number): string {
   return `${Math.floor(seconds / 3600)} h ${two(Math.floor((seconds % 3600) / 60))} min`;
 }
 
-/** USD, with as many digits as a single image's price needs. */
+/** USD, not rounded where that would show: a second costs a few hundredths of a cent. */
 export function dollars(amount: number): string {
-  return `$${amount >= 1 ? amount.toFixed(2) : String(Number(amount.toPrecision(2)))}`;
+  if (amount > 0 && amount < 1e-8) return "less than $0.00000001";
+  // Beyond that there is only what binary fractions add.
+  const [whole, fraction = ""] = amount.toFixed(8).split(".");
+  const digits = fraction.replace(/0+$/, "");
+  return digits === "" ? `$${whole}` : `$${whole}.${digits.padEnd(2, "0")}`;
 }
 
 export function count(amount: number, one: string, many: string): string {

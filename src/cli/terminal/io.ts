@@ -45,6 +45,11 @@ export function processIo(): Io {
   };
 }
 
+/** Whether somebody types what a stream reads. */
+export function isTerminal(stream: Readable): boolean {
+  return "isTTY" in stream && stream.isTTY === true;
+}
+
 /** Resolves when the stream has taken the data. */
 export function writeAll(stream: OutputStream, data: string | Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {

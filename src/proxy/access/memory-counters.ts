@@ -1,31 +1,36 @@
 import type { Clock } from "../../runtime/clock.ts";
-import type { JobLimit, Pause, RateLimit } from "./caller-limits.ts";
+import type { CountedJob, MemoryJobList } from "./job-lists.ts";
+import type { JobLimit, Pause, RateLimit } from "./limits.ts";
 
 const minute = 60_000;
 /** With more subjects than this, those without anything to count are forgotten. */
 const mostSubjects = 10_000;
+/** How long a caller should wait while all places belong to submissions that are under way. Milliseconds. */
+const submissionPause = 1_000;
 /** How many jobs of one subject may end while a submission is on its way. */
 const mostEarly = 1_000;
 
-/** Counts submissions in the last minute, in this process. */
+/** Counts submissions in the last minute, or whatever else in whichever time, in this process. */
 export class MemoryRate implements RateLimit {
   readonly #most: number;
+  readonly #window: number;
   readonly #clock: Clock;
   /** The times of each subject's submissions, oldest first. */
   readonly #times = new Map<string, number[]>();
 
-  constructor(most: number, clock: Clock) {
+  constructor(most: number, clock: Clock, window = minute) {
     this.#most = most;
+    this.#window = window;
     this.#clock = clock;
   }
 
   async take(subject: string): Promise<Pause> {
     const now = this.#clock.now();
-    const isRecent = (time: number) => time > now - minute;
+    const isRecent = (time: number) => time > now - this.#window;
     const times = (this.#times.get(subject) ?? []).filter(isRecent);
     const [oldest = now] = times;
     this.#times.set(subject, times);
-    if (times.length >= this.#most) return oldest + minute - now;
+    if (times.length >= this.#most) return oldest + this.#window - now;
     times.push(now);
     if (this.#times.size > mostSubjects) {
       for (const [name, all] of this.#times) if (!all.some(isRecent)) this.#times.delete(name);
@@ -37,52 +42,45 @@ export class MemoryRate implements RateLimit {
 /** Counts jobs that have not ended, in this process. */
 export class MemoryJobs implements JobLimit {
   readonly #most: number;
-  readonly #pause: number;
-  readonly #clock: Clock;
-  /** For each subject, when each job is forgotten. */
-  readonly #jobs = new Map<string, Map<string, number>>();
+  readonly #list: MemoryJobList;
   /** For each subject, how many submissions are under way. */
   readonly #reserved = new Map<string, number>();
   /** For subjects with submissions under way, the jobs that ended before they were kept. */
   readonly #early = new Map<string, Set<string>>();
 
-  constructor(most: number, pause: number, clock: Clock) {
+  constructor(most: number, list: MemoryJobList) {
     this.#most = most;
-    this.#pause = pause;
-    this.#clock = clock;
+    this.#list = list;
   }
 
   async reserve(subject: string): Promise<Pause> {
     const reserved = this.#reserved.get(subject) ?? 0;
-    this.#forget(subject);
-    if ((this.#jobs.get(subject)?.size ?? 0) + reserved >= this.#most) return this.#pause;
+    if (this.#list.of(subject).length + reserved >= this.#most) return submissionPause;
     this.#reserved.set(subject, reserved + 1);
-    if (this.#jobs.size > mostSubjects) for (const name of this.#jobs.keys()) this.#forget(name);
     return undefined;
   }
 
-  keep(subject: string, jobId: string, expires: number): void {
+  async keep(subject: string, job: CountedJob): Promise<void> {
     // The service's webhook call may arrive before its answer to the submission.
-    const isOver = this.#early.get(subject)?.has(jobId);
+    const isOver = this.#early.get(subject)?.has(job.id);
     this.#leave(subject);
-    if (isOver) return;
-    const jobs = this.#jobs.get(subject) ?? new Map<string, number>();
-    this.#jobs.set(subject, jobs.set(jobId, expires));
+    if (!isOver) this.#list.add(subject, job);
   }
 
   async release(subject: string): Promise<void> {
     this.#leave(subject);
   }
 
-  async ended(subject: string, jobId: string): Promise<void> {
-    const jobs = this.#jobs.get(subject);
-    const isKept = jobs?.delete(jobId) ?? false;
-    if (jobs?.size === 0) this.#jobs.delete(subject);
-    if (isKept || !this.#reserved.has(subject)) return;
+  async ended(subject: string, { id }: CountedJob): Promise<void> {
+    if (this.#list.remove(subject, id) || !this.#reserved.has(subject)) return;
     const early = this.#early.get(subject) ?? new Set();
-    this.#early.set(subject, early.add(jobId));
-    const [oldest = jobId] = early;
+    this.#early.set(subject, early.add(id));
+    const [oldest = id] = early;
     if (early.size > mostEarly) early.delete(oldest);
+  }
+
+  async counted(subject: string): Promise<readonly CountedJob[]> {
+    return this.#list.of(subject);
   }
 
   #leave(subject: string): void {
@@ -92,12 +90,5 @@ export class MemoryJobs implements JobLimit {
       this.#reserved.delete(subject);
       this.#early.delete(subject);
     }
-  }
-
-  #forget(subject: string): void {
-    const now = this.#clock.now();
-    const jobs = this.#jobs.get(subject);
-    for (const [id, expires] of jobs ?? []) if (expires <= now) jobs?.delete(id);
-    if (jobs?.size === 0) this.#jobs.delete(subject);
   }
 }

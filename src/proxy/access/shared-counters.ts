@@ -2,7 +2,8 @@ import * as z from "zod/mini";
 import { read } from "../../schema/check.ts";
 import { orElse } from "../../schema/fields.ts";
 import { Problem } from "../problem.ts";
-import { type JobLimit, jobPause, type Pause, type RateLimit } from "./caller-limits.ts";
+import type { CountedJob, MemoryJobList, StoredJobList } from "./job-lists.ts";
+import type { JobLimit, Pause, RateLimit } from "./limits.ts";
 
 /**
  * A counter that several instances share, such as a limiter of `rate-limiter-flexible`. Give it the same points as
@@ -25,6 +26,9 @@ export interface SharedLimiters {
   jobs?: SharedLimiter | undefined;
 }
 
+/** How long a caller should wait if only other instances know the jobs that are counted. Milliseconds. */
+const jobPause = 5_000;
+
 /** Counts submissions in a minute, in a store that instances share. */
 export class SharedRate implements RateLimit {
   readonly #limiter: SharedLimiter;
@@ -38,14 +42,21 @@ export class SharedRate implements RateLimit {
   }
 }
 
-/** Counts jobs at once, in a store that instances share. */
+/**
+ * Counts jobs at once, in a store that instances share. It counts only, so the jobs are listed elsewhere: in this process
+ * those that it submitted, and in the storage those of all instances.
+ */
 export class SharedJobs implements JobLimit {
   readonly #limiter: SharedLimiter;
   readonly #points: number;
+  readonly #own: MemoryJobList;
+  readonly #all: StoredJobList | undefined;
 
-  constructor(limiter: SharedLimiter, points: number) {
+  constructor(limiter: SharedLimiter, points: number, own: MemoryJobList, all?: StoredJobList) {
     this.#limiter = limiter;
     this.#points = points;
+    this.#own = own;
+    this.#all = all;
   }
 
   async reserve(subject: string): Promise<Pause> {
@@ -57,8 +68,9 @@ export class SharedJobs implements JobLimit {
     return Math.min(refusal.pause, jobPause);
   }
 
-  keep(): void {
-    // The counter forgets jobs after its own duration.
+  async keep(subject: string, job: CountedJob): Promise<void> {
+    this.#own.add(subject, job);
+    await this.#all?.add(subject, job);
   }
 
   async release(subject: string): Promise<void> {
@@ -68,10 +80,18 @@ export class SharedJobs implements JobLimit {
     if (count && count.consumedPoints < 0) await this.#limiter.consume(key, 1);
   }
 
-  async ended(subject: string, jobId: string): Promise<void> {
+  async ended(subject: string, job: CountedJob): Promise<void> {
     // Every instance may see the same end many times. The first to see it takes all points of the job's own key.
-    const isSeen = (await consume(this.#limiter, `ended:${jobId}`, this.#points)) !== undefined;
+    const isSeen = (await consume(this.#limiter, `ended:${job.id}`, this.#points)) !== undefined;
     if (!isSeen) await this.release(subject);
+    // Not before, because a job whose end could not be counted must be found again.
+    this.#own.remove(subject, job.id);
+    await this.#all?.remove(subject, job);
+  }
+
+  async counted(subject: string): Promise<readonly CountedJob[]> {
+    const all = [...this.#own.of(subject), ...((await this.#all?.of(subject)) ?? [])];
+    return [...new Map(all.map((job) => [job.id, job])).values()];
   }
 }
 
@@ -102,6 +122,6 @@ async function consume(limiter: SharedLimiter, key: string, points: number): Pro
       return { pause: typeof msBeforeNext === "number" ? msBeforeNext : jobPause, consumedPoints };
     }
     const detail = "The server cannot count requests right now. Nothing was submitted. Try again later.";
-    throw new Problem({ status: 503, code: "server", detail, cause });
+    throw new Problem({ status: 503, code: "server", detail, cause, headers: { "retry-after": "5" } });
   }
 }

@@ -1,4 +1,4 @@
-import { decodeBase64, encodeBase64 } from "../../image/base64.ts";
+import { decodePaddedBase64, encodeBase64 } from "../../image/base64.ts";
 
 /** Signs and checks lists of texts with HMAC-SHA-256. The first secret signs. All secrets check. */
 export class Signer {
@@ -71,11 +71,6 @@ export function encodeBase64Url(bytes: Uint8Array): string {
 export function decodeBase64Url(text: string): Uint8Array<ArrayBuffer> | undefined {
   if (!/^[\w-]*$/.test(text)) return undefined;
   const padded = text.replaceAll("-", "+").replaceAll("_", "/") + "=".repeat((4 - (text.length % 4)) % 4);
-  try {
-    const bytes = decodeBase64(padded);
-    return encodeBase64Url(bytes) === text ? bytes : undefined;
-  } catch {
-    // The text is not base64.
-    return undefined;
-  }
+  const bytes = decodePaddedBase64(padded);
+  return bytes && encodeBase64Url(bytes) === text ? bytes : undefined;
 }

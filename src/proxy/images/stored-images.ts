@@ -39,8 +39,7 @@ export class StoredImages {
   /** @throws InvalidImageError if the stored bytes are not an image */
   async load(name: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
     const bytes = bytesOf(await this.#storage.getItemRaw(name));
-    if (bytes) readPng(bytes);
-    return bytes;
+    return bytes && readPng(bytes).bytes;
   }
 }
 

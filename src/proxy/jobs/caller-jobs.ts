@@ -2,6 +2,7 @@ import { isLayerDiffuseError } from "../../errors/index.ts";
 import { isTerminal, type JobState } from "../../protocol/job.ts";
 import { service } from "../../protocol/service-rules.ts";
 import type { CallerLimits } from "../access/caller-limits.ts";
+import type { CountedJob } from "../access/job-lists.ts";
 import type { JobTokens, TokenJob } from "../access/job-tokens.ts";
 import type { ProxyInternals, Settings } from "../options.ts";
 import { jobNotFound, Problem } from "../problem.ts";
@@ -35,17 +36,19 @@ export class CallerJobs {
 
   /** Submits a job for the caller. If the caller leaves before it is done, the job is cancelled, unless `isKept`. */
   async submit(call: ProxyCall, input: CheckedInput, isKept = false): Promise<SubmittedJob> {
-    const { request, subject, prefix } = call;
+    const { request, subject } = call;
     const { policy, direct } = this.#settings;
     const { clock, wallTime } = this.#internals;
     const who = await this.#nameOf(subject);
     const issued = Math.floor(wallTime() / 1000);
     // A warm-up has no image to store.
-    const webhook = input.seed === undefined ? undefined : await this.#webhook(prefix, issued, who);
+    const webhook = input.seed === undefined ? undefined : await this.#webhook(call, issued, who);
     if (!isKept) request.signal.throwIfAborted();
     // Not with the caller's signal: nobody would wait for the cancellation, and a stopping server would be gone before it.
     const options = { policy, webhook };
-    const state = await this.#limits.submit(who, clock.now() + policy.ttl, () => {
+    const state = await this.#limits.submit(who, issued, () => {
+      // The caller may have left while the endpoint was asked for a free place.
+      if (!isKept) request.signal.throwIfAborted();
       call.outcome.submitted = "unknown";
       return direct.submit("run", input.fields, options).catch((error: unknown) => {
         throw notSubmitted(error, this.#settings.clean);
@@ -90,12 +93,12 @@ export class CallerJobs {
    *
    * @param who the hash of the subject by which counters know it
    */
-  async ended(who: string, { id, issued }: Pick<TokenJob, "id" | "issued">): Promise<void> {
+  async ended(who: string, { id, issued }: CountedJob): Promise<void> {
     const { wallTime } = this.#internals;
     // The job counts no longer. A shared counter has forgotten that it saw the end, so each look would make room again.
     if (issued * 1000 + this.#settings.policy.ttl <= wallTime()) return;
     try {
-      await this.#limits.ended(who, id);
+      await this.#limits.ended(who, { id, issued });
     } catch (error) {
       // Nobody should lose a finished image because a counter failed.
       this.#settings.onError(error instanceof Problem ? error.details.cause : error, { status: 200 });
@@ -117,11 +120,13 @@ export class CallerJobs {
     return (await this.#settings.signer.signText(["subject", subject])).slice(0, 22);
   }
 
-  async #webhook(prefix: string, issued: number, who: string): Promise<string | undefined> {
+  async #webhook({ prefix, url }: ProxyCall, issued: number, who: string): Promise<string | undefined> {
     const { publicUrl, signer } = this.#settings;
     if (publicUrl === undefined) return undefined;
     const key = await signer.signText(["webhook", String(issued), who]);
-    return `${publicUrl}${prefix}/webhook?at=${issued}&for=${who}&key=${key}`;
+    // A framework that adds a slash to each address would redirect the service's call, which may not follow.
+    const slash = url.pathname.endsWith("/") ? "/" : "";
+    return `${publicUrl}${prefix}/webhook${slash}?at=${issued}&for=${who}&key=${key}`;
   }
 }
 

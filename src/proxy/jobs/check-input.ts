@@ -14,6 +14,7 @@ import { check, read } from "../../schema/check.ts";
 import { list, number, record } from "../../schema/fields.ts";
 import { badRequest, Problem } from "../problem.ts";
 import { inputProblem } from "../upstream-problem.ts";
+import { nameIssues } from "./published-fields.ts";
 
 /** Checks an input before it is submitted. See `ProxyOptions.allow`. */
 export type Allow = (
@@ -41,7 +42,7 @@ function atMost(most: number, field: z.ZodMiniString<string>): z.ZodMiniString<s
   return bounded;
 }
 
-/** What a caller may ask for, by the names on the wire. Unknown fields are dropped. */
+/** What a caller may ask for, by the names on the wire. Unknown fields are dropped here; the HTTP API refuses them. */
 function imageInputSchema(promptLength: number) {
   const { prompt, negativePrompt, seed, steps, cfgScale, width, height, sampler, scheduler, preset } = inputFields;
   const lora = z.object(
@@ -118,6 +119,9 @@ export async function checkRunInput(body: object, rules: InputRules, subject: st
 
 /** Checks the body of `POST alpha/v1/txt2img`. */
 export async function checkTxt2ImgInput(body: object, rules: InputRules, subject: string): Promise<CheckedInput> {
+  // One answer names everything that is wrong: a misspelt prompt is both unknown and missing.
+  const issues = [...nameIssues(body), ...(check(rules.schemas.txt2img, body).issues ?? [])];
+  if (issues.length > 0) throw inputProblem(new InvalidInputError(issues), String);
   const request = checked(rules.schemas.txt2img, body);
   const given = Object.entries(request).filter(
     ([name, value]) => value !== null && !(name === wireNames.seed && value === -1),

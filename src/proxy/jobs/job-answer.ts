@@ -1,6 +1,7 @@
 import * as z from "zod/mini";
-import { parseFailure } from "../../protocol/failed-job.ts";
+import { outputFailure, parseFailure } from "../../protocol/failed-job.ts";
 import { type JobState, jobFields } from "../../protocol/job.ts";
+import { parseOutput } from "../../protocol/worker-output.ts";
 import { defined } from "../../schema/check.ts";
 
 /** What a browser is told about a worker's error. */
@@ -33,7 +34,7 @@ export function jobAnswer(
     id: token,
     status,
     ...defined({
-      output: output === undefined ? progress : withCleanFailure(output, clean),
+      output: withOneImage(output === undefined ? progress : withCleanFailure(state, clean)),
       error: error === undefined ? undefined : failureOf(error, errorOutput, clean),
       delayTime,
       executionTime,
@@ -53,7 +54,22 @@ function failureOf(error: unknown, beside: unknown, clean: (text: string) => str
 }
 
 /** A job may complete and say in its output that it failed. */
-function withCleanFailure(output: unknown, clean: (text: string) => string): unknown {
-  const isFailure = typeof output === "object" && output !== null && "status" in output && output.status === "error";
-  return isFailure ? { status: "error", ...failureOf(output, undefined, clean) } : output;
+function withCleanFailure({ output, error }: JobState, clean: (text: string) => string): unknown {
+  const failure = outputFailure({ output, error });
+  return failure === undefined ? output : { status: "error", ...failureOf(failure, undefined, clean) };
+}
+
+const isData = (text: string) => /^\s*data:/i.test(text);
+/** Base64 of a PNG's signature. */
+const isPng = (text: string) => /^\s*(data:[^,]{0,100},)?\s*iVBORw0KGgo/i.test(text);
+
+/**
+ * The published image sends each image twice: as base64, and as a data URL. Together they are more than some hosts let
+ * pass, so only one stays: the base64, which every caller knows, unless the URL alone is a PNG. A link stays.
+ */
+function withOneImage(output: unknown): unknown {
+  const { image_base64: base64 = "", url = "" } = parseOutput(output);
+  if (base64.trim() === "" || !isData(url)) return output;
+  const twin = isPng(url) && !isPng(base64) ? "image_base64" : "url";
+  return Object.fromEntries(Object.entries(Object(output)).filter(([name]) => name !== twin));
 }

@@ -91,7 +91,7 @@ export class WebhookRoute {
 
 function notEnded(): Problem {
   const detail = "The endpoint does not know yet that this job has ended. Call again later.";
-  return new Problem({ status: 503, code: "server", detail });
+  return new Problem({ status: 503, code: "server", detail, headers: { "retry-after": "2" } });
 }
 
 function parse(text: string): unknown {

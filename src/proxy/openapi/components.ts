@@ -6,6 +6,7 @@ import { alphaShares } from "../../protocol/worker-output.ts";
 import { steps } from "../../schema/fields.ts";
 import { longestTexts, requestSchemas, warmUpInput } from "../jobs/check-input.ts";
 import { jobAnswerBody } from "../jobs/job-answer.ts";
+import { publishedCounts, publishedFields } from "../jobs/published-fields.ts";
 import { acceptedBody, imageBody, underWayBody } from "../jobs/txt2img-routes.ts";
 import { endedJobBody, receivedBody } from "../jobs/webhook-route.ts";
 import { problemBody } from "../problem.ts";
@@ -25,6 +26,7 @@ export interface JsonSchema {
   maxLength?: number;
   maxItems?: number;
   properties?: Record<string, JsonSchema>;
+  additionalProperties?: false;
   required?: readonly string[];
   items?: JsonSchema;
   anyOf?: readonly JsonSchema[];
@@ -138,9 +140,13 @@ function describedBodies(promptLength: number): Registry {
     detail: "What happened, and what to do.",
     submitted:
       "Whether the request submitted a job, which may cost money. Always there for `run`, `runsync` and `txt2img`.",
+    code: "One of the client's error codes, or the worker's own if it refused the input.",
+    field: "The field of the input that the worker refused.",
     issues: "What is wrong with the input.",
   });
   const descriptions: { readonly [Name in SchemaName]?: string } = {
+    Txt2ImgRequest:
+      "Fields without a description are of the published image's API. They are taken with the values that change nothing.",
     WarmUp: "Starts a worker without generating an image.",
     Problem: "Problem details, RFC 9457.",
   };
@@ -185,7 +191,23 @@ export function components(promptLength: number): Record<SchemaName, JsonSchema>
   });
   const written = Object.entries(schemas).map(([name, { $schema: _, $id: __, ...schema }]) => [name, compact(schema)]);
   // zod's type has all keywords there are; tests hold the document to those above.
-  return Object.fromEntries(written) as Record<SchemaName, JsonSchema>;
+  const known = Object.fromEntries(written) as Record<SchemaName, JsonSchema>;
+  return { ...known, Txt2ImgRequest: closed(known.Txt2ImgRequest) };
+}
+
+/** The body of the HTTP API, which takes no field but these. */
+function closed(schema: JsonSchema): JsonSchema {
+  const { loras, ...own } = schema.properties ?? {};
+  const counts = publishedCounts.map((name) => [name, { type: ["integer", "null"], minimum: 1 }]);
+  const others = Object.entries(publishedFields).map(([name, values]) => [name, { enum: [...values, null] }]);
+  const properties: Record<string, JsonSchema> = {
+    ...own,
+    ...(loras && {
+      loras: { ...loras, ...(loras.items && { items: { ...loras.items, additionalProperties: false } }) },
+    }),
+    ...Object.fromEntries([...counts, ...others]),
+  };
+  return { ...schema, properties, additionalProperties: false };
 }
 
 /** Writes what may be null as people do: `type: ["integer", "null"]` instead of two alternatives. */

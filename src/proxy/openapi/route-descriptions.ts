@@ -94,7 +94,8 @@ export const operations: Readonly<Record<RouteName, RouteOperation>> = {
         schema: "Txt2ImgAnswer",
       },
     },
-    problems: [404, 409, ...upstreamProblems, 504],
+    // 422 if the worker refused the input.
+    problems: [404, 409, 422, ...upstreamProblems, 504],
   },
   file: {
     summary: "Download an image.",

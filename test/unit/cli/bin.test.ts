@@ -38,15 +38,16 @@ test.each([
   expect(stdout().length).toBe(0);
 });
 
-test("a batch from a stdin that stays open ends on Ctrl-C", async () => {
+test("Ctrl-C in a batch cancels each job, and names its prompt", async () => {
   const { folder, env, endpoint } = await stage({ worker: endless });
   const { child, exit, stderr } = launch(["generate", "--batch", "-", "-o", "x", "--concurrency", "20"], folder, env);
-  child.stdin.write("apple\n".repeat(20));
+  child.stdin.end("apple\n".repeat(20));
   await expect.poll(() => endpoint.jobs().length, { timeout: 10_000 }).toBe(20);
   child.kill("SIGINT");
   expect(await exit).toBe(130);
   expect(endpoint.jobs().every(({ status }) => status === "CANCELLED")).toBe(true);
-  expect(stderr()).toContain("Cancelled 20 jobs.");
+  for (const { id } of endpoint.jobs())
+    expect(stderr()).toMatch(new RegExp(`Cancelled job ${id}: line \\d+ \\("apple"\\)`));
   expect(stderr()).not.toMatch(/warning/i);
 });
 

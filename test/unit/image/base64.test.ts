@@ -6,7 +6,9 @@ import { decodeBase64, encodeBase64 } from "../../../src/image/base64.ts";
 import { expectClass, thrownBy } from "../../helpers/failures.ts";
 import { base64Runtimes } from "../../helpers/runtimes.ts";
 
-const complete = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
+const complete = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}={0,3}|[A-Za-z0-9+/]{3}={0,3}|={0,3})?$/;
+/** The text in the one standard alphabet, without white space. */
+const plain = (text: string) => text.replace(/\s/g, "").replaceAll("-", "+").replaceAll("_", "/");
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
 
 /** Base64 with one character put in, left out or replaced: what damage looks like. */
@@ -37,7 +39,7 @@ describe.each(Object.entries(base64Runtimes))("decodeBase64 by %s", (_, inRuntim
     fc.assert(
       fc.property(fc.oneof(damaged, fc.string({ unit: "binary" }), fc.base64String()), (text) => {
         const decode = () => inRuntime(() => decodeBase64(text));
-        if (complete.test(text)) expect(hex(decode())).toBe(Buffer.from(text, "base64").toString("hex"));
+        if (complete.test(plain(text))) expect(hex(decode())).toBe(Buffer.from(text, "base64").toString("hex"));
         else expect(thrownBy(decode)).toBeInstanceOf(InvalidImageError);
       }),
       { numRuns: 2_000 },
@@ -45,16 +47,10 @@ describe.each(Object.entries(base64Runtimes))("decodeBase64 by %s", (_, inRuntim
   });
 
   it.each([
-    ["cut by one character", "AAAABBB"],
-    ["without its padding", "AAAABB"],
-    ["with half its padding", "AAAABB="],
-    ["with too much padding", "AAAAB==="],
-    ["of padding only", "===="],
+    ["cut by three characters", "AAAAB"],
+    ["with one character and padding", "AAAAB==="],
     ["with padding in the middle", "AA==AAAA"],
     ["with one padding sign in the middle", "AA=AAAA="],
-    ["in the URL-safe alphabet", "-_-_"],
-    ["with a line break", "AAAA\nAAA"],
-    ["with four spaces", "AAAA    "],
     ["with a letter that only its low byte makes look right", "ŁAAA"],
     ["with a full-width sign", "＋AAA"],
     ["with a NUL", "AAA\u0000"],
@@ -67,6 +63,29 @@ describe.each(Object.entries(base64Runtimes))("decodeBase64 by %s", (_, inRuntim
     expect(error.message).toContain(`${text.length} characters`);
   });
 
+  it.each([
+    ["with line breaks", (text: string) => text.replace(/.{4}/g, "$&\r\n")],
+    ["with white space around it", (text: string) => ` \t\ufeff${text}\n\u2028`],
+    ["without padding", (text: string) => text.replace(/=+$/, "")],
+    ["with half its padding", (text: string) => text.replace("==", "=")],
+    ["in the URL alphabet", (text: string) => text.replaceAll("+", "-").replaceAll("/", "_")],
+    ["percent-encoded", (text: string) => encodeURIComponent(text)],
+    [
+      "in short lines, in the URL alphabet and without padding",
+      (text: string) => text.replace(/=+$/, "").replaceAll("+", "-").replaceAll("/", "_").replace(/.{3}/g, "$&\n"),
+    ],
+  ])("takes base64 %s", (_what, spelt) => {
+    for (const bytes of [
+      Buffer.from("fbff", "hex"),
+      Buffer.from("fbfffe", "hex"),
+      Buffer.from("fffbfefbff", "hex"),
+      randomBytes(64),
+      randomBytes(65),
+    ]) {
+      expect(hex(inRuntime(() => decodeBase64(spelt(bytes.toString("base64")))))).toBe(hex(bytes));
+    }
+  });
+
   it("gives no bytes for no text", () => {
     expect(inRuntime(() => decodeBase64("").length)).toBe(0);
   });
@@ -75,7 +94,7 @@ describe.each(Object.entries(base64Runtimes))("decodeBase64 by %s", (_, inRuntim
     const bytes = randomBytes(4 * 1024 * 1024);
     const text = bytes.toString("base64");
     expect(bytes.equals(inRuntime(() => decodeBase64(text)))).toBe(true);
-    expect(thrownBy(() => inRuntime(() => decodeBase64(text.slice(0, -5))))).toBeInstanceOf(InvalidImageError);
+    expect(thrownBy(() => inRuntime(() => decodeBase64(text.slice(0, -7))))).toBeInstanceOf(InvalidImageError);
   });
 
   it("encodes as every other runtime does", () => {

@@ -1,9 +1,11 @@
+import { randomBytes } from "node:crypto";
 import { describe, expect, it, vi } from "vitest";
-import { GenerationError, InvalidImageError } from "../../../src/errors/index.ts";
+import { ConnectionError, GenerationError, InvalidImageError } from "../../../src/errors/index.ts";
 import { type Download, decodeImage, type ImageContext } from "../../../src/image/decode-image.ts";
 import type { JobState } from "../../../src/protocol/job.ts";
 import { expectClass, rejectionOf } from "../../helpers/failures.ts";
-import { makePng } from "../../helpers/png.ts";
+import { chunk, makePng } from "../../helpers/png.ts";
+import { withGlobals } from "../../helpers/runtimes.ts";
 
 const png = makePng({ width: 3, height: 5 });
 const base64 = png.toString("base64");
@@ -30,10 +32,23 @@ describe("decodeImage", () => {
     ["a data URL alone", { url }],
     ["base64 beside a link", { image_base64: base64, url: "https://example.com/a.png" }],
     ["a data URL beside empty base64", { image_base64: "", url }],
+    ["base64 with line breaks", { image_base64: base64.replace(/.{76}/g, "$&\n") }],
+    ["base64 without padding, in the URL alphabet", { image_base64: png.toString("base64url") }],
+    [
+      "base64 with bytes after the image's end",
+      { image_base64: `${Buffer.concat([png, Buffer.alloc(9)]).toString("base64")}` },
+    ],
+    ["a data URL in capitals, with parameters", { url: `DATA:image/png;name=a.png;BASE64,${base64}` }],
+    [
+      "a data URL after white space, percent-encoded",
+      { url: `\n data:image/png;base64,${encodeURIComponent(base64)}\n` },
+    ],
+    ["a data URL for base64", { image_base64: url }],
+    ["a whole data URL beside damaged base64", { image_base64: base64.slice(0, -20), url }],
     ["base64 beside odd fields", { image_base64: base64, status: 5, filename: 7, url: {}, info: [], seed: "x" }],
   ])("reads %s", async (_what, output) => {
     const image = await decode(output);
-    expect(png.equals(image.bytes)).toBe(true);
+    expect(png.equals(image.bytes), "the same bytes").toBe(true);
     expect(Buffer.isBuffer(image.bytes)).toBe(true);
     expect(image).toMatchObject({ type: "image/png", width: 3, height: 5, hasAlpha: true });
   });
@@ -111,6 +126,33 @@ describe("decodeImage", () => {
     expect(error).toMatchObject({ jobId: "job-1", code: "invalid_image" });
   });
 
+  it("refuses pixels that cannot be decompressed, also where a DecompressionStream says so", async () => {
+    const broken = Buffer.concat([
+      png.subarray(0, 33),
+      chunk("IDAT", randomBytes(60)),
+      chunk("IEND", new Uint8Array()),
+    ]);
+    const output = { image_base64: broken.toString("base64") };
+    expect((await refusal(output)).message).toContain("its pixels cannot be decompressed");
+    const elsewhere = withGlobals({ process: undefined }, () => decode(output));
+    expect(expectClass(await rejectionOf(elsewhere), InvalidImageError).message).toContain("cannot be decompressed");
+  });
+
+  it.each([
+    ["damaged base64", { image_base64: base64.slice(0, -3).replace("A", "!") }],
+    ["an image cut short", { url: `data:image/png;base64,${png.subarray(0, -5).toString("base64")}` }],
+  ])("says of %s first how to fetch the paid image again", async (_what, output) => {
+    const error = await refusal(output);
+    expect(error.message).toContain('client.job("job-1").result(), which costs nothing; generate a new one only if');
+    expect(error).toMatchObject({ jobId: "job-1", retryable: false });
+  });
+
+  it("tells the failure that may pass, when base64 is damaged and a link cannot be reached", async () => {
+    const lost = new ConnectionError("no way", { arrived: "no" });
+    const state = completed({ image_base64: "!", url: "https://bucket.test/a.png" });
+    expect(await rejectionOf(decodeImage(state, {}, () => Promise.reject(lost)))).toBe(lost);
+  });
+
   it("of a worker that says it failed tells why", async () => {
     const output = { status: "error", message: "width is too large", code: "invalid_input", field: "width" };
     const state = completed(output, { delayTime: 1, executionTime: 2, workerId: "w-1" });
@@ -132,6 +174,26 @@ describe("decodeImage", () => {
       expect(error.message).toBe("Job job-1: the worker could not generate an image: boom.");
     },
   );
+
+  it.each([
+    [{ error: "boom" }, undefined],
+    [{ error: { message: "boom", traceback: "…" }, input: {} }, undefined],
+    [{ error: "boom", url: "", image_base64: "" }, undefined],
+    [{}, "boom"],
+    [undefined, { message: "boom" }],
+  ])("of a worker that completed with %j, error %j, says boom", async (output, said) => {
+    const state = completed(output, said === undefined ? {} : { error: said });
+    const error = expectClass(await rejectionOf(decodeImage(state, {}, never)), GenerationError);
+    expect(error).toMatchObject({ jobId: "job-1", failure: { message: "boom" } });
+  });
+
+  it.each([
+    { url, error: "no transparency" },
+    { image_base64: base64, error: "slow" },
+    { url, error: null },
+  ])("keeps the image of a worker that also complains: %#", async (output) => {
+    expect((await decode(output)).width).toBe(3);
+  });
 
   it("passes on what the worker says of it", async () => {
     const alpha = { transparent: 0.001, partial: 0.002, opaque: 0.997, below_250: 0.002 };

@@ -7,6 +7,7 @@ import { ConfigurationError, FileError, InvalidImageError } from "../../../src/e
 import { type AboutImage, GeneratedImage } from "../../../src/image/generated-image.ts";
 import { expectClass, rejectionOf, thrownBy } from "../../helpers/failures.ts";
 import { makePng } from "../../helpers/png.ts";
+import { withGlobals } from "../../helpers/runtimes.ts";
 
 const png = makePng({ width: 3, height: 5 });
 const url = `data:image/png;base64,${png.toString("base64")}`;
@@ -79,6 +80,19 @@ describe("GeneratedImage", () => {
       thrownBy(() => imageOf({}, new Uint8Array(9))),
       InvalidImageError,
     );
+  });
+
+  it("is made of a PNG with whole pixels only, without what follows its end", () => {
+    const broken = makePng({ pixels: new Uint8Array(9) });
+    expect(
+      expectClass(
+        thrownBy(() => imageOf({}, broken)),
+        InvalidImageError,
+      ).message,
+    ).toContain("its pixels have 9 of");
+    expect(png.equals(imageOf({}, Buffer.concat([png, Buffer.alloc(3)])).bytes)).toBe(true);
+    // Where only a DecompressionStream could tell, which cannot answer at once.
+    expect(withGlobals({ process: undefined }, () => imageOf({}, broken)).width).toBe(8);
   });
 
   it("is written to JSON without its bytes", () => {

@@ -70,11 +70,34 @@ describe("wireInput", () => {
     expect(wireInput(prompt, draw)).toMatchObject({ seed: 9, fields: { seed: 9 } });
   });
 
+  it("refuses in extra what JSON would not carry, with its path", () => {
+    expect(issues({ prompt, extra: { a: Number.NaN, b: { c: [1, new Date(0)] } } })).toEqual([
+      "extra.a: is NaN, which cannot be written as JSON",
+      "extra.b.c.1: is of type Date, which cannot be written as JSON",
+    ]);
+    expect(issues({ prompt, extra: new Map([["a", 1]]) })).toEqual([
+      "extra: is of type Map, which cannot be written as JSON",
+    ]);
+    expect(wire({ prompt, extra: { a: -0, b: undefined, c: { d: undefined } } }).fields).toMatchObject({ a: -0 });
+  });
+
   it("lets extra say how the answer is encoded", () => {
     expect(wire({ prompt, extra: { response: { encoding: "both" } } }).fields["response"]).toEqual({
       encoding: "both",
     });
   });
+
+  it.each(["prompt", "negativePrompt", "sampler", "scheduler", "preset"])(
+    "refuses NUL and half an emoji in %s",
+    (name) => {
+      for (const damaged of ["an apple 🍎".slice(0, -1), "🍎 apple".slice(1), "a\0b"]) {
+        expect(issues({ prompt, [name]: damaged })).toEqual([expect.stringContaining(`${name}: must not contain`)]);
+        expect(issues({ prompt, loras: [{ name: "a" }, { name: damaged }] })).toEqual([
+          expect.stringContaining("loras.1.name: must not contain"),
+        ]);
+      }
+    },
+  );
 
   it.each([
     ["prompt", ["a", "  a  ", "0", "😀", "x".repeat(10_000)], ["", " ", "\n\t", null, 5, {}, ["a"], true]],

@@ -52,11 +52,17 @@ describe("runRequestBody", () => {
     expect(() => body({ input: { a: 1 }, language: "en" })).not.toThrow();
   });
 
-  it("refuses what JSON cannot say", () => {
+  it("refuses what JSON cannot say, in the input and in s3Config", () => {
     const circular: Record<string, unknown> = { a: 1 };
-    circular["self"] = circular;
-    expect(issue(() => body(circular))).toContain("cannot be written as JSON");
-    expect(issue(() => body({ big: 5n }))).toContain("cannot be written as JSON");
+    circular["self"] = { again: circular };
+    expect(issue(() => body(circular))).toBe(
+      "self.again: is an object that holds itself, which cannot be written as JSON",
+    );
+    expect(issue(() => body({ big: 5n }))).toBe("big: is a bigint, which cannot be written as JSON");
+    expect(issue(() => body({ a: 1 }, { s3Config: { size: Number.POSITIVE_INFINITY } }))).toContain(
+      "s3Config.size: is Infinity",
+    );
+    expect(issue(() => body({ text: "an apple 🍎".slice(0, -1) }))).toContain("text: must not contain half of");
   });
 
   describe.each([
@@ -85,12 +91,20 @@ describe("runRequestBody", () => {
     },
   );
 
-  it.each(["", "example.com/hook", "/hook", "ftp://example.com", "javascript:alert(1)", "https://", 5, null, {}])(
-    "refuses the webhook %j",
-    (webhook) => {
-      expect(issue(() => body({ a: 1 }, { webhook }))).toBe("webhook: must be an http(s) address");
-    },
-  );
+  it.each([
+    "",
+    "example.com/hook",
+    "/hook",
+    "ftp://example.com",
+    "javascript:alert(1)",
+    "https://a/\ud83c",
+    "https://",
+    5,
+    null,
+    {},
+  ])("refuses the webhook %j", (webhook) => {
+    expect(issue(() => body({ a: 1 }, { webhook }))).toBe("webhook: must be an http(s) address");
+  });
 
   it.each([
     ["executionTimeout", [5_000, 5_001, 604_799_999, 604_800_000], [4_999, 604_800_001]],

@@ -24,7 +24,7 @@ const games = {
   "an encoded backslash": (name: string) => `${name}%5c`,
   "an ending": (name: string) => `${name}.css`,
   "an overlong dot": (name: string) => `${name}/%c0%ae`,
-  "a slash too many": (name: string) => `${name}/`,
+  "two slashes at the end": (name: string) => `${name}//`,
   "a lone percent sign": (name: string) => `${name}%`,
   "a broken escape": (name: string) => `${name}%zz`,
 };
@@ -64,7 +64,7 @@ describe("a path written otherwise (unicode and percent-encoding)", () => {
 
   it.each(named)("with %s in the mount stays as it is in the Location", async (_what, bend) => {
     const { handler, drive } = await proxyStage();
-    const url = new URL(`https://app.test/${bend("api")}/alpha/v1/txt2img`.replace("//alpha", "/alpha"));
+    const url = new URL(`https://app.test/${bend("api")}/alpha/v1/txt2img`.replace(/\/+alpha/, "/alpha"));
     const headers = { "content-type": "application/json", "x-user": "alice", prefer: "respond-async" };
     const response = await drive(
       handler(new Request(url, { method: "POST", headers, body: JSON.stringify({ prompt }) })),

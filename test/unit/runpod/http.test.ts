@@ -15,7 +15,7 @@ import {
 import { HttpClient, type HttpOptions, type HttpRequest } from "../../../src/runpod/http.ts";
 import { errorText, excerpt } from "../../../src/runpod/http-errors.ts";
 import type { Target } from "../../../src/runpod/option-defaults.ts";
-import { realClock } from "../../../src/runtime/clock.ts";
+import { realClock, sleep } from "../../../src/runtime/clock.ts";
 import { expectClass, rejectionOf } from "../../helpers/failures.ts";
 import { closedUrl, startHttpServer, startTcpServer } from "../../helpers/http-server.ts";
 import { ManualClock, turns } from "../../helpers/manual-clock.ts";
@@ -221,7 +221,7 @@ describe("an answer's status", () => {
     },
   );
 
-  it.each(['{"error":"job not found"}', '{"detail":"job not found"}', "job not found", "", html])(
+  it.each(['{"error":"job not found"}', '{"detail":"job not found"}', "job not found", ""])(
     "404 with %j for a job is JobExpiredError",
     async (body) => {
       const error = expectClass(await failure(body, { status: 404 }, jobStatus), JobExpiredError);
@@ -229,6 +229,32 @@ describe("an answer's status", () => {
       expect(error.message).toContain("job-1");
     },
   );
+
+  it.each([
+    ["a body", html, {}],
+    ["a type", "", { "content-type": "text/html; charset=utf-8" }],
+  ])("404 that %s shows to be a page says nothing of the job", async (_what, body, headers) => {
+    const error = expectClass(await failure(body, { status: 404, headers }, jobStatus), InvalidResponseError);
+    expect(error).toMatchObject({ status: 404, jobId: "job-1", retryable: false });
+    expect(error.message).toContain("between you and the service");
+  });
+
+  it.each([401, 403, 404, 409, 500, 502, 524])(
+    "%i with a page is told as that of something in between",
+    async (status) => {
+      const { message } = await failure(html, { status });
+      expect(message).toContain(
+        `answered ${status}: an HTML page. It comes from something between you and the service`,
+      );
+      expect(message).not.toMatch(/API key|endpointId|has a problem/);
+    },
+  );
+
+  it("413 of a read is about the answer, of a submission about the request", async () => {
+    expect((await failure("", { status: 413 }, jobStatus)).message).toContain("The answer is too large for the host");
+    const run = { method: "POST", path: "run", body: "{}" } as const;
+    expect((await failure("", { status: 413 }, run)).message).toContain("The request is too large");
+  });
 
   it("404 for a job whose endpoint is missing is EndpointNotFoundError", async () => {
     const error = expectClass(
@@ -261,8 +287,82 @@ describe("an answer's status", () => {
 
   it("of a redirect that a browser hides is told the same way", async () => {
     const hidden = Object.defineProperties(Response.error(), { type: { value: "opaqueredirect" } });
-    const error = await rejectionOf(makeHttp({ fetch: async () => hidden }).send(health));
+    const fetch = vi.fn<Fetch>(async () => hidden);
+    const error = await rejectionOf(makeHttp({ fetch, apiKey: () => "key" }).send(health));
+    expect(fetch).toHaveBeenCalledTimes(1);
     expect(expectClass(error, InvalidResponseError).message).toContain("redirects");
+  });
+});
+
+describe("a redirect of a proxy, which takes no key", () => {
+  const run = { method: "POST", path: "run", body: '{"input":{}}' } as const;
+  const moved = (status: number, location?: string) => () =>
+    new HttpResponse(null, { status, headers: location === undefined ? {} : { location } });
+
+  it.each([
+    [307, "http://base.test/v2/e1/run/"],
+    [308, "/v2/e1/run/"],
+    [308, "run/"],
+  ])("%i to %s is followed, with the method, the body and the headers", async (status, location) => {
+    const seen: unknown[] = [];
+    // msw takes a path with and without a slash for the same.
+    const answerTo = async (request: Request) => {
+      if (!request.url.endsWith("/")) return moved(status, location)();
+      seen.push([await request.text(), request.headers.get("x-session"), request.headers.get("content-type")]);
+      return HttpResponse.json({ done: true });
+    };
+    service.use(route.post(anything, ({ request }) => answerTo(request)));
+    const answer = await makeHttp({ headers: { "x-session": "s1" } }).send(run);
+    expect(answer.body).toEqual({ done: true });
+    expect(seen).toEqual([[run.body, "s1", "application/json"]]);
+  });
+
+  it("keeps the query of the address it leads to", async () => {
+    service.use(
+      route.get(anything, ({ request: { url } }) =>
+        url.includes("/?") ? HttpResponse.json({ url }) : moved(308, "/v2/e1/status-sync/job-1/?wait=60000")(),
+      ),
+    );
+    const answer = await makeHttp().send({ method: "GET", path: "status-sync/job-1", query: { wait: 60_000 } });
+    expect(answer.body).toEqual({ url: "http://base.test/v2/e1/status-sync/job-1/?wait=60000" });
+  });
+
+  it.each([
+    ["to another origin", moved(308, "https://elsewhere.test/run/")],
+    ["to another port", moved(307, "http://base.test:8080/v2/e1/run/")],
+    ["that may turn a POST into a GET", moved(302, "http://base.test/v2/e1/run/")],
+    ["without an address", moved(308)],
+    ["to no address", moved(308, "http://[")],
+    ["that goes in a circle", moved(308, "http://base.test/v2/e1/run")],
+  ])("%s is refused", async (_what, answer) => {
+    let count = 0;
+    service.use(
+      route.all("*", ({ request }) => {
+        expect(new URL(request.url).host).toBe("base.test");
+        expect(++count).toBeLessThan(6);
+        return answer();
+      }),
+    );
+    const error = expectClass(await rejectionOf(makeHttp().send(run)), InvalidResponseError);
+    expect(error.message).toContain("redirects elsewhere");
+  });
+
+  it("whose address a browser hides is answered with the same request to the path with a slash, once", async () => {
+    const hidden = () => Object.defineProperties(Response.error(), { type: { value: "opaqueredirect" } });
+    const seen: unknown[] = [];
+    const fetch: Fetch = async (url, init) => {
+      seen.push([init?.method, String(url), init?.redirect]);
+      return seen.length === 1 ? hidden() : Response.json({ done: true });
+    };
+    const request = { ...jobStatus, query: { wait: 1_000 } };
+    expect((await makeHttp({ fetch }).send(request)).body).toEqual({ done: true });
+    expect(seen).toEqual([
+      ["GET", "http://base.test/v2/e1/status/job-1?wait=1000", "manual"],
+      ["GET", "http://base.test/v2/e1/status/job-1/?wait=1000", "manual"],
+    ]);
+    const always = vi.fn<Fetch>(async () => hidden());
+    expectClass(await rejectionOf(makeHttp({ fetch: always }).send(run)), InvalidResponseError);
+    expect(always).toHaveBeenCalledTimes(2);
   });
 });
 
@@ -288,9 +388,31 @@ describe("Retry-After", () => {
   });
 });
 
+describe("Retry-After as a date", () => {
+  it.each([
+    [
+      "an answer whose clock is an hour ahead",
+      "Mon, 04 May 2026 11:00:00 GMT",
+      "Mon, 04 May 2026 11:00:20 GMT",
+      20_000,
+    ],
+    [
+      "an answer whose clock is an hour behind",
+      "Mon, 04 May 2026 09:00:00 GMT",
+      "Mon, 04 May 2026 09:00:05 GMT",
+      5_000,
+    ],
+    ["an answer with a damaged date", "today", "Mon, 04 May 2026 10:00:30 GMT", 30_000],
+  ])("is measured by the clock of %s", async (_what, date, value, retryAfter) => {
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.parse("2026-05-04T10:00:00Z") });
+    const error = await failure("", { status: 429, headers: { date, "retry-after": value } });
+    expect(expectClass(error, RateLimitError).retryAfter).toBe(retryAfter);
+  });
+});
+
 describe("a 2xx answer's body", () => {
   it.each([
-    ["a page", html, "something that is not JSON"],
+    ["a page", html, "an HTML page. It comes from something between you and the service"],
     ["cut off", '{"id":"job-1","stat', "something that is not JSON"],
     ["empty", "", "an empty body"],
   ])("that is %s is InvalidResponseError, and may be asked for again", async (_what, body, words) => {
@@ -385,6 +507,39 @@ describe("a connection", () => {
     ["a certificate of another name", new TypeError("fetch failed", { cause: coded("ERR_TLS_CERT_ALTNAME_INVALID") })],
     ["a certificate of its own making", new TypeError("fetch failed", { cause: coded("DEPTH_ZERO_SELF_SIGNED_CERT") })],
     [
+      "connect time-outs of several addresses",
+      new TypeError("fetch failed", {
+        cause: Object.assign(new AggregateError([coded("ETIMEDOUT", connecting), coded("ENETUNREACH", connecting)]), {
+          code: "ETIMEDOUT",
+        }),
+      }),
+    ],
+    ["a connect time-out of the system's", new TypeError("fetch failed", { cause: coded("ETIMEDOUT", connecting) })],
+    ["a reset while connecting", new TypeError("fetch failed", { cause: coded("ECONNRESET", connecting) })],
+    [
+      "a name without an address",
+      new TypeError("fetch failed", { cause: coded("ENODATA", { syscall: "getaddrinfo" }) }),
+    ],
+    ["a TLS version", new TypeError("fetch failed", { cause: coded("ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION") })],
+    ["a TLS handshake", new TypeError("fetch failed", { cause: coded("ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE") })],
+    ["a TLS handshake's time-out", new TypeError("fetch failed", { cause: coded("ERR_TLS_HANDSHAKE_TIMEOUT") })],
+    ["a certificate that the client lacks", new TypeError("received fatal alert: CertificateRequired")],
+    [
+      "the other side's leaving during the TLS handshake",
+      new TypeError("fetch failed", {
+        cause: coded("ECONNRESET", { host: "api.test", port: "443", localAddress: null }),
+      }),
+    ],
+    [
+      "Node's proxy that refuses the tunnel",
+      new TypeError("fetch failed", {
+        cause: new Error("", {
+          cause: coded("UND_ERR_ABORTED", { message: "Proxy response (502) !== 200 when HTTP Tunneling" }),
+        }),
+      }),
+    ],
+    ["Bun's proxy that refuses the tunnel", new Error("Proxy refused to open a tunnel: 503 Service Unavailable")],
+    [
       "refusals on both address families",
       new TypeError("fetch failed", {
         cause: new AggregateError([coded("ECONNREFUSED", connecting), coded("ENETUNREACH", connecting)]),
@@ -419,9 +574,33 @@ describe("a connection", () => {
       "a damaged record",
       new TypeError("fetch failed", { cause: coded("ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC") }),
     ],
+    ["an end during a read", new TypeError("fetch failed", { cause: coded("ETIMEDOUT", { syscall: "read" }) })],
+    ["an abort that only tells of a tunnel later", new Error("no: Proxy response (403) !== 200 when HTTP Tunneling")],
+    [
+      "a reset on one address of two",
+      new TypeError("fetch failed", {
+        cause: new AggregateError([coded("ETIMEDOUT", connecting), coded("ECONNRESET", { syscall: "read" })]),
+      }),
+    ],
   ])("fails by %s, perhaps after the request was sent", async (_what, error) => {
     const http = makeHttp({ fetch: () => Promise.reject(error) });
     expect(expectClass(await rejectionOf(http.send(health)), ConnectionError).arrived).toBe("unknown");
+  });
+
+  it.each([
+    [403, new Error("Proxy refused to open a tunnel: 403 Forbidden")],
+    [407, new TypeError("fetch failed", { cause: new Error("Proxy response (407) !== 200 when HTTP Tunneling") })],
+    [
+      407,
+      new TypeError(
+        "error sending request for url (https://s.test/v2): client error (Connect): proxy authentication required",
+      ),
+    ],
+  ])("that a proxy refuses with %i is not worth another try", async (_status, cause) => {
+    const http = makeHttp({ fetch: () => Promise.reject(cause) });
+    const error = expectClass(await rejectionOf(http.send(health)), ConnectionError);
+    expect(error).toMatchObject({ arrived: "no", retryable: false });
+    expect(error.message).toContain("HTTPS_PROXY");
   });
 
   it("says the reason at the root, or its code, or its name", async () => {
@@ -446,6 +625,63 @@ describe("the request's time-out", () => {
     expect(clock.delays).toEqual([90_000]);
     expect(error).toMatchObject({ arrived: "unknown", jobId: "job-1", retryable: true });
     expect(error.message).toContain("90000 ms");
+  });
+
+  it("starts anew with each part of the answer, so that a slow answer arrives whole", async () => {
+    const clock = new ManualClock();
+    const text = JSON.stringify({ output: "x".repeat(90) });
+    const arrivals: number[] = [];
+    const parts = text.match(/.{1,10}/g) ?? [];
+    const body = new ReadableStream({
+      pull: async (controller) => {
+        await sleep(clock, 20_000);
+        const part = parts.shift();
+        if (part === undefined) controller.close();
+        else controller.enqueue(new TextEncoder().encode(part));
+      },
+    });
+    const http = makeHttp({ fetch: async () => new Response(body), clock, requestTimeout: 30_000 });
+    const answer = await clock.drive(http.send({ ...jobStatus, onData: () => arrivals.push(clock.now()) }));
+    expect(answer.text).toBe(text);
+    expect(clock.now()).toBeGreaterThan(200_000);
+    expect(arrivals.length).toBeGreaterThan(10);
+    expect(clock.pending).toBe(0);
+  });
+
+  it("counts from the answer's beginning, however long the server was to hold the request", async () => {
+    const clock = new ManualClock();
+    const fetch: Fetch = async () => {
+      await sleep(clock, 1_000);
+      return new Response(new ReadableStream({}));
+    };
+    const http = makeHttp({ fetch, clock, requestTimeout: 30_000 });
+    const error = await clock.drive(rejectionOf(http.send({ ...jobStatus, wait: 60_000 })));
+    expect(expectClass(error, ConnectionError).message).toContain("began its answer and did not finish it");
+    expect(clock.now()).toBe(31_000);
+  });
+
+  it("has a bound for an answer that never ends, however steadily it comes", async () => {
+    const clock = new ManualClock();
+    const drip = new ReadableStream({
+      pull: async (controller) => {
+        await sleep(clock, 10_000);
+        controller.enqueue(new Uint8Array([0x20]));
+      },
+    });
+    const http = makeHttp({ fetch: async () => new Response(drip), clock, requestTimeout: 30_000 });
+    expectClass(await clock.drive(rejectionOf(http.send(health))), ConnectionError);
+    expect(clock.now()).toBe(630_000);
+  });
+
+  it("may fall into the middle of a character", async () => {
+    const bytes = new TextEncoder().encode('"🍎"');
+    const body = new ReadableStream({
+      start: (controller) => {
+        for (const byte of bytes) controller.enqueue(new Uint8Array([byte]));
+        controller.close();
+      },
+    });
+    expect((await makeHttp({ fetch: async () => new Response(body) }).send(health)).body).toBe("🍎");
   });
 
   it("covers the body, and ends the exchange", async () => {

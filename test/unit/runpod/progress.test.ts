@@ -35,7 +35,7 @@ describe("report", () => {
     expect(seen.map(({ step }) => step)).toEqual([1, 2]);
   });
 
-  it("never goes back, though a queue may change its mind", () => {
+  it("never goes back, but from a lost worker to the queue", () => {
     const { call, seen } = watched();
     for (const phase of [
       "submitting",
@@ -59,6 +59,7 @@ describe("report", () => {
       "starting",
       "queued",
       "running",
+      "queued",
       "decoding",
       "done",
     ]);

@@ -7,6 +7,7 @@ import {
   EndpointNotFoundError,
   InvalidResponseError,
   JobExpiredError,
+  type LayerDiffuseError,
   RateLimitError,
   ServerError,
 } from "../../../src/errors/index.ts";
@@ -67,6 +68,17 @@ describe("mayRetry and isAmbiguous", () => {
     expect(mayRetry("read", error)).toBe(read);
     expect(mayRetry("submission", error)).toBe(submission);
     expect(isAmbiguous(error)).toBe(isOpen);
+  });
+});
+
+describe("mayRetry for a job that was paid for", () => {
+  const isFinal = (error: LayerDiffuseError) => error.status === 404;
+  it.each([401, 403, 409, 413, 422])("takes %i for an answer that passes", (status) => {
+    expect(mayRetry("read", new BadRequestError("?", { status }), isFinal)).toBe(true);
+  });
+  it("takes what is final for that, and nothing of somebody else's for an answer", () => {
+    expect(mayRetry("read", new JobExpiredError("404", { status: 404 }), isFinal)).toBe(false);
+    expect(mayRetry("read", new Error("?"), isFinal)).toBe(false);
   });
 });
 

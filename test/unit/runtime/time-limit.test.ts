@@ -1,5 +1,6 @@
 import { getEventListeners } from "node:events";
 import { describe, expect, it, vi } from "vitest";
+import { sleep } from "../../../src/runtime/clock.ts";
 import { type TimeLimit, withTimeLimit } from "../../../src/runtime/time-limit.ts";
 import { rejectionOf } from "../../helpers/failures.ts";
 import { ManualClock, turns } from "../../helpers/manual-clock.ts";
@@ -62,6 +63,48 @@ describe("withTimeLimit", () => {
     expect(await options.clock.drive(withTimeLimit(work, options))).toBe("late");
     expect(given?.aborted).toBe(true);
     expect(options.clock.pending).toBe(0);
+  });
+
+  it("counts anew whenever the work says so, sooner or later than before", async () => {
+    const options = limit();
+    const { clock } = options;
+    const work = async (_: AbortSignal, restart: (milliseconds: number) => void) => {
+      for (let time = 0; time < 5; time++) {
+        await sleep(clock, 900);
+        restart(1_000);
+      }
+      restart(300);
+      return await unending();
+    };
+    expect(await clock.drive(withTimeLimit(work, options))).toBe("late");
+    expect([clock.now(), clock.pending]).toEqual([4_800, 0]);
+  });
+
+  it("is over after the longest time, however often it counts anew", async () => {
+    const options = limit({ longest: 3_000 });
+    const { clock } = options;
+    const work = async (signal: AbortSignal, restart: (milliseconds: number) => void) => {
+      while (!signal.aborted) {
+        await sleep(clock, 900);
+        restart(1_000);
+      }
+    };
+    expect(await clock.drive(withTimeLimit(work, options))).toBe("late");
+    expect(clock.now()).toBe(3_000);
+  });
+
+  it("that is over or endless sets no timer when it is to count anew", async () => {
+    for (const options of [limit(), limit({ milliseconds: Number.POSITIVE_INFINITY })]) {
+      let again = (_: number) => {};
+      const work = async (_: AbortSignal, restart: (milliseconds: number) => void) => {
+        again = restart;
+        restart(5);
+        return "answer";
+      };
+      expect(await withTimeLimit(work, options)).toBe("answer");
+      again(1_000);
+      expect(options.clock.pending).toBe(0);
+    }
   });
 
   it("may be one whose end throws", async () => {

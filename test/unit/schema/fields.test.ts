@@ -52,6 +52,16 @@ describe("shown", () => {
 });
 
 describe("text", () => {
+  it("is whole: it holds no NUL and no half of an emoji", () => {
+    takes(text(), "an apple 🍎", "\u{10ffff}", "\ufffd", "a\tb\r\n", "👨‍👩‍👧");
+    for (const half of ["🍎".slice(0, 1), "🍎".slice(1), "an apple 🍎".slice(0, -1), "\udf4e\ud83c"]) {
+      expect(saidOf(text(), half)).toEqual([expect.stringContaining("half of a character")]);
+      expect(saidOf(text({ mayBeBlank: true }), half)).toHaveLength(1);
+    }
+    expect(saidOf(text(), "an\0apple")).toEqual(["must not contain a NUL character"]);
+    expect(saidOf(text({ mayBeBlank: true }), "\0")).toEqual(["must not contain a NUL character"]);
+  });
+
   it("is a string that is not blank, unless it may be", () => {
     takes(text(), "a", " a ");
     takes(text({ mayBeBlank: true }), "", "  ", "a");

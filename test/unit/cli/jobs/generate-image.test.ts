@@ -1,5 +1,6 @@
 import { mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { PassThrough, Readable } from "node:stream";
 import { describe, expect, test } from "vitest";
 import { deferred } from "../../../helpers/deferred.ts";
 import { Capture, picture, png, stage } from "../fake-terminal.ts";
@@ -151,6 +152,51 @@ describe("layerdiffuse generate", () => {
     interrupt();
     expect(await code).toBe(130);
   });
+});
+
+describe("generate -", () => {
+  test.each([
+    ["UTF-8", Buffer.from("an apple, ein \u00c4pfel\n")],
+    ["UTF-16", Buffer.from("\uFEFFan apple, ein \u00c4pfel\r\n", "utf16le")],
+  ])("reads the prompt from stdin, in %s", async (_, bytes) => {
+    const { finish, inputs } = await stage();
+    expect((await finish(["generate", "-"], { stdin: Readable.from([bytes]) })).code).toBe(0);
+    expect(inputs()).toEqual([expect.objectContaining({ prompt: "an apple, ein \u00c4pfel" })]);
+  });
+
+  test.each([
+    ["nothing", "", "Standard input holds no prompt"],
+    ["blanks", " \n\n", "Standard input holds no prompt"],
+    ["an image", png, "Standard input"],
+    ["another encoding", Buffer.from("ein \xc4pfel", "latin1"), "Standard input, line 1: this is not UTF-8"],
+  ])("refuses %s, and sends nothing", async (_, content, message) => {
+    const { finish, endpoint } = await stage();
+    const { code, stderr } = await finish(["generate", "-"], { stdin: Readable.from([Buffer.from(content)]) });
+    expect(code).toBe(2);
+    expect(stderr).toContain(`error: ${message}`);
+    expect(endpoint.requests).toEqual([]);
+  });
+
+  test("says to whoever sits at a terminal that it reads, and ends on Ctrl-C", async () => {
+    const { start, endpoint } = await stage();
+    const stdin = Object.assign(new PassThrough(), { isTTY: true });
+    const { code, stderr, interrupt } = start(["generate", "-"], { stdin });
+    await stderr.until(/Type the prompt\. Ctrl-D ends it\./);
+    interrupt();
+    expect(await code).toBe(130);
+    expect(endpoint.requests).toEqual([]);
+  });
+
+  test.each([["ein \uFFFDpfel"], ["an apple", "--negative", "ein \uFFFDpfel"]])(
+    "a terminal that has lost a character draws nothing: %s",
+    async (...argv) => {
+      const { finish, endpoint } = await stage();
+      const { code, stderr } = await finish(["generate", ...argv]);
+      expect(code).toBe(2);
+      expect(stderr).toContain("lost a character");
+      expect(endpoint.requests).toEqual([]);
+    },
+  );
 });
 
 describe("an existing file", () => {

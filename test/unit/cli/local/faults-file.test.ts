@@ -5,7 +5,7 @@ import { type Run, run, temporaryFolder } from "../fake-terminal.ts";
 import { ask, urlOf } from "./local-command.ts";
 
 describe("--faults", () => {
-  async function withFile(text: string): Promise<Run> {
+  async function withFile(text: string | Buffer): Promise<Run> {
     const cwd = await temporaryFolder();
     await writeFile(join(cwd, "faults.json"), text);
     const served = run(["local", "--port", "0", "--faults", "faults.json"], { cwd });
@@ -16,6 +16,8 @@ describe("--faults", () => {
   test.each([
     ["no JSON", "[{]", "faults.json is not valid JSON: "],
     ["no array", '{"reset":true}', "faults.json must be an array"],
+    ["another encoding", Buffer.from('["\xc4"]', "latin1"), "faults.json, line 1: this is not UTF-8"],
+    ["no array in UTF-16", Buffer.from('\uFEFF{"reset":true}', "utf16le"), "faults.json must be an array"],
     [
       "two effects",
       '[{"reset":true},{"hang":true,"reset":true}]',

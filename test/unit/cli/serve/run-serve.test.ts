@@ -3,7 +3,7 @@ import { readdirSync, writeFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { LayerDiffuse } from "../../../../src/index.ts";
 import type { LocalEndpointOptions } from "../../../../src/local/index.ts";
 import { routes } from "../../../../src/proxy/routes.ts";
@@ -161,6 +161,15 @@ describe("who may ask", () => {
     expect((await get("/health", "another-token-0123456789")).status).toBe(401);
   });
 
+  test("in a file of another encoding are refused, and none of them is shown", async () => {
+    const folder = await temporaryFolder();
+    writeFileSync(join(folder, "tokens.txt"), Buffer.from(`# m\xfcller\nalice:${alice}`, "latin1"));
+    const { code, stderr } = await ends(["--tokens-file", "tokens.txt"], {}, folder);
+    expect(code).toBe(2);
+    expect(stderr).toContain("tokens.txt, line 1: this is not UTF-8");
+    expect(stderr).not.toContain(alice);
+  });
+
   test("and with both places of tokens it does not start", async () => {
     const folder = await temporaryFolder();
     writeFileSync(join(folder, "tokens.txt"), `alice:${alice}`);
@@ -249,6 +258,15 @@ describe("layerdiffuse serve", () => {
     expect(await fieldOf(response, "url")).toMatch(/^https:\/\/images\.test\/alpha\/v1\/file\/alpha_/);
     expect((await post("/run", alice, { input: { prompt } }, { origin: "https://evil.test" })).status).toBe(403);
     expect(await (await get("/openapi.json")).json()).toMatchObject({ servers: [{ url: "https://images.test" }] });
+  });
+
+  test("--concurrency counts no job that has ended, though nobody asked for it", async () => {
+    const { post, endpoint } = await serveBefore(["--concurrency", "1"]);
+    for (let index = 1; index <= 3; index++) {
+      expect((await post("/run", alice, { input: { prompt } })).status).toBe(200);
+      const completed = () => endpoint.jobs().filter(({ status }) => status === "COMPLETED");
+      await vi.waitFor(() => expect(completed()).toHaveLength(index), { timeout: 20_000, interval: 5 });
+    }
   });
 
   test("--rate-per-minute and --concurrency hold for each name", async () => {
@@ -359,6 +377,16 @@ describe("its pages", () => {
     const style = /<style>([\s\S]*)<\/style>/.exec(html)?.[1] ?? "";
     const digest = Buffer.from(await crypto.subtle.digest("SHA-256", Buffer.from(style))).toString("base64");
     expect(policy).toContain(`'sha256-${digest}'`);
+  });
+
+  test("answer with one slash at the end too, and not with two", async () => {
+    const { get } = await serveBefore([]);
+    for (const path of ["/docs", "/openapi.json", "/healthz"]) {
+      const plain = await (await get(path)).text();
+      const withSlash = await get(`${path}/`);
+      expect([withSlash.status, await withSlash.text()], path).toEqual([200, plain]);
+      expect((await get(`${path}//`)).status, path).toBe(404);
+    }
   });
 
   test("take GET and HEAD, and / leads to /docs", async () => {

@@ -64,10 +64,10 @@ describe("on a terminal", () => {
     });
     const stdin = "bad\ngood\nslow\n";
     const { stderr, code } = start(["generate", "--batch", "-", "-o", "x"], { isTerminal: true, stdin });
-    await stderr.until(/2 · 1 failed · 1 at work/);
+    await stderr.until(/2 of 3 · 1 failed · 1 at work/);
     resolve();
     expect(await code).toBe(20);
-    expect(stderr.text).toMatch(/failed: prompt 1: /);
+    expect(stderr.text).toMatch(/failed: line 1 \("bad"\): /);
   });
 
   test.each([

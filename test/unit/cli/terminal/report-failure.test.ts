@@ -41,12 +41,12 @@ describe("a failure", () => {
 
   test("that leaves the job running tells how to take it up", async () => {
     const { finish, endpoint } = await stage({ worker: endless });
-    endpoint.faults.add({ operation: "status-sync", respond: { status: 401 }, skip: 1 });
+    endpoint.faults.add({ operation: "status-sync", respond: { status: 401 }, skip: 1, times: 6 });
     const { code, stderr } = await finish(["generate", "an apple"]);
     const id = endpoint.jobs()[0]?.id;
     expect(code).toBe(4);
     expect(stderr).toContain(
-      `To wait for it: layerdiffuse result ${id} -o FILE. To stop it: layerdiffuse cancel ${id}`,
+      `To wait for it: layerdiffuse result ${id} -o output.png. To stop it: layerdiffuse cancel ${id}`,
     );
   });
 

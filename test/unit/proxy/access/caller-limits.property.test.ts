@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { SharedLimiter } from "../../../../src/proxy/access/shared-counters.ts";
 import { proxyOn } from "../../../../src/proxy/app.ts";
+import type { ImageStorage, ProxyHandler, ProxyOptions, SharedLimiter } from "../../../../src/proxy/index.ts";
 import { picture } from "../../../helpers/local.ts";
 import { ManualClock, turns } from "../../../helpers/manual-clock.ts";
 import { bodyOf, epoch, isSigning, mount, secret } from "../../../helpers/proxy.ts";
@@ -25,6 +25,13 @@ interface Pending {
   refuse(): void;
 }
 
+/** Where the jobs at once are counted, and by how many instances. */
+interface Counted {
+  jobs?: SharedLimiter;
+  storage?: ImageStorage;
+  instances: number;
+}
+
 /** Callers, endpoint and network, each of whose steps the test takes when it likes. */
 class World {
   readonly clock = new ManualClock();
@@ -34,24 +41,25 @@ class World {
   readonly tokens = new Set<string>();
   /** Requests of the callers that are under way. */
   readonly asking = new Map<AbortController, string>();
-  readonly #handler: (request: Request) => Promise<Response>;
+  /** Instances, which take turns. */
+  readonly #handlers: ProxyHandler[];
+  #asked = 0;
 
-  constructor(jobs: SharedLimiter | undefined) {
+  constructor({ jobs, storage, instances }: Counted) {
     const internals = { clock: this.clock, random: () => 0.5, wallTime: () => epoch + this.clock.now() };
-    this.#handler = proxyOn(
-      {
-        authorize: () => "alice",
-        secret,
-        endpointId: "local",
-        apiKey: "local",
-        baseUrl: "https://upstream.test/v2",
-        publicUrl: new URL(mount).origin,
-        fetch: (input, init) => this.#fetch(new URL(String(input)), init),
-        limits: { concurrency, ratePerMinute: 1_000 },
-        limiter: jobs && { jobs },
-      },
-      internals,
-    );
+    const options: ProxyOptions = {
+      authorize: () => "alice",
+      secret,
+      endpointId: "local",
+      apiKey: "local",
+      baseUrl: "https://upstream.test/v2",
+      publicUrl: new URL(mount).origin,
+      fetch: (input, init) => this.#fetch(new URL(String(input)), init),
+      limits: { concurrency, ratePerMinute: 1_000 },
+      limiter: jobs && { jobs },
+      storage,
+    };
+    this.#handlers = Array.from({ length: instances }, () => proxyOn(options, internals));
   }
 
   /** Jobs that draw, or are about to be submitted: what the limit is about. */
@@ -69,7 +77,9 @@ class World {
       headers: { ...headers, "content-type": "application/json" },
       signal: left.signal,
     });
-    return this.#handler(request).then(async (response) => {
+    const handler = this.#handlers[this.#asked++ % this.#handlers.length];
+    if (!handler) throw new Error("There is no instance.");
+    return handler(request).then(async (response) => {
       this.asking.delete(left);
       const isJson = response.headers.get("content-type")?.includes("json");
       const { id, job } = isJson ? await bodyOf(response) : {};
@@ -187,6 +197,17 @@ function counter(): SharedLimiter {
   };
 }
 
+/** As `unstorage` in memory. */
+function storage(): ImageStorage {
+  const kept = new Map<string, Uint8Array>();
+  return {
+    getItemRaw: async (key) => kept.get(key),
+    setItemRaw: async (key, value) => void kept.set(key, value),
+    getKeys: async (base) => [...kept.keys()].filter((key) => key.startsWith(`${base}:`)),
+    removeItem: async (key) => void kept.delete(key),
+  };
+}
+
 const prompt = "a red apple";
 
 type Happening = [what: string, happen: () => unknown];
@@ -220,15 +241,30 @@ function happenings(world: World): Happening[] {
   ];
 }
 
+/** By the service's call where there is one, else by the caller. */
+async function seeAllEnds(world: World): Promise<void> {
+  for (const job of world.webhooks) {
+    void world.deliver(job);
+    await world.finish();
+  }
+  const cancelled = new Set(world.jobs.flatMap(({ id, status }) => (status === "CANCELLED" ? [id] : [])));
+  for (const token of world.tokens) {
+    if (cancelled.has(token.split(".")[3] ?? "")) void world.ask(`status/${token}`);
+    await world.finish();
+  }
+}
+
 describe("a place among the jobs at once", () => {
   it.each([
-    ["in memory", () => undefined],
-    ["in a shared store", counter],
-  ])("is neither lost nor given twice, whatever happens in which order: counted %s", async (_where, limiter) => {
+    ["in memory", () => ({ instances: 1 })],
+    ["in a shared store", () => ({ jobs: counter(), instances: 1 })],
+    ["by two instances in a shared store", () => ({ jobs: counter(), storage: storage(), instances: 2 })],
+  ])("is neither lost nor given twice, whatever happens in which order: counted %s", async (_where, counted) => {
     const choice = fc.noBias(fc.integer({ min: 0, max: 1_000_000 }));
+    const choicesOf = fc.array(choice, { minLength: 20, maxLength: 60, size: "max" });
     await fc.assert(
-      fc.asyncProperty(fc.array(choice, { minLength: 20, maxLength: 60, size: "max" }), async (choices) => {
-        const world = new World(limiter());
+      fc.asyncProperty(choicesOf, fc.boolean(), async (choices, areTabsClosed) => {
+        const world = new World(counted());
         const done: string[] = [];
         for (const number of choices) {
           const all = happenings(world);
@@ -239,18 +275,11 @@ describe("a place among the jobs at once", () => {
           await world.settle();
           expect(world.live, done.join("; ")).toBeLessThanOrEqual(concurrency);
         }
-        // All end, and each end is seen once more, by the service's call where there is one.
         await world.finish();
         for (const job of world.jobs) world.end(job, "COMPLETED");
-        for (const job of world.webhooks) {
-          void world.deliver(job);
-          await world.finish();
-        }
-        const cancelled = new Set(world.jobs.flatMap(({ id, status }) => (status === "CANCELLED" ? [id] : [])));
-        for (const token of world.tokens) {
-          if (cancelled.has(token.split(".")[3] ?? "")) void world.ask(`status/${token}`);
-          await world.finish();
-        }
+        // Nobody looks again, and the service's calls are lost. Otherwise each end is seen once more.
+        if (areTabsClosed) await world.wait(10_000);
+        else await seeAllEnds(world);
         const statuses: number[] = [];
         for (let index = 0; index <= concurrency; index++) {
           const asking = world.ask("run", { input: { prompt } });

@@ -1,6 +1,8 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { MemoryJobList } from "../../../../src/proxy/access/job-lists.ts";
 import { MemoryJobs, MemoryRate } from "../../../../src/proxy/access/memory-counters.ts";
 import type { SharedLimiter } from "../../../../src/proxy/index.ts";
+import { deferred } from "../../../helpers/deferred.ts";
 import { picture } from "../../../helpers/local.ts";
 import { ManualClock } from "../../../helpers/manual-clock.ts";
 import { bodyOf, proxyStage, textOf } from "../../../helpers/proxy.ts";
@@ -25,6 +27,17 @@ function counter(points: number): Counter {
     reward: async (key, by = 1) => ({ consumedPoints: add(key, -by) }),
   };
 }
+
+/** The first job ends when it is let go, all others never. */
+function heldWorker() {
+  const { promise, resolve } = deferred();
+  let begun = 0;
+  const worker = () => (begun++ === 0 ? promise.then(() => picture) : new Promise(() => {}));
+  return { worker, letGo: resolve };
+}
+
+const memoryJobs = (most: number, clock = new ManualClock()) => new MemoryJobs(most, new MemoryJobList(60_000, clock));
+const job = (id: string) => ({ id, issued: 0 });
 
 /** What it counts of jobs at once, where one subject has any. */
 const jobsOf = ({ used }: Counter) => [...used].find(([key]) => key.startsWith("jobs:"))?.[1];
@@ -61,12 +74,14 @@ describe("jobs at once", () => {
   const limits = { ...loose, concurrency: 2 };
 
   it("are counted until their end is seen", async () => {
-    const { post, get } = await proxyStage({}, { limits });
+    const { worker, letGo } = heldWorker();
+    const { post, get } = await proxyStage({ worker }, { limits });
     const first = await textOf(await post("run", input), "id");
     await post("run", input);
     const refused = await post("run", input);
-    expect([refused.status, refused.headers.get("retry-after")]).toEqual([429, "5"]);
+    expect([refused.status, refused.headers.get("retry-after")]).toEqual([429, "2"]);
     expect((await post("run", input, bob)).status).toBe(200);
+    letGo();
     await get(`status-sync/${first}`);
     // The same end, seen again, makes no more room.
     await get(`status/${first}`);
@@ -80,8 +95,9 @@ describe("jobs at once", () => {
     const asking = Array.from({ length: 10 }, () =>
       ask("run", { method: "POST", body: JSON.stringify(input), headers }),
     );
-    const statuses = (await drive(Promise.all(asking))).map(({ status }) => status);
-    expect(statuses.filter((status) => status === 200)).toHaveLength(2);
+    const answers = await drive(Promise.all(asking));
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(2);
+    expect(answers.flatMap(({ headers }) => headers.get("retry-after") ?? [])).toEqual(Array(8).fill("1"));
     expect(endpoint.jobs()).toHaveLength(2);
   });
 
@@ -109,49 +125,49 @@ describe("jobs at once", () => {
   });
 
   it("leave their places one by one while others are being submitted", async () => {
-    const jobs = new MemoryJobs(2, 5_000, new ManualClock());
+    const jobs = memoryJobs(2);
     expect([await jobs.reserve("a"), await jobs.reserve("a"), await jobs.reserve("a")]).toEqual([
       undefined,
       undefined,
-      5_000,
+      1_000,
     ]);
     await jobs.release("a");
-    expect([await jobs.reserve("a"), await jobs.reserve("a")]).toEqual([undefined, 5_000]);
+    expect([await jobs.reserve("a"), await jobs.reserve("a")]).toEqual([undefined, 1_000]);
   });
 
   it("do not count when their end was heard of before their submission was answered", async () => {
-    const jobs = new MemoryJobs(2, 5_000, new ManualClock());
+    const jobs = memoryJobs(2);
     await jobs.reserve("a");
     await jobs.reserve("a");
-    await jobs.ended("a", "fast");
-    jobs.keep("a", "fast", 60_000);
-    jobs.keep("a", "slow", 60_000);
-    expect([await jobs.reserve("a"), await jobs.reserve("a")]).toEqual([undefined, 5_000]);
+    await jobs.ended("a", job("fast"));
+    await jobs.keep("a", job("fast"));
+    await jobs.keep("a", job("slow"));
+    expect([await jobs.reserve("a"), await jobs.reserve("a")]).toEqual([undefined, 1_000]);
   });
 
   it("that are seen to end while a submission is on its way are remembered up to a thousand (memory)", async () => {
-    const jobs = new MemoryJobs(3, 5_000, new ManualClock());
+    const jobs = memoryJobs(3);
     for (let index = 0; index < 3; index++) await jobs.reserve("a");
-    for (let index = 0; index <= 1_000; index++) await jobs.ended("a", `job-${index}`);
-    for (const id of ["job-0", "job-1", "job-1000"]) jobs.keep("a", id, 60_000);
+    for (let index = 0; index <= 1_000; index++) await jobs.ended("a", job(`job-${index}`));
+    for (const id of ["job-0", "job-1", "job-1000"]) await jobs.keep("a", job(id));
     const [first, second, third] = [await jobs.reserve("a"), await jobs.reserve("a"), await jobs.reserve("a")];
-    expect([first, second, third]).toEqual([undefined, undefined, 5_000]);
+    expect([first, second, third]).toEqual([undefined, undefined, 1_000]);
   });
 
   it("and submissions are forgotten with their subjects, however many there were (memory)", async () => {
     const clock = new ManualClock();
-    const [rate, jobs] = [new MemoryRate(1, clock), new MemoryJobs(1, 5_000, clock)];
+    const [rate, jobs] = [new MemoryRate(1, clock), memoryJobs(1, clock)];
     for (let index = 0; index <= 10_000; index++) {
       await rate.take(`${index}`);
       await jobs.reserve(`${index}`);
-      jobs.keep(`${index}`, "job", 60_000);
+      await jobs.keep(`${index}`, job("job"));
     }
     clock.advance(60_000);
     const forget = vi.spyOn(Map.prototype, "delete");
     onTestFinished(() => forget.mockRestore());
     await rate.take("last");
     const rates = forget.mock.calls.length;
-    await jobs.reserve("last");
+    await jobs.keep("last", job("job"));
     expect([rates > 10_000, forget.mock.calls.length - rates > 10_000]).toEqual([true, true]);
   });
 
@@ -171,7 +187,8 @@ describe("a store that instances share", () => {
   it("counts for all of them, by a name that is not the subject's own, and each end once", async () => {
     const [rate, jobs] = [counter(4), counter(2)];
     const limits = { ...loose, concurrency: 2 };
-    const { post, another, drive } = await proxyStage({}, { limiter: { rate, jobs }, limits });
+    const { worker, letGo } = heldWorker();
+    const { post, another, drive } = await proxyStage({ worker }, { limiter: { rate, jobs }, limits });
     const second = another();
     const elsewhere = (path: string, init: RequestInit = {}) =>
       drive(
@@ -187,6 +204,7 @@ describe("a store that instances share", () => {
     expect((await elsewhere("run", { method: "POST", body })).status).toBe(200);
     expect((await post("run", input)).status).toBe(429);
     expect(jobsOf(jobs)).toBe(2);
+    letGo();
     await elsewhere(`status-sync/${id}`);
     await elsewhere(`status/${id}`);
     expect(jobsOf(jobs)).toBe(1);
@@ -285,8 +303,24 @@ describe("a store that instances share", () => {
     const broken: SharedLimiter = { consume: () => Promise.reject(new Error("ECONNREFUSED redis.internal")) };
     const { post, calls, told } = await proxyStage({}, { limiter: { rate: broken } });
     const response = await post("run", input);
-    expect([response.status, calls()]).toEqual([503, []]);
+    expect([response.status, response.headers.get("retry-after"), calls()]).toEqual([503, "5", []]);
     expect(await response.text()).not.toContain("redis");
     expect(told).toHaveLength(1);
+  });
+
+  it.each([
+    ["fails for a moment", new Error("ECONNRESET"), 5_250],
+    ["is full for a moment", { msBeforeNext: 3_000 }, 3_250],
+  ])("that %s has the client wait, say so, and submit once", async (_, refusal, retryAfter) => {
+    let asked = 0;
+    const rate: SharedLimiter = { consume: () => (asked++ === 0 ? Promise.reject(refusal) : Promise.resolve()) };
+    const { client, drive, endpoint } = await proxyStage({}, { limiter: { rate } });
+    const seen: unknown[] = [];
+    const generating = client().generate("a red apple", {
+      onProgress: ({ phase, retryAfter }) => seen.push(retryAfter === undefined ? phase : [phase, retryAfter]),
+    });
+    expect((await drive(generating)).width).toBeGreaterThan(0);
+    expect(seen.slice(0, 2)).toEqual(["submitting", ["waiting", retryAfter]]);
+    expect(endpoint.jobs()).toHaveLength(1);
   });
 });

@@ -39,7 +39,7 @@ describe("the routes", () => {
     "requests",
     "status/",
     "status/x/y",
-    "run/",
+    "run//",
     "RUN",
     "r%75n",
     "alpha/v1/file/",
@@ -140,6 +140,23 @@ describe("authorize", () => {
 });
 
 describe("what goes upstream", () => {
+  it("refuses half an emoji and NUL in any text, by its field, before anything is sent", async () => {
+    const { post, endpoint } = await proxyStage();
+    const texts = ["prompt", "negative_prompt", "sampler_name", "scheduler", "generator_type"];
+    for (const damaged of ["an apple 🍎".slice(0, -1), "a\0"]) {
+      for (const field of texts) {
+        const response = await post("run", { input: { prompt: "an apple", [field]: damaged } });
+        expect([response.status, await response.json()]).toMatchObject([
+          422,
+          { code: "invalid_input", submitted: "no", issues: [{ path: [field] }] },
+        ]);
+      }
+      const loras = await post("runsync", { input: { prompt: "an apple", loras: [{ name: damaged }] } });
+      expect(await loras.json()).toMatchObject({ issues: [{ path: ["loras", 0, "name"] }] });
+    }
+    expect(endpoint.jobs()).toEqual([]);
+  });
+
   it("is the input's own fields and the proxy's own policy: no webhook, s3Config, unknown field or header (SSRF)", async () => {
     const stage = await proxyStage();
     const input = {

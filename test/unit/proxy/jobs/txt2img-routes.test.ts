@@ -4,9 +4,12 @@ import { join } from "node:path";
 import { createStorage } from "unstorage";
 import fsDriver from "unstorage/drivers/fs-lite";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { createArtist } from "../../../../src/local/artist/artist.ts";
+import { fixedFields } from "../../../../src/local/artist/input/input-rules.ts";
 import { createLocalEndpoint } from "../../../../src/local/index.ts";
 import { MemoryStorage } from "../../../../src/proxy/images/memory-storage.ts";
 import { createProxy } from "../../../../src/proxy/index.ts";
+import { publishedCounts, publishedFields } from "../../../../src/proxy/jobs/published-fields.ts";
 import { picture } from "../../../helpers/local.ts";
 import { ManualClock } from "../../../helpers/manual-clock.ts";
 import { bodyOf, epoch, mount, proxyStage, textOf } from "../../../helpers/proxy.ts";
@@ -188,7 +191,12 @@ describe("POST alpha/v1/txt2img", () => {
   });
 
   it.each<[string, () => unknown, number, string]>([
-    ["fails", () => ({ error: "too wide", code: "invalid_input" }), 502, "job_failed"],
+    ["fails", () => ({ error: "no memory", code: "gpu_out_of_memory" }), 502, "job_failed"],
+    ["fails with an error alone", () => ({ error: "boom" }), 502, "job_failed"],
+    ["refuses its input", () => ({ error: "too wide", code: "invalid_input" }), 422, "invalid_input"],
+    ["refuses a LoRA", () => ({ error: "no such", code: "unknown_lora", field: "loras.0.name" }), 422, "unknown_lora"],
+    ["says it refused", () => ({ status: "error", message: "no", code: "bad_size", field: "width" }), 422, "bad_size"],
+    ["refuses a field by a code of its own", () => ({ error: "no", code: "E7", field: "width" }), 422, "invalid_input"],
     ["says it failed", () => ({ status: "error", message: "no memory" }), 502, "generation_failed"],
     ["makes no picture", () => ({ status: "success" }), 502, "invalid_image"],
   ])("is a problem for a job that %s, at once and when asked later", async (_what, worker, status, code) => {
@@ -199,6 +207,76 @@ describe("POST alpha/v1/txt2img", () => {
     await pass(1_000);
     const end = await get(location);
     expect([end.status, (await bodyOf(end))["code"]]).toEqual([status, code]);
+  });
+
+  it.each([
+    [{ prompt: "a <lora:x:1>" }, "tag_not_allowed", "prompt", ["prompt"]],
+    [{ prompt: "a", loras: [{ name: "none" }] }, "unknown_lora", "loras.0.name", ["loras", 0, "name"]],
+    [{ prompt: "a", sampler_name: "none" }, "unknown_sampler", "sampler_name", ["sampler_name"]],
+    [{ prompt: "a", generator_type: "none" }, "unknown_preset", "generator_type", ["generator_type"]],
+  ])("is 422 with the worker's code and field for %j, at once and later", async (body, code, field, path) => {
+    const { post, get, pass, told } = await proxyStage({ worker: createArtist() });
+    const told422 = { status: 422, code, field, issues: [{ path, message: expect.any(String) }] };
+    const at = await post("alpha/v1/txt2img", body);
+    expect([at.status, await bodyOf(at)]).toMatchObject([422, { ...told422, submitted: "yes" }]);
+    const location = under((await post("alpha/v1/txt2img", body, later)).headers.get("location"));
+    await pass(1_000);
+    const end = await get(location);
+    expect([end.status, await bodyOf(end)]).toMatchObject([422, told422]);
+    expect(JSON.stringify(told)).not.toContain(" 502");
+  });
+
+  it("refuses fields that nobody knows, by name and with the nearest, before anything is sent", async () => {
+    const { post, endpoint } = await proxyStage();
+    const issuesOf = async (body: object) => {
+      const response = await post("alpha/v1/txt2img", body);
+      expect(response.status).toBe(422);
+      return (await bodyOf(response))["issues"];
+    };
+    const unknown = (path: (string | number)[], near: string) => ({
+      path,
+      message: `is unknown; did you mean ${near}?`,
+    });
+    expect(
+      await issuesOf({ prompt: "a", negativ_prompt: "b", negativePrompt: "c", cfgScale: 5, preset: "logo" }),
+    ).toEqual([
+      unknown(["negativ_prompt"], "negative_prompt"),
+      unknown(["negativePrompt"], "negative_prompt"),
+      unknown(["cfgScale"], "cfg_scale"),
+      unknown(["preset"], "generator_type"),
+    ]);
+    expect(await issuesOf({ promt: "a" })).toEqual([
+      unknown(["promt"], "prompt"),
+      { path: ["prompt"], message: "is required" },
+    ]);
+    expect(await issuesOf({ prompt: "a", loras: [{ name: "x", weigth: 1 }] })).toEqual([
+      unknown(["loras", 0, "weigth"], "weight"),
+    ]);
+    expect(await issuesOf({ prompt: "a", webhook: "https://evil.test", toString: 1 })).toHaveLength(2);
+    expect(await issuesOf({ prompt: "an apple 🍎".slice(0, -1), sampler_name: "a\0" })).toMatchObject([
+      { path: ["prompt"] },
+      { path: ["sampler_name"] },
+    ]);
+    expect(endpoint.jobs()).toEqual([]);
+  });
+
+  it("takes the published image's other fields with the values that change nothing, and passes none of them on", async () => {
+    const { post, endpoint } = await proxyStage();
+    const names = Object.keys(fixedFields).filter((each) => !publishedCounts.includes(each));
+    expect(Object.keys(publishedFields)).toEqual(expect.arrayContaining(names));
+    for (const each of names) expect(publishedFields[each], each).toEqual(fixedFields[each]?.accepted);
+    const body = Object.fromEntries(Object.entries(publishedFields).map(([name, [value = null]]) => [name, value]));
+    expect((await post("alpha/v1/txt2img", { ...body, ...input })).status).toBe(200);
+    for (const more of [
+      { batch_size: 0 },
+      { tiling: true },
+      { checkpoint: "other" },
+      { override_settings: { a: 1 } },
+    ]) {
+      const refused = await post("alpha/v1/txt2img", { ...input, ...more });
+      expect([refused.status, await bodyOf(refused)]).toMatchObject([422, { issues: [{ path: Object.keys(more) }] }]);
+    }
+    expect(endpoint.jobs()).toHaveLength(1);
   });
 
   it("leads to the job's address where the endpoint cannot be asked meanwhile: the job goes on, and is paid for", async () => {

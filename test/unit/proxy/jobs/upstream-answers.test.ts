@@ -31,6 +31,23 @@ const makeProxy = (options: Partial<ProxyOptions> = {}) =>
   });
 
 describe("what comes back", () => {
+  it.each([429, 503])("passes on when to ask again: %i", async (status) => {
+    service.use(
+      http.post(upstream, () => HttpResponse.json({ id: "job-1", status: "IN_QUEUE" })),
+      http.get(upstream, () => HttpResponse.json({ error: "busy" }, { status, headers: { "retry-after": "7" } })),
+    );
+    const handler = makeProxy();
+    const { id }: { id: string } = await (await handler(request("run"))).json();
+    const answers = [await handler(new Request(`${mount}/status/${id}`)), await handler(request("health"))];
+    expect(answers.map(({ headers }) => headers.get("retry-after"))).toEqual(["7", "7"]);
+  });
+
+  it("calls no submission a result that is too large", async () => {
+    service.use(http.post(upstream, () => HttpResponse.json({ error: "too large" }, { status: 413 })));
+    const answer = await makeProxy()(request("run"));
+    expect([answer.status, await answer.json()]).toMatchObject([502, { code: "server", submitted: "no" }]);
+  });
+
   it("says neither key nor endpoint nor host nor upstream id, whatever goes wrong upstream (leaks)", async () => {
     const shout = (url: string, key: string | null) =>
       `key ${key}, endpoint sekret-endpoint at ${url}; Traceback (most recent call last): x`;

@@ -210,6 +210,7 @@ describe("an input", () => {
     fc.record({ name: value, weight: fc.oneof(fc.constantFrom(-2, 2, 2.1), value) }, { requiredKeys: [] }),
   );
   const names = Object.keys(schemas.Input.properties ?? {}).filter((name) => !/^(prompt|loras)$/.test(name));
+  const others = ["something_else", "n_iter", "tiling", "override_settings", "checkpoint"];
   // A few fields at a time, or hardly any input would be a good one.
   const input: fc.Arbitrary<Record<string, unknown>> = fc
     .tuple(
@@ -218,7 +219,7 @@ describe("an input", () => {
         fc.record({ prompt: value }),
         fc.constant({}),
       ),
-      fc.dictionary(fc.constantFrom(...names, "something_else"), value, { maxKeys: 2 }),
+      fc.dictionary(fc.constantFrom(...names, ...others), value, { maxKeys: 2 }),
       fc.record(
         {
           loras: fc.oneof(

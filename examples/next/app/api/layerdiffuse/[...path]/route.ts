@@ -1,4 +1,5 @@
 // Next.js: everything under /api/layerdiffuse. A route handler is a function from Request to Response, and so is the proxy.
+// If your next.config has `trailingSlash: true`, add `skipTrailingSlashRedirect: true`, which saves a redirect for each request.
 import { createProxy } from "layerdiffuse/proxy";
 
 /** How many seconds the host lets a request run. Must be more than `syncWait`. */

@@ -1,6 +1,7 @@
 import { HttpResponse, http } from "msw";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { downloadFile } from "../../../src/runpod/http.ts";
+import { downloadFile } from "../../../src/runpod/download.ts";
+import { sleep } from "../../../src/runtime/clock.ts";
 import { rejectionOf } from "../../helpers/failures.ts";
 import { ManualClock, turns } from "../../helpers/manual-clock.ts";
 import { jobHandlers, key, mockClient, mockService } from "../../helpers/mock-service.ts";
@@ -233,7 +234,7 @@ describe("downloadFile", () => {
     expect(modes).toEqual(["follow"]);
   });
 
-  it("takes five minutes at most, redirects included, and ends what it began", async () => {
+  it("waits a minute for a sign of the file, and ends what it began", async () => {
     const clock = new ManualClock();
     let given: AbortSignal | null | undefined;
     const fetch: typeof globalThis.fetch = (_, init) => {
@@ -242,8 +243,40 @@ describe("downloadFile", () => {
     };
     const error = await clock.drive(rejectionOf(downloadFile(address, { fetch, clock, jobId: "job-1" })));
     expect(error).toMatchObject({ code: "connection", arrived: "unknown", jobId: "job-1" });
-    expect([clock.now(), given?.aborted, clock.pending]).toEqual([300_000, true, 0]);
+    expect([clock.now(), given?.aborted, clock.pending]).toEqual([60_000, true, 0]);
     expect(String(error)).not.toContain("s3cret");
+  });
+
+  it("takes a file that arrives slowly, for ten minutes", async () => {
+    const clock = new ManualClock();
+    const file = (parts: number) => {
+      let sent = 0;
+      return new ReadableStream({
+        pull: async (controller) => {
+          await sleep(clock, 50_000);
+          if (sent++ === parts) controller.close();
+          else controller.enqueue(new Uint8Array([1, 2]));
+        },
+      });
+    };
+    const read = (parts: number) => {
+      const fetch = async () => new Response(file(parts));
+      return clock.drive(downloadFile(address, { fetch, clock, jobId: "job-1" }));
+    };
+    expect(await read(8)).toHaveLength(16);
+    expect(clock.now()).toBeGreaterThan(400_000);
+    expect(await rejectionOf(read(50))).toMatchObject({ code: "connection", jobId: "job-1" });
+    expect(clock.pending).toBe(1);
+  });
+
+  it("is never read from a cache", async () => {
+    const seen: unknown[] = [];
+    const fetch: typeof globalThis.fetch = async (_, init) => {
+      seen.push(init?.cache);
+      return new Response("x");
+    };
+    await downloadFile(address, { fetch, clock: new ManualClock(), jobId: "job-1" });
+    expect(seen).toEqual(["no-store"]);
   });
 
   it("waits no longer for a fetch that is deaf to its signal", async () => {
