@@ -13,7 +13,7 @@ import { Session } from "./terminal/session.ts";
  */
 export async function main(argv: readonly string[], io: Io): Promise<number> {
   const { signal, release } = listenForInterruption(io);
-  const session = new Session(io, signal);
+  const session = new Session(io, signal, argv);
   // For what is wrong with the arguments themselves: the command reads its own flags only when all is right.
   session.isJson = asksForJson(argv);
   try {

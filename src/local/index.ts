@@ -56,7 +56,8 @@ export interface LocalEndpoint {
   fetch(input: Request | URL | string, init?: RequestInit): Promise<Response>;
   /**
    * Opens a socket. Default: on a free port of `127.0.0.1`. There can be only one at a time. Workers that are processes
-   * can start from then on.
+   * can start from then on. Rejects where the built-in artist is to draw and `@resvg/resvg-js` is not installed: every
+   * job would fail.
    *
    * @returns the base URL for clients, `http://127.0.0.1:PORT/v2`
    */
@@ -104,6 +105,8 @@ export function createLocalEndpoint(options: LocalEndpointOptions = {}): LocalEn
     listener = opening;
     let origin: string;
     try {
+      if (settings.worker === undefined && settings.maxWorkers > 0)
+        await (await import("./artist/draw.ts")).loadRenderer();
       origin = await opening.open(port, host);
     } catch (error) {
       listener = undefined;

@@ -27,9 +27,13 @@ const must = (what: string) => ({
 });
 
 /** As {@link must}, with what was given: `must be X, got Y`. */
-const mustBeGot = (what: string) => ({
-  error: ({ input }: Issue) => (input === undefined ? "is required" : `must be ${what}, got ${shown(input)}`),
+const mustBeGot = (what: string, kindOf: (input: unknown) => string = () => "") => ({
+  error: ({ input }: Issue) =>
+    input === undefined ? "is required" : `must be ${what}, got ${kindOf(input)}${shown(input)}`,
 });
+
+/** As {@link mustBeGot}. Quotes around digits are easily missed. */
+const mustBeNumber = (what: string) => mustBeGot(what, (input) => (typeof input === "string" ? "the string " : ""));
 
 /**
  * What is wrong with a text that fails on every worker: NUL, or half of a character that takes two UTF-16 units, as
@@ -75,7 +79,7 @@ export const steps = new WeakMap<z.core.$ZodType, number>();
 /** A number from `least` to `most`; with `step` a multiple of it. */
 export function number(least: number, most: number, step?: number): z.ZodMiniType<number, number> {
   const range = most >= Number.MAX_SAFE_INTEGER ? `from ${least} up` : `from ${least} to ${most}`;
-  const outside = { ...mustBeGot(`a ${step === 1 ? "whole number" : "number"} ${range}`), abort: true };
+  const outside = { ...mustBeNumber(`a ${step === 1 ? "whole number" : "number"} ${range}`), abort: true };
   const any = z.number(outside).check(z.gte(least, outside), z.lte(most, outside));
   if (step === undefined) return any;
   const multiple = z.check<number>(({ value, issues }) => {
@@ -95,7 +99,7 @@ export function number(least: number, most: number, step?: number): z.ZodMiniTyp
 export function milliseconds(): z.ZodMiniType<number, number> {
   return z.custom<number>(
     (value) => typeof value === "number" && value > 0,
-    mustBeGot("a number of milliseconds above 0"),
+    mustBeNumber("a number of milliseconds above 0"),
   );
 }
 

@@ -101,7 +101,7 @@ function commands(): string {
   write("layerdiffuse", `${run} "${bin}" "$@"`);
   write(
     "npx",
-    `[ "$1" = layerdiffuse ] || { echo "npx runs layerdiffuse only here" >&2; exit 1; }\nshift\n${run} "${bin}" "$@"`,
+    `while [ "$1" = -p ]; do shift 2; done\n[ "$1" = layerdiffuse ] || { echo "npx runs layerdiffuse only here" >&2; exit 1; }\nshift\n${run} "${bin}" "$@"`,
   );
   if (spawnSync("curl", ["--version"]).status !== 0) {
     write("curl", `${run} "${fileURLToPath(new URL("little-curl.ts", import.meta.url))}" "$@"`);

@@ -1,10 +1,12 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { createLocalEndpoint } from "layerdiffuse/local";
 import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from "vitest";
 import { makePng } from "../helpers/png.ts";
-import { run, runWell } from "../helpers/run.ts";
+import { inherited, run, runWell } from "../helpers/run.ts";
 import { programOf } from "../helpers/runtime-programs.ts";
 
 const { project, folder } = inject("packed");
@@ -36,6 +38,44 @@ test("npx layerdiffuse --help names every command", async () => {
   expect(code).toBe(0);
   for (const command of ["generate", "result", "cancel", "health", "local"])
     expect(stdout).toContain(`\n  ${command} `);
+});
+
+describe("where @resvg/resvg-js is not installed,", () => {
+  // Whoever runs these tests by npm has the repository's packages on the path.
+  const path = (process.env["PATH"] ?? "").split(delimiter).filter((folder) => !folder.includes("node_modules"));
+  const env = { PATH: [dirname(programOf("Node 24")), ...path].join(delimiter) };
+
+  test.each([
+    ["local", ["local", "--port", "0"]],
+    ["serve --local", ["serve", "--local", "--port", "0", "--storage", "my images"]],
+  ])("%s ends with 2 before it listens, and its advice works", async (_, args) => {
+    const { code, stdout, stderr } = await npx(args, env);
+    const words = args.map((word) => (word.includes(" ") ? `'${word}'` : word)).join(" ");
+    const advice = `npx -p layerdiffuse -p @resvg/resvg-js layerdiffuse ${words}`;
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toMatch(/^error: .* which is not installed\. Run: npx .*\n$/);
+    expect(stderr.endsWith(` ${advice}\n`)).toBe(true);
+
+    const child = spawn("sh", ["-c", advice], {
+      cwd: project,
+      env: { ...inherited(), ...env, npm_config_yes: "true", npm_config_prefer_offline: "true" },
+      // npx passes no signal on, so the whole group is ended.
+      detached: true,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const closed = once(child, "close");
+    onTestFinished(async () => {
+      if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+      await closed;
+    });
+    const address = /http:\/\/127\.0\.0\.1:\d+/;
+    let said = "";
+    for await (const text of child.stdout) {
+      said += text;
+      if (address.test(said)) break;
+    }
+    expect(said).toMatch(address);
+  });
 });
 
 describe.each(["Node 22", "Node 24"] as const)("on %s", (name) => {

@@ -142,7 +142,7 @@ export class BatchRun {
         this.#tally.spend(costOf(error));
         jobs.close(job.id);
         await attempt.write("failed", errorRecord(error));
-        await this.#session.note(`submitting ${nameOf(attempt.task)} again: ${shownMessage(error)}`);
+        await this.#session.note(`submitting ${nameOf(attempt.task)} again: ${shownMessage(error, this.#session)}`);
       }
     }
     attempt.startAnew(input.seed ?? randomSeed());
@@ -222,7 +222,7 @@ export class BatchRun {
     await this.#say({ ...attempt.base, state, jobId: id, seed: attempt.seed, error: record });
     await this.#progress.failed(
       nameOf(attempt.task),
-      `${shownMessage(error)}${this.#hintAfter(error, state, attempt)}`,
+      `${shownMessage(error, this.#session)}${this.#hintAfter(error, state, attempt)}`,
     );
   }
 

@@ -28,7 +28,7 @@ export const secondsOrNone = z.pipe(
   milliseconds,
 );
 
-export const price = numberThat((value) => value >= 0, "a price in USD, 0 or more");
+export const price = numberThat((value) => value >= 0 && Number.isFinite(value), "a price in USD, 0 or more");
 
 export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER) {
   const range = most === Number.MAX_SAFE_INTEGER ? `of ${least} or more` : `from ${least} to ${most}`;

@@ -1,7 +1,7 @@
 import { LayerDiffuse } from "../../client/layer-diffuse.ts";
 import { serviceUrl } from "../../runpod/option-defaults.ts";
 import type { Session } from "../terminal/session.ts";
-import { type EndpointFlags, endpointAccess } from "./endpoint-access.ts";
+import { type EndpointFlags, endpointAccess, placesOf } from "./endpoint-access.ts";
 import { OpenJobs } from "./open-jobs.ts";
 
 export interface ConnectionFlags extends EndpointFlags {
@@ -21,7 +21,9 @@ export interface Connected {
  *
  * @throws ConfigurationError that names the flag or variable
  */
-export function connect({ io, variables }: Session, flags: ConnectionFlags): Connected {
+export function connect(session: Session, flags: ConnectionFlags): Connected {
+  const { io, variables } = session;
+  session.places = { ...session.places, ...placesOf(flags, variables) };
   const access = endpointAccess(flags, variables, "without an account, try `layerdiffuse local`");
   const jobs = new OpenJobs(io.fetch);
   const client = new LayerDiffuse({ ...access, pricePerSecond: flags.pricePerSecond, fetch: jobs.fetch });

@@ -4,6 +4,7 @@ import { connectionFields } from "../../runpod/option-defaults.ts";
 import { check } from "../../schema/check.ts";
 import { shown } from "../../schema/fields.ts";
 import type { EnvironmentVariables } from "../terminal/environment-variables.ts";
+import type { Places } from "../terminal/user-words.ts";
 
 /** The flags that name an endpoint. */
 export interface EndpointFlags {
@@ -32,6 +33,9 @@ export function endpointAccess(
 ): EndpointAccess {
   const { endpoint: endpointId = variables.endpointId, baseUrl = variables.baseUrl } = flags;
   const { apiKey } = variables;
+  if (flags.endpoint !== undefined && flags.endpoint.trim() === "") {
+    throw new ConfigurationError("--endpoint is empty. Pass the endpoint's id (RunPod console, Serverless).");
+  }
   if (!endpointId) {
     throw new ConfigurationError(
       `The endpoint is missing. Set RUNPOD_ENDPOINT_ID or pass --endpoint (RunPod console, Serverless); ${otherwise}.`,
@@ -42,13 +46,27 @@ export function endpointAccess(
       `The API key is missing. Set RUNPOD_API_KEY in the environment (RunPod console, Settings, API keys); ${otherwise}.`,
     );
   }
-  const placeOf = (flag: string | undefined, name: string, variable: string) => (flag === undefined ? variable : name);
-  refuseWrong(placeOf(flags.endpoint, "--endpoint", "RUNPOD_ENDPOINT_ID"), endpointId, connectionFields.endpointId);
-  refuseWrong(placeOf(flags.baseUrl, "--base-url", "RUNPOD_BASE_URL"), baseUrl, connectionFields.baseUrl);
+  const places = placesOf(flags, variables);
+  refuseWrong(places.endpoint, endpointId, connectionFields.endpointId);
+  refuseWrong(places.baseUrl, baseUrl, connectionFields.baseUrl);
+  if (!/^[!-~]+$/.test(apiKey)) {
+    throw new ConfigurationError(
+      "RUNPOD_API_KEY holds characters that no header may carry. Set it as RunPod shows it (console, Settings, API keys).",
+    );
+  }
   return { endpointId, apiKey, baseUrl };
 }
 
-function refuseWrong(place: string, value: string | undefined, schema: z.ZodMiniType): void {
+/** Where the endpoint's values come from, for errors about them. */
+export function placesOf(flags: EndpointFlags, variables: EnvironmentVariables): Omit<Places, "input"> {
+  const ofService = variables.baseUrl === undefined ? undefined : "RUNPOD_BASE_URL";
+  return {
+    endpoint: flags.endpoint === undefined ? "RUNPOD_ENDPOINT_ID" : "--endpoint",
+    baseUrl: flags.baseUrl === undefined ? ofService : "--base-url",
+  };
+}
+
+function refuseWrong(place: string | undefined, value: string | undefined, schema: z.ZodMiniType): void {
   const [issue] = check(schema, value).issues ?? [];
   if (!issue) return;
   // An address may hold a password.

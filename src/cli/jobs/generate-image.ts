@@ -35,6 +35,7 @@ export interface GenerateFlags extends ConnectionFlags, InputFlags, OutputFlags,
 export async function generate(session: Session, argument: string, flags: GenerateFlags): Promise<void> {
   const destination = await prepareDestination(session, flags);
   const connected = connect(session, flags);
+  session.places = { ...session.places, input: "flags" };
   const prompt = argument === "-" ? await promptFromStdin(session) : argument;
   for (const text of [prompt, flags.negative]) refuseLost(text);
   const progress = new JobProgress(session);

@@ -24,12 +24,6 @@ export async function announce(session: Session, url: string, flags: LocalFlags)
   for (const line of waysIn(url, flags)) await session.note(line);
 }
 
-/** Says so now, rather than in the first job that fails. */
-export async function tellMissingRenderer(session: Session): Promise<void> {
-  const { loadRenderer } = await import("../../local/artist/draw.ts");
-  await loadRenderer().catch(({ message }: Error) => session.note(`\n${message}`));
-}
-
 function introduction(platform: string, url: string, flags: LocalFlags): string[] {
   return [
     `The local endpoint is at ${url}. ${jobsGo(platform, url, flags)}`,

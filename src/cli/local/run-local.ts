@@ -2,11 +2,12 @@ import type { LocalWorker } from "../../local/index.ts";
 import { messageOf, UsageError } from "../terminal/failures.ts";
 import { count } from "../terminal/format.ts";
 import type { Session } from "../terminal/session.ts";
-import { announce, tellMissingRenderer } from "./announcement.ts";
+import { announce } from "./announcement.ts";
 import { readFaults } from "./faults-file.ts";
 import { cannotListen, interruption } from "./listening.ts";
 import { endpointOptions, type LocalFlags } from "./local-flags.ts";
 import { printEnvironment } from "./print-environment.ts";
+import { requireRenderer } from "./renderer.ts";
 
 /** `layerdiffuse local`: an endpoint on this computer, until Ctrl-C. */
 export async function local(session: Session, flags: LocalFlags): Promise<void> {
@@ -14,6 +15,7 @@ export async function local(session: Session, flags: LocalFlags): Promise<void> 
   const options = endpointOptions(flags, cwd);
   const faults = flags.faults === undefined ? [] : await readFaults(flags.faults, cwd);
   if (flags.printEnv) return await printEnvironment(session, flags);
+  if (flags.worker === undefined && flags.workers !== 0) await requireRenderer(session);
 
   // Loaded here: no other command needs it.
   const { createLocalEndpoint } = await import("../../local/index.ts");
@@ -24,7 +26,6 @@ export async function local(session: Session, flags: LocalFlags): Promise<void> 
       throw cannotListen(flags, cause);
     });
     await announce(session, url, flags);
-    if (flags.worker === undefined) await tellMissingRenderer(session);
     await interruption(session.signal);
     const stopping = endpoint.workers().filter(({ pid, state }) => pid !== undefined && state !== "gone");
     if (stopping.length > 0) await session.note(farewell(stopping));

@@ -15,6 +15,11 @@ export function quoted(platform: string, text: string): string {
   return `'${text.replaceAll("'", platform === "win32" ? "''" : "'\\''")}'`;
 }
 
+/** A text as one word of a command: in quotes where the shell would read more into it. */
+export function word(platform: string, text: string): string {
+  return /^[\w./:@%+,=-]+$/.test(text) ? text : quoted(platform, text);
+}
+
 /** A command over several lines. */
 export function lines(platform: string, parts: readonly string[]): string {
   return parts.join(platform === "win32" ? " `\n    " : " \\\n    ");

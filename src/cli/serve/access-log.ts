@@ -2,6 +2,7 @@ import { type ErrorCode, isLayerDiffuseError } from "../../errors/index.ts";
 import type { ProxyErrorContext } from "../../proxy/index.ts";
 import { messageOf } from "../terminal/failures.ts";
 import { oneLine } from "../terminal/format.ts";
+import { inUserWords, type Places } from "../terminal/user-words.ts";
 
 /** Characters of a reason that fit on a line. */
 const longestReason = 300;
@@ -52,23 +53,29 @@ interface Trouble {
   reason?: string;
 }
 
+/** What the log knows of the server's endpoint. */
+export interface Upstream {
+  apiKey: string;
+  places: Places;
+}
+
 /** Why the server could not do what was asked, for its owner. It holds no key and no prompt. */
-function troubleOf(error: unknown, context: ProxyErrorContext, apiKey: string): Trouble {
+function troubleOf(error: unknown, context: ProxyErrorContext, { apiKey, places }: Upstream): Trouble {
   const { route = "-", subject = "-", status } = context;
   const known = isLayerDiffuseError(error) ? error.code : undefined;
   const trouble = { time: new Date().toISOString(), route, status, subject, code: known ?? "unexpected" };
   if (known !== undefined && mayRepeatPrompt.has(known)) return trouble;
-  const reason = oneLine(messageOf(error).replaceAll(apiKey, "…")).slice(0, longestReason);
+  const reason = oneLine(inUserWords(messageOf(error), error, places).replaceAll(apiKey, "…")).slice(0, longestReason);
   return { ...trouble, reason };
 }
 
 /** One line for people. */
-export function troubleLine(error: unknown, context: ProxyErrorContext, apiKey: string): string {
-  const { time, route, status, subject, code, reason } = troubleOf(error, context, apiKey);
+export function troubleLine(error: unknown, context: ProxyErrorContext, upstream: Upstream): string {
+  const { time, route, status, subject, code, reason } = troubleOf(error, context, upstream);
   return `${time} ${route} ${status} ${subject}: ${code}${reason === undefined ? "" : `: ${reason}`}`;
 }
 
 /** One line for programs. */
-export function troubleJson(error: unknown, context: ProxyErrorContext, apiKey: string): string {
-  return JSON.stringify(troubleOf(error, context, apiKey));
+export function troubleJson(error: unknown, context: ProxyErrorContext, upstream: Upstream): string {
+  return JSON.stringify(troubleOf(error, context, upstream));
 }

@@ -5,9 +5,9 @@ import { openApiDocument } from "../../proxy/openapi/document.ts";
 import { defaultLimits } from "../../proxy/options.ts";
 import { realClock } from "../../runtime/clock.ts";
 import { VERSION } from "../../runtime/environment.ts";
-import { endpointAccess } from "../jobs/endpoint-access.ts";
-import { tellMissingRenderer } from "../local/announcement.ts";
+import { endpointAccess, placesOf } from "../jobs/endpoint-access.ts";
 import { cannotListen, interruption, isLoopback, localUrl } from "../local/listening.ts";
+import { requireRenderer } from "../local/renderer.ts";
 import { UsageError } from "../terminal/failures.ts";
 import { count, duration } from "../terminal/format.ts";
 import type { Session } from "../terminal/session.ts";
@@ -29,8 +29,10 @@ export async function serve(session: Session, flags: ServeFlags): Promise<void> 
     throw new UsageError("--local brings its own endpoint. Drop --endpoint and --base-url, or --local.");
   }
   const admitted = await admission(flags, session);
+  if (flags.local) await requireRenderer(session);
   const secret = secretsOf(session.variables);
   const storage = flags.storage === undefined ? undefined : await FolderStorage.open(resolve(io.cwd, flags.storage));
+  session.places = { ...session.places, ...placesOf(flags, session.variables) };
   const upstream = flags.local
     ? await standIn()
     : {
@@ -56,7 +58,7 @@ export async function serve(session: Session, flags: ServeFlags): Promise<void> 
       publicUrl: flags.publicUrl,
       onError: (error, context) => {
         const line = session.isJson ? troubleJson : troubleLine;
-        void session.warn(line(error, context, connection.apiKey));
+        void session.warn(line(error, context, { apiKey: connection.apiKey, places: session.places }));
       },
     });
     const server: HttpServer = new HttpServer({
@@ -81,7 +83,6 @@ export async function serve(session: Session, flags: ServeFlags): Promise<void> 
         "Others on this machine can read --token in the list of processes. Use LAYERDIFFUSE_TOKENS instead.\n",
       );
     }
-    if (flags.local) await tellMissingRenderer(session);
     await interruption(session.signal);
     await session.note(
       `Stopping: open requests have ${duration(stopTimeout)} to finish. Press Ctrl-C again to stop at once.`,

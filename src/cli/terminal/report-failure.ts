@@ -4,6 +4,7 @@ import { isLayerDiffuseError, JobError } from "../../errors/index.ts";
 import { exitCodeOf, failureCode } from "./exit-codes.ts";
 import { AdvisedError, Interruption, messageOf } from "./failures.ts";
 import type { Session } from "./session.ts";
+import { inUserWords } from "./user-words.ts";
 
 /** Prints what went wrong, in the style of the session, and gives the exit code. */
 export async function reportFailure(error: unknown, session: Session): Promise<number> {
@@ -12,7 +13,7 @@ export async function reportFailure(error: unknown, session: Session): Promise<n
   const cause = error instanceof AdvisedError ? error.cause : error;
   // Commander has printed its own errors.
   if (!(cause instanceof Interruption || cause instanceof CommanderError)) {
-    await session.warn(`error: ${shownMessage(cause)}`);
+    await session.warn(`error: ${shownMessage(cause, session)}`);
     if (session.variables.isDebugging) await session.warn(inspect(cause, { depth: 4 }));
   }
   if (error instanceof AdvisedError) await session.warn(error.advice);
@@ -44,12 +45,9 @@ export function errorRecord(error: unknown): ErrorRecord {
 }
 
 /** What people read of a failure, on one line: in the program's words where the client names its options. */
-export function shownMessage(error: unknown): string {
+export function shownMessage(error: unknown, { places }: Session): string {
   const cause = error instanceof AdvisedError ? error.cause : error;
-  const message = ownMessage(cause);
-  const workers = cause instanceof JobError ? cause.failure?.message.replace(/\.$/, "") : undefined;
-  // A worker may use the same words for options of its own.
-  const shown = workers ? message.split(workers).map(inOurWords).join(workers) : inOurWords(message);
+  const shown = inUserWords(ownMessage(cause), cause, places);
   // A worker's message may be a whole traceback.
   return shown.replace(/\s*\n\s*/g, " ");
 }
@@ -58,17 +56,4 @@ export function shownMessage(error: unknown): string {
 function ownMessage(cause: unknown): string {
   const message = messageOf(cause);
   return cause instanceof CommanderError ? message.replace(/^error: /, "") : message;
-}
-
-/** The options of the client that its messages name, as options of this program. */
-const ourWords: readonly [RegExp, string][] = [
-  [/\bqueueTimeout\b/g, "--queue-timeout"],
-  [/\bexecutionTimeout\b/g, "--timeout"],
-  [/\bbaseUrl\b/g, "--base-url"],
-  [/\bendpointId\b/g, "--endpoint"],
-  [/; set retrySubmissions if a second job does no harm/, ""],
-];
-
-function inOurWords(message: string): string {
-  return ourWords.reduce((text, [theirs, ours]) => text.replace(theirs, ours), message);
 }

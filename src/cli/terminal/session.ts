@@ -1,5 +1,6 @@
 import { type EnvironmentVariables, readVariables } from "./environment-variables.ts";
 import { type Io, writeAll, writeLine } from "./io.ts";
+import { type Places, usualPlaces } from "./user-words.ts";
 
 /** The flags that say how a command prints. */
 export interface OutputStyle {
@@ -17,11 +18,16 @@ export class Session {
   isJson = false;
   /** Whether only errors are printed to stderr. */
   isQuiet = false;
+  /** Where the values came from that an error may be about. */
+  places: Places = usualPlaces;
+  /** The arguments after the program's name. */
+  readonly argv: readonly string[];
 
-  constructor(io: Io, signal: AbortSignal) {
+  constructor(io: Io, signal: AbortSignal, argv: readonly string[] = []) {
     this.io = io;
     this.variables = readVariables(io.env);
     this.signal = signal;
+    this.argv = argv;
   }
 
   setOutputStyle({ json = false, quiet = false }: OutputStyle): void {

@@ -1,18 +1,29 @@
+import { createRequire } from "node:module";
+import { delimiter, join } from "node:path";
+import { pathToFileURL } from "node:url";
 import type { Picture } from "./art-set.ts";
 import { recolour, type Tint, tinter, turner } from "./colour.ts";
 import { measurePicture } from "./measure.ts";
 import { createRandom, hashText } from "./random.ts";
 
+/** The optional package that draws. */
+export const rendererPackage = "@resvg/resvg-js";
+
 /** Thrown when the optional package that draws is not installed, or has no build for this platform. */
 export class RendererMissingError extends Error {
   override readonly name = "RendererMissingError";
   readonly code = "renderer_missing";
+  /** False where the package is there and fails, as it does on a platform that it has no build for. */
+  readonly isAbsent: boolean;
 
-  constructor(cause: unknown) {
+  constructor(isAbsent: boolean, cause: unknown) {
+    const why = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
+    const problem = isAbsent ? "is not installed" : `cannot be loaded (${why})`;
     super(
-      "The local endpoint's stand-in artist draws with @resvg/resvg-js, which cannot be loaded. Install it: npm install --save-dev @resvg/resvg-js",
+      `The local endpoint's stand-in artist draws with ${rendererPackage}, which ${problem}. Install it: npm install --save-dev ${rendererPackage}`,
       { cause },
     );
+    this.isAbsent = isAbsent;
   }
 }
 
@@ -20,11 +31,31 @@ type Renderer = typeof import("@resvg/resvg-js");
 
 /** @throws RendererMissingError */
 export async function loadRenderer(): Promise<Renderer> {
+  const file = rendererFile();
   try {
-    return await import("@resvg/resvg-js");
+    // By its name where it lies beside this package: that is what bundlers and tests know.
+    return await (file?.isBeside === false ? import(pathToFileURL(file.path).href) : import("@resvg/resvg-js"));
   } catch (error) {
-    throw new RendererMissingError(error);
+    throw new RendererMissingError(file === undefined, error);
   }
+}
+
+/**
+ * Where the package is: beside this one, or beside a program that npm put on the path. `npx -p layerdiffuse -p …` in a
+ * project that has layerdiffuse installed puts only what is missing into a folder of npx.
+ */
+function rendererFile(): { path: string; isBeside: boolean } | undefined {
+  const programs = (process.env["PATH"] ?? "")
+    .split(delimiter)
+    .filter((folder) => /node_modules[\\/]\.bin$/.test(folder));
+  for (const base of [import.meta.url, ...programs.map((folder) => join(folder, "any.js"))]) {
+    try {
+      return { path: createRequire(base).resolve(rendererPackage), isBeside: base === import.meta.url };
+    } catch {
+      // It is not there.
+    }
+  }
+  return undefined;
 }
 
 export interface Canvas {

@@ -4,9 +4,9 @@ const { createLocalEndpoint } = require("layerdiffuse/local");
 
 async function main() {
   const endpoint = createLocalEndpoint();
-  const baseUrl = await endpoint.listen();
-  const client = new LayerDiffuse({ endpointId: "local", apiKey: "local", baseUrl });
   try {
+    const baseUrl = await endpoint.listen();
+    const client = new LayerDiffuse({ endpointId: "local", apiKey: "local", baseUrl });
     const { width, height, hasAlpha, info } = await client.generate("a red apple");
     process.stdout.write(JSON.stringify({ width, height, hasAlpha, info }));
   } catch ({ code, message }) {

@@ -3,9 +3,9 @@ import { LayerDiffuse } from "layerdiffuse";
 import { createLocalEndpoint } from "layerdiffuse/local";
 
 const endpoint = createLocalEndpoint();
-const baseUrl = await endpoint.listen();
-const client = new LayerDiffuse({ endpointId: "local", apiKey: "local", baseUrl });
 try {
+  const baseUrl = await endpoint.listen();
+  const client = new LayerDiffuse({ endpointId: "local", apiKey: "local", baseUrl });
   const { width, height, hasAlpha, info } = await client.generate("a red apple");
   process.stdout.write(JSON.stringify({ width, height, hasAlpha, info }));
 } catch ({ code, message }) {

@@ -80,6 +80,9 @@ describe("text", () => {
   });
 });
 
+/** What is said of a value in the place of a number. */
+const given = (value: unknown) => (typeof value === "string" ? `the string ${shown(value)}` : shown(value));
+
 describe("number", () => {
   it.each([
     [0, "from 1 to 30"],
@@ -90,9 +93,13 @@ describe("number", () => {
     [null, "from 1 to 30"],
     [{}, "from 1 to 30"],
   ])("says the range once, and what was given: %o", (value, range) => {
-    expect(saidOf(number(1, 30), value)).toEqual([`must be a number ${range}, got ${shown(value)}`]);
-    expect(saidOf(number(1, 30, 1), value)).toEqual([`must be a whole number ${range}, got ${shown(value)}`]);
-    expect(saidOf(number(1, 30, 2), value)).toEqual([`must be a number ${range}, got ${shown(value)}`]);
+    expect(saidOf(number(1, 30), value)).toEqual([`must be a number ${range}, got ${given(value)}`]);
+    expect(saidOf(number(1, 30, 1), value)).toEqual([`must be a whole number ${range}, got ${given(value)}`]);
+    expect(saidOf(number(1, 30, 2), value)).toEqual([`must be a number ${range}, got ${given(value)}`]);
+  });
+
+  it("says of digits in quotes that they are a string", () => {
+    expect(saidOf(number(0, 9, 1), "7")).toEqual(['must be a whole number from 0 to 9, got the string "7"']);
   });
 
   it("takes both ends, and whatever lies between", () => {
@@ -129,7 +136,7 @@ describe("milliseconds", () => {
   it("are above 0, and may be endless", () => {
     takes(milliseconds(), 1, 0.5, 1e12, Number.POSITIVE_INFINITY);
     for (const value of [0, -1, Number.NaN, "1000", null, true, {}]) {
-      expect(saidOf(milliseconds(), value)).toEqual([`must be a number of milliseconds above 0, got ${shown(value)}`]);
+      expect(saidOf(milliseconds(), value)).toEqual([`must be a number of milliseconds above 0, got ${given(value)}`]);
     }
     expect(saidOf(milliseconds(), undefined)).toEqual(["is required"]);
   });

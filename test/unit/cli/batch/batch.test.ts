@@ -142,7 +142,7 @@ describe("layerdiffuse generate --batch", () => {
     const argv = ["generate", "--batch", "-", "-o", "pictures", "--concurrency", "2"];
     const { code, stderr } = await here.finish(argv, { stdin });
     expect(code).toBe(4);
-    expect(stderr).toContain("The API key is missing or wrong");
+    expect(stderr).toContain("The API key in RUNPOD_API_KEY is missing or wrong");
     expect(here.endpoint.requests.length).toBeLessThan(10);
   });
 

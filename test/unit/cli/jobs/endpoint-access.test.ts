@@ -28,7 +28,8 @@ describe("the endpoint that flags and environment name", () => {
 
   test.each([
     [{}, { RUNPOD_ENDPOINT_ID: "" }, "The endpoint is missing. Set RUNPOD_ENDPOINT_ID or pass --endpoint"],
-    [{ endpoint: "" }, {}, "The endpoint is missing."],
+    [{ endpoint: "" }, {}, "--endpoint is empty."],
+    [{}, { RUNPOD_API_KEY: "SECRET key" }, "RUNPOD_API_KEY holds characters that no header may carry."],
     [{}, { RUNPOD_API_KEY: " " }, "The API key is missing. Set RUNPOD_API_KEY"],
     [{ endpoint: "https://x.test" }, {}, "--endpoint must be the endpoint's id"],
     [

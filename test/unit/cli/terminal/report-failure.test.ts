@@ -1,10 +1,13 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { createArtist } from "../../../../src/local/artist/artist.ts";
 import { endless, picture, run, stage, temporaryFolder } from "../fake-terminal.ts";
 
 describe("a failure", () => {
   test.each([
-    ["a wrong key", { apiKey: "another" }, 4, /The API key is missing or wrong/],
-    ["no such endpoint", { endpointId: "another" }, 6, /Check --endpoint/],
+    ["a wrong key", { apiKey: "another" }, 4, /The API key in RUNPOD_API_KEY is missing or wrong/],
+    ["no such endpoint", { endpointId: "another" }, 6, /Check RUNPOD_ENDPOINT_ID and RUNPOD_BASE_URL/],
     [
       "a failing worker",
       {
@@ -55,6 +58,53 @@ describe("a failure", () => {
     const unknown = await finish(["generate", "an apple"]);
     expect(unknown.code).toBe(10);
     expect(unknown.stderr).toMatch(/A job may exist: .* Look in the RunPod console first\.\n$/);
+  });
+
+  test.each([
+    [{}, ["--endpoint", "wrong"], "Check --endpoint and RUNPOD_BASE_URL."],
+    [{ RUNPOD_ENDPOINT_ID: "wrong" }, [], "Check RUNPOD_ENDPOINT_ID and RUNPOD_BASE_URL."],
+  ])("names the place where a wrong value came from: %j %j", async (more, flags, message) => {
+    const { finish, env } = await stage();
+    const { code, stderr } = await finish(["generate", "an apple", ...flags], { env: { ...env, ...more } });
+    expect({ code, stderr }).toEqual({ code: 6, stderr: expect.stringContaining(message) });
+    const { RUNPOD_BASE_URL = "" } = env;
+    const bothFlags = await finish(["health", "--endpoint", "wrong", "--base-url", RUNPOD_BASE_URL]);
+    expect(bothFlags.stderr).toContain("Check --endpoint and --base-url.");
+  });
+
+  test.each([
+    ["--preset", "generator_type", "icon_4d"],
+    ["--sampler", "sampler_name", "Eular"],
+    ["--scheduler", "scheduler", "Karas"],
+  ])("of the worker about an input names %s, not %s", async (flag, field, value) => {
+    const { finish, folder } = await stage({ worker: createArtist() });
+    const { code, stderr } = await finish(["generate", "an apple", flag, value]);
+    expect(code).toBe(11);
+    expect(stderr).toMatch(new RegExp(`failed: ${flag} must be one of .*\\(got "${value}"\\)`));
+    if (flag !== `--${field}`) expect(stderr).not.toContain(field);
+    // In a list, the field of a line and the flag have one name.
+    await writeFile(join(folder, "list.txt"), "an apple\n");
+    const many = await finish(["generate", "--batch", "list.txt", "-o", "images", flag, value]);
+    expect(many.stderr).toContain(`failed: ${flag.slice(2)} must be one of`);
+  });
+
+  test("about the input that the client refuses names the flag", async () => {
+    const { finish, endpoint } = await stage();
+    const { code, stderr } = await finish(["generate", "an apple", "--width", "4096", "--height", "4096"]);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/^error: Invalid input\. --width: 4096 × 4096 is /m);
+    expect(endpoint.requests).toEqual([]);
+  });
+
+  test.each([
+    ["an answer that is lost", "run", { respond: { status: 502 } }],
+    ["a job that is lost from sight", "status-sync", { respond: { status: 401 } }],
+  ] as const)("by %s never advises to try again, which would be paid twice", async (_, operation, effect) => {
+    const { finish, endpoint } = await stage({ worker: endless });
+    endpoint.faults.add({ operation, times: 100, ...effect }, { operation: "status", times: 100, ...effect });
+    const { stderr } = await finish(["generate", "an apple", "--quiet"]);
+    expect(stderr).toMatch(/^error: /);
+    expect(stderr).not.toMatch(/try again/i);
   });
 
   test("leaves a worker's own words alone, on one line", async () => {
