@@ -9,7 +9,7 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 /** Bytes, gzipped. */
-const limit = 35_500;
+const limit = 39_000;
 
 interface Size {
   minified: number;

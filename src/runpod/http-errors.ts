@@ -27,6 +27,16 @@ export function submits({ method, path = "" }: Failed): boolean {
   return method === "POST" && /^(run|runsync|retry)\b/.test(path);
 }
 
+/** What to do once the trouble is over. A job that was paid for is asked for again, and no second one submitted. */
+export function whatNext(request: Failed): string | undefined {
+  if (submits(request)) return undefined;
+  return request.jobId === undefined ? "try again" : "ask for the job again";
+}
+
+/** Advice as a sentence, after a space; nothing where there is none. */
+const sentence = (advice: string | undefined, rest = "") =>
+  advice === undefined ? "" : ` ${advice.charAt(0).toUpperCase()}${advice.slice(1)}${rest}.`;
+
 /* What a failed exchange means: an answer that is not 2xx, one that is not JSON, or no answer at all. */
 
 /** The error class that fits an answer that is not 2xx. `text` is its body, without the key. */
@@ -84,7 +94,7 @@ export function statusError(what: string, request: Failed, response: Response, t
       });
   }
   if (status >= 500 || status === 408) {
-    return new ServerError(advised(`The service has a problem.${submits(request) ? "" : " Try again later."}`), {
+    return new ServerError(advised(`The service has a problem.${sentence(whatNext(request), " later")}`), {
       ...details,
       retryable: true,
       retryAfter,
@@ -98,12 +108,13 @@ export function notJsonError(what: string, request: Failed, status: number, text
   // Python workers write NaN and Infinity for numbers that JSON does not have: asking again changes nothing.
   const isNotFinite = /[[:,]\s*-?(NaN|Infinity)\s*[\],}]/.test(text);
   const start = `${what} answered ${status} with`;
-  const again = submits(request) ? "Check baseUrl." : "Try again. If it keeps happening, check baseUrl.";
+  const next = whatNext(request);
+  const again = next === undefined ? " Check baseUrl." : `${sentence(next)} If it keeps happening, check baseUrl.`;
   const message = isNotFinite
     ? `${start} NaN or Infinity in it, which is not JSON. Fix the worker.`
     : isPage(text)
       ? `${start} an HTML page. ${foreignPage}`
-      : `${start} ${text ? "something that is not JSON" : "an empty body"}. ${again}`;
+      : `${start} ${text ? "something that is not JSON" : "an empty body"}.${again}`;
   return new InvalidResponseError(message, {
     status,
     jobId: request.jobId,
@@ -170,9 +181,10 @@ export function connectionError(
   // A proxy that does not let this caller through will not the next time either.
   const isBarred = refusal === 403 || refusal === 407;
   const arrived = refusal !== undefined || neverArrived(error) ? "no" : "unknown";
+  const next = arrived === "no" && submits(request) ? "try again" : whatNext(request);
   const advice = isBarred
     ? "The proxy on your side refused the connection; check HTTPS_PROXY and its credentials."
-    : `Check the network and baseUrl${arrived === "unknown" && submits(request) ? "" : ", then try again"}.`;
+    : `Check the network and baseUrl${next === undefined ? "" : `, then ${next}`}.`;
   return new ConnectionError(`${what} failed: ${reason}. ${advice}`, {
     arrived,
     jobId: request.jobId,

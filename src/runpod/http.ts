@@ -3,7 +3,7 @@ import { ConfigurationError, ConnectionError } from "../errors/index.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { knowsCacheMode, sentOnce } from "../runtime/environment.ts";
 import { withTimeLimit } from "../runtime/time-limit.ts";
-import { connectionError, notJsonError, rootMessage, statusError, submits } from "./http-errors.ts";
+import { connectionError, notJsonError, rootMessage, statusError, whatNext } from "./http-errors.ts";
 import { parseLargeJson } from "./large-json.ts";
 import type { HeadersLike, HeadersOption, Target } from "./option-defaults.ts";
 
@@ -90,7 +90,8 @@ export class HttpClient {
       const message = hasBegun
         ? `${what} began its answer and did not finish it.`
         : `${what} had no answer within ${requestTimeout + wait} ms.`;
-      const advice = isSent && submits(request) ? "" : " Try again, or raise requestTimeout.";
+      const next = isSent ? whatNext(request) : "try again";
+      const advice = next === undefined ? "" : ` You may ${next}, or raise requestTimeout.`;
       throw new ConnectionError(message + advice, {
         arrived: isSent ? "unknown" : "no",
         jobId,
