@@ -27,7 +27,7 @@ export interface WaitTransport {
    * requests may be held open just now. `onSend` is called as each try goes out.
    */
   statusSync(id: string, wait: number, limits: LookLimits & { onSend: () => void }): Promise<JobState> | undefined;
-  health(limits: LookLimits & { retries: number }): Promise<Health>;
+  health(limits: { signal: AbortSignal; retries: number }): Promise<Health>;
   /** How many jobs this client waits for: short polls share one budget of requests. */
   readonly waiting: number;
 }
@@ -81,7 +81,8 @@ export async function waitForJob(options: WaitOptions): Promise<JobState> {
   const { id, transport, clock, call, queueTimeout, executionTimeout, queuedAt } = options;
   const { signal } = call;
   const look = new Looks(options);
-  const readHealth = () => briefly(options, pace.briefHealth, (limits) => transport.health({ ...limits, retries: 0 }));
+  // However steadily it arrives: it only explains.
+  const readHealth = () => briefly(options, pace.briefHealth, ({ signal }) => transport.health({ signal, retries: 0 }));
   const newHealth = () => new QueueHealth({ id, clock, call, failEarly: options.failEarly, read: readHealth });
   let health = newHealth();
   let { state } = options;

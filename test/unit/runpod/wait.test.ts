@@ -270,3 +270,27 @@ describe("a job that nobody could see until executionTimeout", () => {
     expect(String(error)).toContain("did not say where the job is");
   });
 });
+
+describe("health that arrives slowly", () => {
+  it("keeps nobody waiting for the reason of a time-out", async () => {
+    const clock = new ManualClock();
+    const drip = () =>
+      new ReadableStream({
+        pull: async (controller) => {
+          await sleep(clock, 1_500);
+          controller.enqueue(new Uint8Array([0x20]));
+        },
+      });
+    const fetch = async (input: string | URL | Request) => {
+      if (String(input).endsWith("/health")) return new Response(drip());
+      const wait = Number(new URL(String(input)).searchParams.get("wait") ?? 0);
+      await sleep(clock, wait);
+      return Response.json(queued);
+    };
+    const settings = { endpointId: "e1", apiKey: "rpa_7F3AQ0KLM", baseUrl: "https://service.test/v2", fetch };
+    const client = clientOver(settings, { clock, random: () => 0.5 });
+    const error = await rejectionOf(clock.drive(client.generate(apple, { queueTimeout: 10_000 })));
+    expect(error).toMatchObject({ code: "queue_timeout", reason: "unknown" });
+    expect(clock.now()).toBeLessThanOrEqual(12_000);
+  });
+});
