@@ -210,13 +210,20 @@ class Looks {
     const isWatched = call.isWatched || failEarly;
     const watched = isRunning ? pace.watchedRunning : this.#nextWatched();
     const wait = Math.max(limits.minWait, Math.min(isWatched ? watched : unwatched, deadline - asked));
-    // Only the try that was answered counts: the pauses before it say nothing of how long the server holds a request.
+    // Only the try that was answered counts, up to the beginning of its answer: the pauses before it, and a slow line,
+    // say nothing of how long the server holds a request.
+    let answered: number | undefined;
     const onSend = () => {
       asked = clock.now();
+      answered = undefined;
+    };
+    const onData = () => {
+      answered ??= clock.now();
+      look.onData();
     };
     let state: JobState | undefined;
     try {
-      state = await transport.statusSync(id, wait, { ...look, onSend });
+      state = await transport.statusSync(id, wait, { ...look, onSend, onData });
     } catch (error) {
       if (!isMissing(error)) throw error;
       // There is no such operation, or no such job, or it is wrong for a moment: `/status` decides.
@@ -226,7 +233,7 @@ class Looks {
     this.#missed = 0;
     if (isTerminal(state.status)) return state;
     // A server that does not hold the request must not be asked in a circle.
-    const held = clock.now() - asked;
+    const held = (answered ?? clock.now()) - asked;
     if (held < wait / 2) await sleep(clock, Math.max(0, this.#nextPause() - held), look.signal);
     else this.#pause = pace.firstPause;
     return state;

@@ -90,11 +90,11 @@ function checkCancellation(record: TicketRecord): void {
   check(!isGivenUpEarly, `the cancel for ${learnt.id} was given up after ${tries} tries`);
 }
 
-/** Looks at a job that goes on are a quarter of a second apart, but for the last before a clock's end. */
+/** Looks at a job that goes on are a quarter of a second apart (to a rounding error), but for the last before a clock's end. */
 function checkPace({ ticket, play, looks, requeues, endedAt }: TicketRecord): void {
   const quick = looks.filter(({ outcome, state, startedAt }, index) => {
     const next = looks[index + 1];
-    return outcome === "answered" && state !== undefined && next !== undefined && next.startedAt - startedAt < 250;
+    return outcome === "answered" && state !== undefined && next !== undefined && next.startedAt - startedAt < 249;
   });
   const after = (look: Exchange) => looks[looks.indexOf(look) + 1]?.operation;
   const polls = quick.filter((look) => look.operation === "status-sync" && after(look) === "status-sync");
