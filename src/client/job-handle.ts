@@ -101,6 +101,7 @@ export const lostSight: ReadonlySet<ErrorCode> = new Set([
   "invalid_response",
   "authentication",
   "bad_request",
+  "configuration",
 ]);
 
 /** Waits until a job ends and decodes its image. */

@@ -242,7 +242,8 @@ export class LayerDiffuse {
         queuedAt = clock.now();
       };
       const state = await this.#queue.submitHeld(fields, runOptions, { wait, deadline, call, onSend });
-      if (state) return { state, queuedAt };
+      // A request may be long on its way; what is still open was answered when it had been held for the whole time.
+      if (state) return { state, queuedAt: Math.max(queuedAt, clock.now() - wait) };
     }
     const state = await this.#queue.submit("run", fields, runOptions, { deadline, call });
     return { state, queuedAt: clock.now() };

@@ -43,7 +43,9 @@ export function checkPixelsNow(png: Png): boolean {
   let size: number;
   try {
     const data = others.length > 0 ? Buffer.concat(png.data) : first;
-    size = zlib.inflateSync(data, { maxOutputLength: wanted(png), chunkSize: 256 * 1024 }).length;
+    // In one piece where it is not large: pieces would be copied together.
+    const chunkSize = Math.min(wanted(png) + 1, 16 * 1024 * 1024);
+    size = zlib.inflateSync(data, { maxOutputLength: wanted(png), chunkSize: Math.max(chunkSize, 64) }).length;
   } catch (cause) {
     if (cause instanceof RangeError) return true;
     throw damaged(cause);

@@ -91,15 +91,10 @@ async function readFile(
     await response.body?.cancel();
     throw error;
   }
-  const chunks: Uint8Array<ArrayBuffer>[] = [];
-  let size = 0;
-  await readBody(response, (chunk) => {
+  return await readBody(response, (size) => {
     onData();
-    size += chunk.length;
     if (size > mostBytes) throw tooLarge(what, jobId);
-    chunks.push(chunk);
   });
-  return new Uint8Array(await new Blob(chunks).arrayBuffer());
 }
 
 function checkFile(what: string, response: Response, jobId: string): void {

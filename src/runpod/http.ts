@@ -259,27 +259,39 @@ export function freshly(): { cache?: "no-store" } {
   return knowsCacheMode() ? { cache: "no-store" } : {};
 }
 
-/** Hands over a body, chunk by chunk: a time limit counts from the last one. */
-export async function readBody({ body }: Response, take: (chunk: Uint8Array<ArrayBuffer>) => void): Promise<void> {
+/**
+ * Reads a body whole. A time limit counts from the last chunk, so each is reported.
+ *
+ * @param onData may throw: nothing more is read then
+ */
+export async function readBody({ body }: Response, onData: (size: number) => void): Promise<Uint8Array<ArrayBuffer>> {
   const reader = body?.getReader();
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  let size = 0;
   try {
-    for (let part = await reader?.read(); part?.value; part = await reader?.read()) take(part.value);
+    for (let part = await reader?.read(); part?.value; part = await reader?.read()) {
+      size += part.value.length;
+      onData(size);
+      chunks.push(part.value);
+    }
   } catch (error) {
     // What nobody reads would keep its connection open.
     reader?.cancel().catch(() => {});
     throw error;
   }
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
 }
 
-async function readText(response: Response, onData: (() => void) | undefined): Promise<string> {
-  onData?.();
-  const decoder = new TextDecoder();
-  let text = "";
-  await readBody(response, (chunk) => {
-    onData?.();
-    text += decoder.decode(chunk, { stream: true });
-  });
-  return text + decoder.decode();
+async function readText(response: Response, onData: () => void = () => {}): Promise<string> {
+  onData();
+  // At once: decoding as a stream is many times slower on Node.
+  return new TextDecoder().decode(await readBody(response, onData));
 }
 
 /** The service's times are whole milliseconds. What is not given, ky leaves out. */

@@ -94,6 +94,8 @@ function checkLostSight(record: TicketRecord, error: LayerDiffuseError): void {
 function checkDelivered(record: TicketRecord, error: LayerDiffuseError): void {
   const { ticket, play, known: job, lastAnswer, downloads } = record;
   if (lastAnswer?.state?.status !== "COMPLETED") return;
+  // submit() hands over a job, and not what the answer to it held.
+  if (ticket.isSubmitted && lastAnswer.operation === "run") return;
   check(ticket.call.method !== "run", `${shown(error)}, and the output had come`);
   if (!job?.image) return;
   const failures = record.failuresInARow(downloads);
