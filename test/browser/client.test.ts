@@ -33,7 +33,8 @@ describe("behind a framework that ends every path with a slash, as Next.js does 
       const { pathname, search } = new URL(request.url ?? "/", "http://page.test");
       if (pathname === "/") return response.setHeader("content-type", "text/html").end("<title>page</title>");
       if (pathname === "/client.js") return response.setHeader("content-type", "text/javascript").end(script);
-      asked.push(`${request.method} ${pathname.split("/")[3]}${pathname.endsWith("/") ? "/" : ""}`);
+      if (pathname.startsWith("/api/"))
+        asked.push(`${request.method} ${pathname.split("/")[3]}${pathname.endsWith("/") ? "/" : ""}`);
       if (!pathname.endsWith("/")) return response.writeHead(308, { location: `${pathname}/${search}` }).end();
       return answer(request, response);
     });
