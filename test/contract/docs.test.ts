@@ -58,6 +58,7 @@ const entries = ["src/index.ts", "src/proxy/index.ts", "src/local/index.ts"];
 const snippets = pages.flatMap(snippetsOf);
 const used = snippets.filter((snippet) => marksOf(snippet).skip === undefined);
 const typescript = used.filter(({ language }) => language === "ts");
+const commonJs = used.filter(({ language }) => language === "js");
 const shell = used.filter(({ language }) => language === "sh");
 
 /** A block as a module of its own, with what its marks put before it. */
@@ -74,7 +75,7 @@ const modulePath = ({ at }: Snippet): string => `docs/snippet-${at.replace(/\W+/
 test("every block of code is checked, run, or says why not", () => {
   for (const snippet of snippets) {
     marksOf(snippet);
-    expect(["ts", "sh", "json", "text", ""], `${snippet.at}: ts and sh are run`).toContain(snippet.language);
+    expect(["ts", "js", "sh", "json", "text", ""], `${snippet.at}: ts, js and sh are run`).toContain(snippet.language);
   }
 });
 
@@ -140,10 +141,20 @@ describe.concurrent("running", () => {
     await expectGoodEnd(startNode(file, { cwd: place.folder, env, inBrowser }), place, code);
   });
 
+  test.for(commonJs)("$at, as CommonJS", async (snippet, context) => {
+    const place = await scene(marksOf(snippet), context);
+    const file = join(place.folder, "snippet.cjs");
+    writeFileSync(file, snippet.code);
+    const program = startNode(file, { cwd: place.folder, env: place.env, inBrowser: false });
+    await expectGoodEnd(program, place, snippet.code);
+  });
+
   test.for(shell)("$at", async (snippet, context) => {
     const marks = marksOf(snippet);
     const place = await scene(marks, context);
-    const code = marks.job ? snippet.code.replaceAll(marks.job, await submitJob(place)) : snippet.code;
+    const typed = marks.job ? snippet.code.replaceAll(marks.job, await submitJob(place)) : snippet.code;
+    // A developer may have a server of their own on the usual port.
+    const code = marks.until ? typed.replace(/^layerdiffuse (local|serve)\b(?!.*--port)/, "$& --port 0") : typed;
     const program = startShell(marks.until ? `exec ${code}` : code, { cwd: place.folder, env: place.env });
     if (marks.until) {
       await program.said(marks.until);

@@ -2,6 +2,7 @@
 // lies in, and no host but this computer can be looked up.
 import dns from "node:dns";
 import { registerHooks } from "node:module";
+import { fileURLToPath } from "node:url";
 
 const root = new URL("../../", import.meta.url);
 const sources: Readonly<Record<string, string>> = {
@@ -13,7 +14,11 @@ const sources: Readonly<Record<string, string>> = {
 registerHooks({
   resolve(specifier, context, nextResolve) {
     const source = sources[specifier];
-    if (source !== undefined) return nextResolve(new URL(source, root).href, context);
+    if (source !== undefined) {
+      const { href } = new URL(source, root);
+      // `require` knows paths alone.
+      return nextResolve(context.conditions.includes("require") ? fileURLToPath(href) : href, context);
+    }
     // A snippet lies in a temporary folder, and finds what the repository has installed. A package finds its own.
     const { parentURL = root.href } = context;
     const isOutside = !parentURL.startsWith(root.href) && !parentURL.includes("/node_modules/");

@@ -1,6 +1,7 @@
-import { mkdir, readdir } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { resolve } from "node:path";
 import { InvalidInputError } from "../../errors/index.ts";
+import { makeFolder } from "../../local/store/make-folder.ts";
 import { connect } from "../jobs/connect.ts";
 import { inputOf } from "../jobs/generate-image.ts";
 import { OutputError, reasonOf, systemCodeOf } from "../terminal/failures.ts";
@@ -29,7 +30,7 @@ export async function batch(session: Session, flags: BatchFlags): Promise<void> 
   const list = await readPromptList(flags.batch, { ...io, signal }, inputOf(flags));
   if (list.wrong.length > 0) throw await refused(session, list);
   if (!connected) return await dryRun(session, flags, list);
-  const folder = await makeFolder(session, flags.output);
+  const folder = await prepareFolder(session, flags.output);
   const lock = await FolderLock.acquire(folder);
   try {
     const { lines, writtenAt, unreadable } = await readManifest(folder);
@@ -70,10 +71,10 @@ async function refused(session: Session, { name, wrong }: PromptList): Promise<u
   return new InvalidInputError([{ path: [], message: what }], "prompts");
 }
 
-async function makeFolder({ io }: Session, path: string): Promise<string> {
+async function prepareFolder({ io }: Session, path: string): Promise<string> {
   const folder = resolve(io.cwd, path);
   try {
-    await mkdir(folder, { recursive: true });
+    makeFolder(folder);
   } catch (cause) {
     const why = systemCodeOf(cause) === "EEXIST" ? "it is a file" : reasonOf(cause);
     throw new OutputError(`Cannot make the folder ${path}: ${why}.`, { cause });

@@ -10,7 +10,7 @@ export function addCancel(program: HintingCommand, session: Session): void {
     .action(async (id: string, flags: ConnectionFlags & OutputStyle) => {
       session.setOutputStyle(flags);
       const { connect } = await import("../jobs/connect.ts");
-      const { client } = connect(session, flags);
+      const { client } = connect(session, flags, { showsProgress: false });
       const { status } = await client.job(id).cancel({ signal: session.signal });
       await session.answer(session.isJson ? JSON.stringify({ jobId: id, status }) : status);
       if (status === "COMPLETED") {

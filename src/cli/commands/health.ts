@@ -11,7 +11,7 @@ export function addHealth(program: HintingCommand, session: Session): void {
     .action(async (flags: ConnectionFlags & OutputStyle) => {
       session.setOutputStyle(flags);
       const { connect } = await import("../jobs/connect.ts");
-      const health = await connect(session, flags).client.health({ signal: session.signal });
+      const health = await connect(session, flags, { showsProgress: false }).client.health({ signal: session.signal });
       for (const line of session.isJson ? [JSON.stringify(health)] : healthLines(health)) await session.answer(line);
     });
 }

@@ -1,3 +1,4 @@
+import { extname } from "node:path";
 import type { GeneratedImage } from "../../image/generated-image.ts";
 import { AdvisedError, messageOf, OutputError, UsageError } from "../terminal/failures.ts";
 import { duration } from "../terminal/format.ts";
@@ -21,6 +22,11 @@ export interface Destination {
   write(bytes: Uint8Array): Promise<void>;
 }
 
+/** The endings of other kinds of images: a program that opens the file would go by them. */
+const otherFormats = new Set(
+  "jpg jpeg jpe jfif webp gif bmp avif tif tiff heic heif jxl svg ico psd pdf".split(" ").map((ending) => `.${ending}`),
+);
+
 /**
  * Makes sure that the image can be written, before anything is submitted.
  *
@@ -31,6 +37,12 @@ export async function prepareDestination(
   { output, force = false }: OutputFlags,
 ): Promise<Destination> {
   const { io, isJson } = session;
+  if (otherFormats.has(extname(output).toLowerCase())) {
+    const name = output.slice(0, -extname(output).length);
+    throw new UsageError(
+      `Images are PNG files, for their transparency, and ${output} is named as another kind. Name it ${name}.png`,
+    );
+  }
   if (output !== "-") return await OutputFile.prepare(output, { cwd: io.cwd, force });
   if (isJson) throw new UsageError("--json and -o - both write to standard output. Name a file: -o output.png");
   if (io.stdout.isTTY && !force) {

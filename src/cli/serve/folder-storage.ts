@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { lstat, mkdir, open, opendir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { lstat, open, opendir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { makeFolder } from "../../local/store/make-folder.ts";
 import { reasonOf, systemCodeOf, UsageError } from "../terminal/failures.ts";
 
 /** Names as the proxy makes them: no separator, no leading dot, nothing that a file system treats specially. */
@@ -31,7 +32,7 @@ export class FolderStorage {
     try {
       // The error of mkdir about a file in the way is of no help.
       if (await isOther(folder)) throw new Error("it is not a folder");
-      await mkdir(folder, { recursive: true, mode: modes.folder });
+      makeFolder(folder, modes.folder);
       const trial = join(folder, draftOf("trial.png"));
       await writeFile(trial, "", { flag: "wx", mode: modes.file });
       await rm(trial);
@@ -66,7 +67,7 @@ export class FolderStorage {
       throw new Error("The name of an image has letters, digits, _ and - only, and ends in .png.");
     const draft = join(this.#folder, draftOf(name));
     // A clean-up of old images may have removed the folder.
-    await mkdir(this.#folder, { recursive: true, mode: modes.folder });
+    makeFolder(this.#folder, modes.folder);
     try {
       const file = await open(draft, "wx", modes.file);
       try {

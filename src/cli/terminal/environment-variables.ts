@@ -13,6 +13,20 @@ export interface EnvironmentVariables {
   tokens: string[];
   /** The first signs, all are accepted. */
   secrets: string[];
+  /** A variable that names a proxy, where Node does not heed it. */
+  ignoredProxy: string | undefined;
+}
+
+/** As most programs spell them. */
+const proxyNames = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+
+/** Node's `fetch` goes by a proxy only when it is told to. Bun and Deno do by themselves. */
+function ignoredProxy(text: (name: string) => string | undefined): string | undefined {
+  const isNode = !("bun" in process.versions || "deno" in process.versions);
+  const isTold =
+    text("NODE_USE_ENV_PROXY") !== undefined ||
+    [text("NODE_OPTIONS") ?? "", ...process.execArgv].some((option) => option.includes("--use-env-proxy"));
+  return isNode && !isTold ? proxyNames.find((name) => text(name) !== undefined) : undefined;
 }
 
 /** An empty variable counts as one that is not set. */
@@ -27,6 +41,7 @@ export function readVariables(env: Io["env"]): EnvironmentVariables {
     allowsLiveLine: env["TERM"] !== "dumb" && !("CI" in env),
     tokens: words("LAYERDIFFUSE_TOKENS"),
     secrets: words("LAYERDIFFUSE_SECRET"),
+    ignoredProxy: ignoredProxy(text),
   };
 }
 

@@ -8,7 +8,10 @@ export type FailureCode = Exclude<ErrorCode, "file"> | "unexpected" | "usage" | 
 /** The one table. The numbers are part of the program's interface: never give one to another failure. */
 export const exitCodes: Readonly<Record<FailureCode, { exit: number; meaning: string }>> = {
   unexpected: { exit: 1, meaning: "something that should not happen; set DEBUG=1 to see where" },
-  usage: { exit: 2, meaning: "the options or arguments are wrong, or a file cannot be read" },
+  usage: {
+    exit: 2,
+    meaning: "the options or arguments are wrong, a file cannot be read, a port is taken, or a package is missing",
+  },
   invalid_input: { exit: 2, meaning: "the prompt or the value of an option is wrong; nothing was sent" },
   configuration: { exit: 2, meaning: "the API key or the endpoint is missing, or an address is wrong" },
   output: { exit: 3, meaning: "the output file already exists, or cannot be written" },

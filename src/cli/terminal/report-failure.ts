@@ -45,9 +45,14 @@ export function errorRecord(error: unknown): ErrorRecord {
 }
 
 /** What people read of a failure, on one line: in the program's words where the client names its options. */
-export function shownMessage(error: unknown, { places }: Session): string {
+export function shownMessage(error: unknown, { places, variables }: Session): string {
   const cause = error instanceof AdvisedError ? error.cause : error;
-  const shown = inUserWords(ownMessage(cause), cause, places);
+  const said = inUserWords(ownMessage(cause), cause, places);
+  const { ignoredProxy } = variables;
+  const isCutOff = isLayerDiffuseError(cause, "connection") && ignoredProxy !== undefined;
+  const shown = isCutOff
+    ? `${said} Node ignores ${ignoredProxy}; set NODE_USE_ENV_PROXY=1 as well to go through that proxy.`
+    : said;
   // A worker's message may be a whole traceback.
   return shown.replace(/\s*\n\s*/g, " ");
 }

@@ -73,7 +73,15 @@ export class Webhooks {
     try {
       return await withTimeLimit(post, limit);
     } catch (error) {
-      return error instanceof Error ? error.message : String(error);
+      return reasonOf(error);
     }
   }
+}
+
+/** `fetch` says no more than "fetch failed": why is in the cause. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { code } = error as { code?: unknown };
+  const said = error.message || String(code ?? error.name);
+  return error.cause === undefined ? said : `${said}: ${reasonOf(error.cause)}`;
 }

@@ -1,6 +1,7 @@
-import { closeSync, existsSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, existsSync, openSync } from "node:fs";
 import { join } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
+import { makeFolder } from "./make-folder.ts";
 import { loadSqlite } from "./sqlite.ts";
 import { storeFailure } from "./store-failure.ts";
 
@@ -78,7 +79,7 @@ export function openStoreFile(folder: string): StoreFile {
 /** Only the user may read it: jobs hold prompts and keys of buckets. SQLite gives its log the mode of the file. */
 function makeFile(folder: string, path: string): void {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeFolder(folder, 0o700);
     // Only for a new file: closing an existing one would give up every lock that this process has on it.
     closeSync(openSync(path, "wx", 0o600));
   } catch (cause) {

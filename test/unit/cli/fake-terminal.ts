@@ -69,6 +69,8 @@ export interface Run {
 }
 
 export interface RunOptions {
+  /** Default: the global one. */
+  fetch?: typeof fetch;
   cwd: string;
   env?: Record<string, string>;
   stdin?: string | Readable;
@@ -92,7 +94,7 @@ export function run(argv: string[], options: RunOptions): Run {
     env,
     cwd,
     platform: "linux",
-    fetch: globalThis.fetch,
+    fetch: options.fetch ?? globalThis.fetch,
     onSignal: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);

@@ -29,6 +29,40 @@ describe("a failure", () => {
   });
 
   test.each([
+    [{ HTTPS_PROXY: "http://proxy.test:3128" }, true],
+    [{ https_proxy: "http://proxy.test:3128" }, true],
+    [{ ALL_PROXY: "socks5://proxy.test" }, true],
+    [{ HTTPS_PROXY: "http://proxy.test:3128", NODE_USE_ENV_PROXY: "1" }, false],
+    [{ HTTPS_PROXY: "http://proxy.test:3128", NODE_OPTIONS: "--use-env-proxy" }, false],
+    [{}, false],
+  ])("of the connection names a proxy that Node ignores: %j, %s", async (variables, isNamed) => {
+    const { finish, env } = await stage();
+    const fetch = () => Promise.reject(Object.assign(new TypeError("Proxy refused to open a tunnel: 403 No")));
+    const { code, stderr } = await finish(["generate", "an apple", "--quiet"], {
+      env: { ...env, ...variables },
+      fetch,
+    });
+    expect(code).toBe(9);
+    expect(stderr.includes("NODE_USE_ENV_PROXY=1")).toBe(isNamed);
+  });
+
+  test.each(["out.jpg", "out.JPEG", "a/b.webp", "out.gif", "x.avif", "out.svg"])(
+    "because %s is no name for a PNG comes before anything is sent",
+    async (name) => {
+      for (const argv of [
+        ["generate", "an apple", "-o", name],
+        ["result", "job-1", "-o", name],
+      ]) {
+        const { finish, endpoint } = await stage();
+        const { code, stderr } = await finish(argv);
+        expect(code).toBe(2);
+        expect(stderr).toMatch(/Images are PNG files, .* Name it .*\.png/);
+        expect(endpoint.requests).toEqual([]);
+      }
+    },
+  );
+
+  test.each([
     ["--queue-timeout", 16, { coldStart: 600_000 }],
     ["--timeout", 17, { worker: endless }],
   ])("by %s cancels the job and says so", async (flag, exit, options) => {

@@ -87,6 +87,24 @@ describe("a webhook", () => {
     expect(lines).toHaveLength(3);
   });
 
+  test("that fails names the cause in the log, and not only that it failed", async () => {
+    const refusal = Object.assign(new Error("connect ECONNREFUSED 127.0.0.1:9"), { code: "ECONNREFUSED" });
+    const { run, clock, lines } = withReceiver(() => Promise.reject(new TypeError("fetch failed", { cause: refusal })));
+    await run({ ms: 0 }, { webhook });
+    await clock.pass(60_000);
+    expect(lines[0]).toMatch(/webhook try 1 of 3 failed: fetch failed: connect ECONNREFUSED 127\.0\.0\.1:9$/);
+  });
+
+  test("of several addresses names the code where there are no words", async () => {
+    const refusals = Object.assign(new AggregateError([]), { code: "ETIMEDOUT" });
+    const { run, clock, lines } = withReceiver(() =>
+      Promise.reject(new TypeError("fetch failed", { cause: refusals })),
+    );
+    await run({ ms: 0 }, { webhook });
+    await clock.pass(60_000);
+    expect(lines[0]).toMatch(/failed: fetch failed: ETIMEDOUT$/);
+  });
+
   test("is not tried again once a receiver answers 2xx", async () => {
     const { run, clock, deliveries } = withReceiver(
       (delivery) => new Response(null, { status: delivery === 1 ? 503 : 202 }),
