@@ -41,7 +41,7 @@ function checkTruth({ ticket, known: job, jobs, mayHaveArrived }: TicketRecord, 
 }
 
 /** The time was really up, and the clock that ran out was the job's. */
-function checkClocks({ ticket, jobs, lastAnswer, endedAt }: TicketRecord, error: LayerDiffuseError): void {
+function checkClocks({ ticket, jobs, lastAnswer, endedAt, submissions }: TicketRecord, error: LayerDiffuseError): void {
   const { call, waitedFrom, startedAt, isSubmitted } = ticket;
   // A job that is taken up again is looked at anew.
   const isAnew = isSubmitted && lastAnswer?.operation === "run";
@@ -53,7 +53,9 @@ function checkClocks({ ticket, jobs, lastAnswer, endedAt }: TicketRecord, error:
   }
   if (error instanceof ExecutionTimeoutError) {
     const ran = endedAt - Math.max(jobs[0]?.firstTakenAt ?? 0, startedAt);
-    check(ran >= call.executionTimeout - 1, `executionTimeout has not passed: it ran for ${ran} ms`);
+    // Of a held submission that was long on its way, nobody knows when the service had it.
+    const isVague = call.method === "generate sync" && submissions.some(({ fault }) => fault.kind === "slow to arrive");
+    check(isVague || ran >= call.executionTimeout - 1, `executionTimeout has not passed: it ran for ${ran} ms`);
     check(status !== "IN_QUEUE", "it rejects with an ExecutionTimeoutError, and was told that the job is in the queue");
   }
 }
