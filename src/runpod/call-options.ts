@@ -32,7 +32,7 @@ export interface RunOptions extends RequestOptions {
 }
 
 export interface RunSyncOptions extends RunOptions {
-  /** How many milliseconds the service may hold the request, 1 000 to 300 000. RunPod's edge cuts it near 100 000. Default: 60 000. */
+  /** How many milliseconds the service may hold the request, 1 000 to 300 000. RunPod's edge cuts it near 100 000, and Node's `fetch` gives up on an answer that hasn't begun after 300 000. Default: 60 000. */
   wait?: number | undefined;
 }
 

@@ -29,11 +29,11 @@ const must = (what: string) => ({
 /** As {@link must}, with what was given: `must be X, got Y`. */
 const mustBeGot = (what: string, kindOf: (input: unknown) => string = () => "") => ({
   error: ({ input }: Issue) =>
-    input === undefined ? "is required" : `must be ${what}, got ${kindOf(input)}${shown(input)}`,
+    input === undefined ? "is required" : `must be ${what}, got ${shown(input)}${kindOf(input)}`,
 });
 
 /** As {@link mustBeGot}. Quotes around digits are easily missed. */
-const mustBeNumber = (what: string) => mustBeGot(what, (input) => (typeof input === "string" ? "the string " : ""));
+const mustBeNumber = (what: string) => mustBeGot(what, (input) => (typeof input === "string" ? ", a string" : ""));
 
 /**
  * What is wrong with a text that fails on every worker: NUL, or half of a character that takes two UTF-16 units, as

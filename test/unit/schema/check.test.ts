@@ -73,7 +73,7 @@ describe("checkOptions", () => {
       ConfigurationError,
     );
     expect(error.message).toBe(
-      'Wrong options: owner must not be blank; items.0.weight must be a number from 0 to 1, got the string "1"; ' +
+      'Wrong options: owner must not be blank; items.0.weight must be a number from 0 to 1, got "1", a string; ' +
         "sizes is unknown; did you mean size?",
     );
     expect(error).not.toHaveProperty("cause");

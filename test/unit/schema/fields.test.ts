@@ -81,7 +81,7 @@ describe("text", () => {
 });
 
 /** What is said of a value in the place of a number. */
-const given = (value: unknown) => (typeof value === "string" ? `the string ${shown(value)}` : shown(value));
+const given = (value: unknown) => (typeof value === "string" ? `${shown(value)}, a string` : shown(value));
 
 describe("number", () => {
   it.each([
@@ -99,7 +99,7 @@ describe("number", () => {
   });
 
   it("says of digits in quotes that they are a string", () => {
-    expect(saidOf(number(0, 9, 1), "7")).toEqual(['must be a whole number from 0 to 9, got the string "7"']);
+    expect(saidOf(number(0, 9, 1), "7")).toEqual(['must be a whole number from 0 to 9, got "7", a string']);
   });
 
   it("takes both ends, and whatever lies between", () => {
