@@ -23,7 +23,7 @@ import { type PromptList, readPromptList, type WrongLine } from "./prompt-list.t
 export async function batch(session: Session, flags: BatchFlags): Promise<void> {
   const { signal, io } = session;
   // A wrong setup is told before a list is typed.
-  const connected = flags.dryRun ? undefined : connect(session, flags);
+  const connected = flags.dryRun ? undefined : connect(session, flags, { showsProgress: false });
   if (flags.batch === "-" && isTerminal(io.stdin)) {
     await session.note("Type one prompt per line. Ctrl-D ends the list.");
   }

@@ -63,7 +63,12 @@ export function placesOf(flags: EndpointFlags, variables: EnvironmentVariables):
   return {
     endpoint: flags.endpoint === undefined ? "RUNPOD_ENDPOINT_ID" : "--endpoint",
     baseUrl: flags.baseUrl === undefined ? ofService : "--base-url",
+    isLocal: isLoopback(flags.baseUrl ?? variables.baseUrl ?? ""),
   };
+}
+
+function isLoopback(address: string): boolean {
+  return URL.canParse(address) && /^(localhost|127\.[\d.]+|\[::1\])$/.test(new URL(address).hostname);
 }
 
 function refuseWrong(place: string | undefined, value: string | undefined, schema: z.ZodMiniType): void {

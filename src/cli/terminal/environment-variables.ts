@@ -17,14 +17,14 @@ export interface EnvironmentVariables {
   ignoredProxy: string | undefined;
 }
 
-/** As most programs spell them. */
-const proxyNames = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+/** Those that Node heeds once it is told to: not ALL_PROXY. */
+const proxyNames = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
 
 /** Node's `fetch` goes by a proxy only when it is told to. Bun and Deno do by themselves. */
 function ignoredProxy(text: (name: string) => string | undefined): string | undefined {
   const isNode = !("bun" in process.versions || "deno" in process.versions);
   const isTold =
-    text("NODE_USE_ENV_PROXY") !== undefined ||
+    (text("NODE_USE_ENV_PROXY") ?? "0") !== "0" ||
     [text("NODE_OPTIONS") ?? "", ...process.execArgv].some((option) => option.includes("--use-env-proxy"));
   return isNode && !isTold ? proxyNames.find((name) => text(name) !== undefined) : undefined;
 }

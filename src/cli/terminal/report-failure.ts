@@ -1,6 +1,6 @@
 import { inspect } from "node:util";
 import { CommanderError } from "commander";
-import { isLayerDiffuseError, JobError } from "../../errors/index.ts";
+import { type ConnectionError, isLayerDiffuseError, JobError } from "../../errors/index.ts";
 import { exitCodeOf, failureCode } from "./exit-codes.ts";
 import { AdvisedError, Interruption, messageOf } from "./failures.ts";
 import type { Session } from "./session.ts";
@@ -48,13 +48,19 @@ export function errorRecord(error: unknown): ErrorRecord {
 export function shownMessage(error: unknown, { places, variables }: Session): string {
   const cause = error instanceof AdvisedError ? error.cause : error;
   const said = inUserWords(ownMessage(cause), cause, places);
-  const { ignoredProxy } = variables;
-  const isCutOff = isLayerDiffuseError(cause, "connection") && ignoredProxy !== undefined;
-  const shown = isCutOff
-    ? `${said} Node ignores ${ignoredProxy}; set NODE_USE_ENV_PROXY=1 as well to go through that proxy.`
-    : said;
+  const shown = said + (isLayerDiffuseError(cause, "connection") ? connectionAdvice(cause, places, variables) : "");
   // A worker's message may be a whole traceback.
   return shown.replace(/\s*\n\s*/g, " ");
+}
+
+function connectionAdvice(
+  { arrived }: ConnectionError,
+  { isLocal }: Session["places"],
+  { ignoredProxy }: Session["variables"],
+): string {
+  if (isLocal) return arrived === "no" ? " `layerdiffuse local` starts an endpoint on this computer." : "";
+  if (ignoredProxy === undefined) return "";
+  return ` Node ignores ${ignoredProxy}; set NODE_USE_ENV_PROXY=1 as well to go through that proxy.`;
 }
 
 /** The message without the beginning that commander gives its own. */

@@ -11,10 +11,17 @@ export interface Places {
   baseUrl: "--base-url" | "RUNPOD_BASE_URL" | undefined;
   /** `flags` where the input came from flags alone; a list of prompts has the client's names for them. */
   input: "flags" | "fields";
+  /** Whether the service is on this computer, where no proxy is asked. */
+  isLocal: boolean;
 }
 
 /** Until a command says otherwise. */
-export const usualPlaces: Places = { endpoint: "RUNPOD_ENDPOINT_ID", baseUrl: "RUNPOD_BASE_URL", input: "fields" };
+export const usualPlaces: Places = {
+  endpoint: "RUNPOD_ENDPOINT_ID",
+  baseUrl: "RUNPOD_BASE_URL",
+  input: "fields",
+  isLocal: false,
+};
 
 interface InputName<Wire> {
   /** The worker's name. Repeated here, because the schemas beside it cost each start of the program 10 ms. */

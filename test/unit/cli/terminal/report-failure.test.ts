@@ -31,12 +31,16 @@ describe("a failure", () => {
   test.each([
     [{ HTTPS_PROXY: "http://proxy.test:3128" }, true],
     [{ https_proxy: "http://proxy.test:3128" }, true],
-    [{ ALL_PROXY: "socks5://proxy.test" }, true],
+    // Node ignores this one in any case.
+    [{ ALL_PROXY: "socks5://proxy.test" }, false],
+    [{ HTTPS_PROXY: "http://proxy.test:3128", NODE_USE_ENV_PROXY: "0" }, true],
+    [{ HTTPS_PROXY: "http://proxy.test:3128", RUNPOD_BASE_URL: "http://127.0.0.1:9/v2" }, false],
     [{ HTTPS_PROXY: "http://proxy.test:3128", NODE_USE_ENV_PROXY: "1" }, false],
     [{ HTTPS_PROXY: "http://proxy.test:3128", NODE_OPTIONS: "--use-env-proxy" }, false],
     [{}, false],
   ])("of the connection names a proxy that Node ignores: %j, %s", async (variables, isNamed) => {
-    const { finish, env } = await stage();
+    const { finish } = await stage();
+    const env = { RUNPOD_API_KEY: "local", RUNPOD_ENDPOINT_ID: "local", RUNPOD_BASE_URL: "https://service.test/v2" };
     const fetch = () => Promise.reject(Object.assign(new TypeError("Proxy refused to open a tunnel: 403 No")));
     const { code, stderr } = await finish(["generate", "an apple", "--quiet"], {
       env: { ...env, ...variables },
@@ -44,6 +48,7 @@ describe("a failure", () => {
     });
     expect(code).toBe(9);
     expect(stderr.includes("NODE_USE_ENV_PROXY=1")).toBe(isNamed);
+    expect(stderr.includes("`layerdiffuse local` starts an endpoint")).toBe("RUNPOD_BASE_URL" in variables);
   });
 
   test.each(["out.jpg", "out.JPEG", "a/b.webp", "out.gif", "x.avif", "out.svg"])(
