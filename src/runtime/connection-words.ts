@@ -14,8 +14,14 @@ export const neverConnectedWords: readonly RegExp[] = [
   /^bad port$/,
 ];
 
+interface TunnelRefusal {
+  words: RegExp;
+  /** Where the words don't hold it. */
+  status?: number;
+}
+
 /** What runtimes say of a proxy (HTTPS_PROXY) that refused to open a tunnel to the service, and by which status. */
-export const tunnelRefusals: readonly { words: RegExp; status?: number }[] = [
+export const tunnelRefusals: readonly TunnelRefusal[] = [
   // Node and undici, two causes down: "Proxy response (403) !== 200 when HTTP Tunneling".
   { words: /^Proxy response \((\d{3})\) !== 200 when HTTP Tunneling$/ },
   // Bun 1.4: "Proxy refused to open a tunnel: 403 Forbidden".
