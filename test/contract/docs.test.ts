@@ -79,6 +79,13 @@ test("every block of code is checked, run, or says why not", () => {
   }
 });
 
+test("no block that runs asks a server on a usual port, which may be a developer's own", () => {
+  const asks = [...typescript, ...commonJs, ...shell].filter(({ code }) =>
+    /(?:127\.0\.0\.1|localhost):(?:8765|8787)\b/.test(code),
+  );
+  expect(asks.map(({ at }) => at)).toEqual([]);
+});
+
 test.each(snippets.filter(({ language }) => language === "json"))("$at is JSON", ({ code }) => {
   expect(() => JSON.parse(code)).not.toThrow();
 });

@@ -38,7 +38,7 @@ export async function prepareDestination(
 ): Promise<Destination> {
   const { io, isJson } = session;
   if (otherFormats.has(extname(output).toLowerCase())) {
-    const name = output.slice(0, -extname(output).length);
+    const name = output.slice(0, -extname(output).length).replace(/\.png$/i, "");
     throw new UsageError(
       `Images are PNG files, for their transparency, and ${output} is named as another kind. Name it ${name}.png`,
     );

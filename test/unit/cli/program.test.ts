@@ -14,6 +14,17 @@ describe("help", () => {
     expect(stdout).toContain(`Examples:\n  $ layerdiffuse ${command}`);
   });
 
+  test.each(["generate", "result", "cancel", "health", "local", "serve"])(
+    "of %s tells one default of an option at most",
+    async (command) => {
+      const { stdout } = await ends(command, "--help");
+      const options = stdout.slice(stdout.indexOf("Options:"), stdout.indexOf("Examples:")).split(/\n(?= {2}-)/);
+      expect(options.length).toBeGreaterThan(3);
+      const twice = options.filter((option) => (option.match(/\bdefaults?\b/gi)?.length ?? 0) > 1);
+      expect(twice).toEqual([]);
+    },
+  );
+
   test("of local says that --quiet keeps the log back too", async () => {
     const { stdout } = await ends("local", "--help");
     expect(stdout.replace(/\s+/g, " ")).toContain(

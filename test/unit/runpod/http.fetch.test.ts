@@ -100,6 +100,7 @@ describe("the caller's fetch", () => {
     class OlderRequest extends Standard {
       constructor(input: RequestInfo | URL, init?: RequestInit) {
         if (init && "cache" in init)
+          // As workerd words it.
           throw new Error("The 'cache' field on 'RequestInitializerDict' is not implemented.");
         super(input, init);
       }
