@@ -2,7 +2,7 @@ import type { LayerDiffuseOptions } from "../../src/client/call-options.ts";
 import { clientOver, type LayerDiffuse } from "../../src/client/layer-diffuse.ts";
 import type { LocalEndpointOptions } from "../../src/local/index.ts";
 import { proxyOn } from "../../src/proxy/app.ts";
-import type { ProxyErrorContext, ProxyHandler, ProxyOptions } from "../../src/proxy/index.ts";
+import type { ProxyErrorContext, ProxyHandler, ProxyOptions, SharedLimiter } from "../../src/proxy/index.ts";
 import { type Stage, stage } from "./local.ts";
 
 /** The moment the stage's clock begins at. */
@@ -108,4 +108,19 @@ export async function textOf(response: Response, name: string): Promise<string> 
 /** The endpoint's own ids of its jobs. */
 export function jobsOf(endpoint: Stage["endpoint"]): string[] {
   return endpoint.jobs().map(({ id }) => id);
+}
+
+/** A counter as `rate-limiter-flexible` has them, in memory: it counts what it refuses too, and goes below nothing. */
+export function sharedCounter(points: number, msBeforeNext = 900_000): SharedLimiter & { used: Map<string, number> } {
+  const used = new Map<string, number>();
+  const add = (key: string, by: number) => used.set(key, (used.get(key) ?? 0) + by).get(key) ?? 0;
+  return {
+    used,
+    consume: async (key, by = 1) => {
+      const consumedPoints = add(key, by);
+      if (consumedPoints > points) return Promise.reject({ msBeforeNext, consumedPoints });
+      return { consumedPoints };
+    },
+    reward: async (key, by = 1) => ({ consumedPoints: add(key, -by) }),
+  };
 }

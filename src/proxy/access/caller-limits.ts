@@ -2,7 +2,7 @@ import type { Clock } from "../../runtime/clock.ts";
 import { Problem } from "../problem.ts";
 import type { CountedJob } from "./job-lists.ts";
 import type { JobQuestions } from "./job-questions.ts";
-import type { JobLimit, RateLimit } from "./limits.ts";
+import type { JobLimit, RateLimit } from "./limit-types.ts";
 
 /** The longest time that a submission waits for a place. Milliseconds. */
 const longestWait = 5_000;

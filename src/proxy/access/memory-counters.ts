@@ -1,6 +1,6 @@
 import type { Clock } from "../../runtime/clock.ts";
 import type { CountedJob, MemoryJobList } from "./job-lists.ts";
-import type { JobLimit, Pause, RateLimit } from "./limits.ts";
+import type { JobLimit, Pause, RateLimit } from "./limit-types.ts";
 
 const minute = 60_000;
 /** With more subjects than this, those without anything to count are forgotten. */

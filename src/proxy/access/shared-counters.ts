@@ -3,7 +3,7 @@ import { read } from "../../schema/check.ts";
 import { orElse } from "../../schema/fields.ts";
 import { Problem } from "../problem.ts";
 import type { CountedJob, MemoryJobList, StoredJobList } from "./job-lists.ts";
-import type { JobLimit, Pause, RateLimit } from "./limits.ts";
+import type { JobLimit, Pause, RateLimit } from "./limit-types.ts";
 
 /**
  * A counter that several instances share, such as a limiter of `rate-limiter-flexible`. Give it the same points as

@@ -4,7 +4,7 @@ import { proxyOn } from "../../../../src/proxy/app.ts";
 import type { ImageStorage, ProxyHandler, ProxyOptions, SharedLimiter } from "../../../../src/proxy/index.ts";
 import { picture } from "../../../helpers/local.ts";
 import { ManualClock, turns } from "../../../helpers/manual-clock.ts";
-import { bodyOf, epoch, isSigning, mount, secret } from "../../../helpers/proxy.ts";
+import { bodyOf, epoch, isSigning, mount, secret, sharedCounter } from "../../../helpers/proxy.ts";
 
 const concurrency = 2;
 const isOver = (status: string) => !["IN_QUEUE", "IN_PROGRESS"].includes(status);
@@ -183,20 +183,6 @@ function answerOf({ id, status }: Job): unknown {
   };
 }
 
-/** As `rate-limiter-flexible`: counts what it refuses, too. */
-function counter(): SharedLimiter {
-  const used = new Map<string, number>();
-  const add = (key: string, by: number) => used.set(key, (used.get(key) ?? 0) + by).get(key) ?? 0;
-  return {
-    consume: async (key, by = 1) => {
-      const consumedPoints = add(key, by);
-      if (consumedPoints > concurrency) return Promise.reject({ msBeforeNext: 3_000, consumedPoints });
-      return { consumedPoints };
-    },
-    reward: async (key, by = 1) => ({ consumedPoints: add(key, -by) }),
-  };
-}
-
 /** As `unstorage` in memory. */
 function storage(): ImageStorage {
   const kept = new Map<string, Uint8Array>();
@@ -257,8 +243,11 @@ async function seeAllEnds(world: World): Promise<void> {
 describe("a place among the jobs at once", () => {
   it.each([
     ["in memory", () => ({ instances: 1 })],
-    ["in a shared store", () => ({ jobs: counter(), instances: 1 })],
-    ["by two instances in a shared store", () => ({ jobs: counter(), storage: storage(), instances: 2 })],
+    ["in a shared store", () => ({ jobs: sharedCounter(concurrency, 3_000), instances: 1 })],
+    [
+      "by two instances in a shared store",
+      () => ({ jobs: sharedCounter(concurrency, 3_000), storage: storage(), instances: 2 }),
+    ],
   ])("is neither lost nor given twice, whatever happens in which order: counted %s", async (_where, counted) => {
     const choice = fc.noBias(fc.integer({ min: 0, max: 1_000_000 }));
     const choicesOf = fc.array(choice, { minLength: 20, maxLength: 60, size: "max" });

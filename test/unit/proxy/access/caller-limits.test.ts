@@ -5,28 +5,11 @@ import type { SharedLimiter } from "../../../../src/proxy/index.ts";
 import { deferred } from "../../../helpers/deferred.ts";
 import { picture } from "../../../helpers/local.ts";
 import { ManualClock } from "../../../helpers/manual-clock.ts";
-import { bodyOf, proxyStage, textOf } from "../../../helpers/proxy.ts";
+import { bodyOf, proxyStage, sharedCounter, textOf } from "../../../helpers/proxy.ts";
 
 const input = { input: { prompt: "a red apple" } };
 const bob = { headers: { "x-user": "bob" } };
 const loose = { concurrency: 1_000, ratePerMinute: 1_000 };
-
-type Counter = SharedLimiter & { used: Map<string, number> };
-
-/** A counter as `rate-limiter-flexible` has them, in memory: it counts what it refuses too, and knows less than nothing. */
-function counter(points: number): Counter {
-  const used = new Map<string, number>();
-  const add = (key: string, by: number) => used.set(key, (used.get(key) ?? 0) + by).get(key) ?? 0;
-  return {
-    used,
-    consume: async (key, by = 1) => {
-      const consumedPoints = add(key, by);
-      if (consumedPoints > points) return Promise.reject({ msBeforeNext: 3_000, consumedPoints });
-      return { consumedPoints };
-    },
-    reward: async (key, by = 1) => ({ consumedPoints: add(key, -by) }),
-  };
-}
 
 /** The first job ends when it is let go, all others never. */
 function heldWorker() {
@@ -40,7 +23,7 @@ const memoryJobs = (most: number, clock = new ManualClock()) => new MemoryJobs(m
 const job = (id: string) => ({ id, issued: 0 });
 
 /** What it counts of jobs at once, where one subject has any. */
-const jobsOf = ({ used }: Counter) => [...used].find(([key]) => key.startsWith("jobs:"))?.[1];
+const jobsOf = ({ used }: ReturnType<typeof sharedCounter>) => [...used].find(([key]) => key.startsWith("jobs:"))?.[1];
 
 describe("the rate of submissions", () => {
   it("is counted for each subject by itself, over a minute, with the pause told", async () => {
@@ -185,7 +168,7 @@ describe("jobs at once", () => {
 
 describe("a store that instances share", () => {
   it("counts for all of them, by a name that is not the subject's own, and each end once", async () => {
-    const [rate, jobs] = [counter(4), counter(2)];
+    const [rate, jobs] = [sharedCounter(4, 3_000), sharedCounter(2, 3_000)];
     const limits = { ...loose, concurrency: 2 };
     const { worker, letGo } = heldWorker();
     const { post, another, drive } = await proxyStage({ worker }, { limiter: { rate, jobs }, limits });
@@ -212,7 +195,7 @@ describe("a store that instances share", () => {
   });
 
   it("that counts what it refuses has it given back: a caller who keeps asking has a place as one is free", async () => {
-    const jobs = counter(1);
+    const jobs = sharedCounter(1, 3_000);
     const { post } = await proxyStage({ maxWorkers: 0 }, { limiter: { jobs }, limits: { ...loose, concurrency: 1 } });
     const id = await textOf(await post("run", input), "id");
     for (let index = 0; index < 3; index++) expect((await post("run", input)).status).toBe(429);
@@ -234,7 +217,7 @@ describe("a store that instances share", () => {
   });
 
   it("makes no room for an end that is looked at again when the counter has forgotten that it was seen", async () => {
-    const jobs = counter(1);
+    const jobs = sharedCounter(1, 3_000);
     const limits = { ...loose, concurrency: 1 };
     let drawn = 0;
     const worker = () => (drawn++ === 0 ? picture : new Promise(() => {}));
@@ -249,7 +232,7 @@ describe("a store that instances share", () => {
   });
 
   it("makes no more room than there was for a job that it has forgotten", async () => {
-    const jobs = counter(1);
+    const jobs = sharedCounter(1, 3_000);
     const limits = { ...loose, concurrency: 1 };
     const { post } = await proxyStage({ maxWorkers: 0 }, { limiter: { jobs }, limits });
     const id = await textOf(await post("run", input), "id");

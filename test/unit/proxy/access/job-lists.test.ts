@@ -1,29 +1,15 @@
 import { createStorage } from "unstorage";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { MemoryJobList, StoredJobList } from "../../../../src/proxy/access/job-lists.ts";
-import type { ImageStorage, SharedLimiter } from "../../../../src/proxy/index.ts";
+import type { ImageStorage } from "../../../../src/proxy/index.ts";
 import { sleep } from "../../../../src/runtime/clock.ts";
 import { deferred } from "../../../helpers/deferred.ts";
 import { picture } from "../../../helpers/local.ts";
 import { ManualClock } from "../../../helpers/manual-clock.ts";
-import { epoch, proxyStage, textOf } from "../../../helpers/proxy.ts";
+import { epoch, proxyStage, sharedCounter, textOf } from "../../../helpers/proxy.ts";
 
 const input = { input: { prompt: "a red apple" } };
 const limits = { concurrency: 2, ratePerMinute: 1_000 };
-
-/** A counter as `rate-limiter-flexible` has them. */
-function counter(): SharedLimiter {
-  const used = new Map<string, number>();
-  const add = (key: string, by: number) => used.set(key, (used.get(key) ?? 0) + by).get(key) ?? 0;
-  return {
-    consume: async (key, by = 1) => {
-      const consumedPoints = add(key, by);
-      if (consumedPoints > 2) return Promise.reject({ msBeforeNext: 900_000, consumedPoints });
-      return { consumedPoints };
-    },
-    reward: async (key, by = 1) => ({ consumedPoints: add(key, -by) }),
-  };
-}
 
 const storedList = (storage = createStorage(), errors: unknown[] = [], clock = new ManualClock()) => ({
   clock,
@@ -122,7 +108,7 @@ describe("the jobs that count", () => {
 
 describe("instances that share a counter and a storage", () => {
   it("ask about each other's jobs before they refuse a caller", async () => {
-    const options = { limits, limiter: { jobs: counter() }, storage: createStorage() };
+    const options = { limits, limiter: { jobs: sharedCounter(2) }, storage: createStorage() };
     const { post, another, drive } = await proxyStage({}, options);
     const second = another();
     for (let index = 0; index < 2; index++) expect((await post("run", input)).status).toBe(200);
@@ -137,7 +123,7 @@ describe("instances that share a counter and a storage", () => {
 
   it("leave nothing of a job in the storage once its end was seen, by whichever of them", async () => {
     const storage = createStorage();
-    const { post, another, drive } = await proxyStage({}, { limits, limiter: { jobs: counter() }, storage });
+    const { post, another, drive } = await proxyStage({}, { limits, limiter: { jobs: sharedCounter(2) }, storage });
     const second = another();
     const id = await textOf(await post("run", input), "id");
     expect((await storage.getKeys()).filter((key) => key.startsWith("jobs:"))).toHaveLength(1);
@@ -150,7 +136,7 @@ describe("instances that share a counter and a storage", () => {
     const { promise, resolve } = deferred();
     let begun = 0;
     const worker = () => (begun++ === 0 ? promise.then(() => picture) : new Promise(() => {}));
-    const options = { limits, limiter: { jobs: counter() }, storage: createStorage() };
+    const options = { limits, limiter: { jobs: sharedCounter(2) }, storage: createStorage() };
     const { post, another, drive, endpoint } = await proxyStage({ worker, maxWorkers: 4 }, options);
     const second = another();
     for (let index = 0; index < 2; index++) await post("run", input);
@@ -167,7 +153,10 @@ describe("instances that share a counter and a storage", () => {
     const { promise, resolve } = deferred();
     let begun = 0;
     const worker = () => (begun++ === 0 ? promise.then(() => picture) : new Promise(() => {}));
-    const { post, get, calls } = await proxyStage({ worker, maxWorkers: 4 }, { limits, limiter: { jobs: counter() } });
+    const { post, get, calls } = await proxyStage(
+      { worker, maxWorkers: 4 },
+      { limits, limiter: { jobs: sharedCounter(2) } },
+    );
     const id = await textOf(await post("run", input), "id");
     resolve();
     await get(`status-sync/${id}`);
@@ -182,7 +171,7 @@ describe("instances that share a counter and a storage", () => {
       getKeys: () => Promise.reject(new Error("no disk")),
       removeItem: () => Promise.reject(new Error("no disk")),
     };
-    const { post, told } = await proxyStage({}, { limits, limiter: { jobs: counter() }, storage });
+    const { post, told } = await proxyStage({}, { limits, limiter: { jobs: sharedCounter(2) }, storage });
     for (let index = 0; index < 6; index++) expect((await post("run", input)).status).toBe(200);
     expect(told).toContainEqual({ error: new Error("no disk"), context: { status: 200 } });
   });

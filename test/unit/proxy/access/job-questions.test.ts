@@ -1,34 +1,19 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { CallerLimits } from "../../../../src/proxy/access/caller-limits.ts";
 import { JobQuestions } from "../../../../src/proxy/access/job-questions.ts";
-import type { SharedLimiter } from "../../../../src/proxy/index.ts";
 import { type Clock, sleep } from "../../../../src/runtime/clock.ts";
 import { picture } from "../../../helpers/local.ts";
 import { ManualClock, turns } from "../../../helpers/manual-clock.ts";
-import { bodyOf, proxyStage } from "../../../helpers/proxy.ts";
+import { bodyOf, proxyStage, sharedCounter } from "../../../helpers/proxy.ts";
 
 const input = { input: { prompt: "a red apple" } };
 const limits = { concurrency: 4, ratePerMinute: 1_000 };
 const never = () => new Promise<never>(() => {});
 
-/** A counter as `rate-limiter-flexible` has them. */
-function counter(points: number): SharedLimiter {
-  const used = new Map<string, number>();
-  const add = (key: string, by: number) => used.set(key, (used.get(key) ?? 0) + by).get(key) ?? 0;
-  return {
-    consume: async (key, by = 1) => {
-      const consumedPoints = add(key, by);
-      if (consumedPoints > points) return Promise.reject({ msBeforeNext: 900_000, consumedPoints });
-      return { consumedPoints };
-    },
-    reward: async (key, by = 1) => ({ consumedPoints: add(key, -by) }),
-  };
-}
-
 describe("when all places of a caller are taken", () => {
   it.each([
     ["in memory", undefined],
-    ["in a shared store", () => counter(4)],
+    ["in a shared store", () => sharedCounter(4)],
   ])("the endpoint is asked, and jobs that ended while nobody looked make room: counted %s", async (_, jobs) => {
     const { post, pass, calls } = await proxyStage({}, { limits, ...(jobs && { limiter: { jobs: jobs() } }) });
     for (let index = 0; index < 4; index++) expect((await post("run", input)).status).toBe(200);
