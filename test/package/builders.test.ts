@@ -83,9 +83,10 @@ describe("a page with the client, built by", () => {
         "--file=built/rolldown/page.js",
       ),
     webpack: () => {
+      // Without `tsconfig: false` it finds this repository's, whose paths lead to the sources.
       writeFileSync(
         join(project, "webpack.cjs"),
-        `require("webpack")({ mode: "production", context: __dirname, entry: "./page.js", output: { path: __dirname + "/built/webpack", filename: "page.js" } },
+        `require("webpack")({ mode: "production", context: __dirname, entry: "./page.js", output: { path: __dirname + "/built/webpack", filename: "page.js" }, resolve: { tsconfig: false } },
           (error, stats) => { if (error || stats.hasErrors() || stats.hasWarnings()) { console.error(error ?? stats.toString()); process.exitCode = 1; } });`,
       );
       return tool("webpack.cjs");
