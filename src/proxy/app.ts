@@ -5,11 +5,10 @@ import { pace } from "../runpod/wait.ts";
 import { type Clock, sleep } from "../runtime/clock.ts";
 import { CallerLimits } from "./access/caller-limits.ts";
 import { Cors } from "./access/cors.ts";
-import { canList, MemoryJobList, StoredJobList } from "./access/job-lists.ts";
 import { JobQuestions } from "./access/job-questions.ts";
+import { MemoryJobStore } from "./access/job-store.ts";
 import { JobTokens } from "./access/job-tokens.ts";
-import { MemoryJobs, MemoryRate } from "./access/memory-counters.ts";
-import { SharedJobs, SharedRate } from "./access/shared-counters.ts";
+import { memoryLimiter } from "./access/rate-limiter.ts";
 import { fileAnswer } from "./images/file-answer.ts";
 import { StoredImages } from "./images/stored-images.ts";
 import { CallerJobs } from "./jobs/caller-jobs.ts";
@@ -144,26 +143,17 @@ class ProxyServer {
 }
 
 /** Counts in the stores that instances share, or in this process if there are none. */
-function limitsOf(settings: Settings, { clock, wallTime }: ProxyInternals): CallerLimits {
-  const { limits, limiter, storage, policy, onError } = settings;
-  const lifetime = policy.ttl;
-  const own = new MemoryJobList(lifetime, clock);
-  const shared = () => {
-    if (!canList(storage)) return undefined;
-    return new StoredJobList({
-      storage,
-      lifetime,
-      clock,
-      wallTime,
-      onError: (error) => onError(error, { status: 200 }),
-    });
-  };
-  const jobs = limiter.jobs
-    ? new SharedJobs(limiter.jobs, limits.concurrency, own, shared())
-    : new MemoryJobs(limits.concurrency, own);
-  const rate = limiter.rate ? new SharedRate(limiter.rate) : new MemoryRate(limits.ratePerMinute, clock);
-  const questions = new JobQuestions((id, signal) => hasEnded(settings.direct, clock, id, signal), clock);
-  return new CallerLimits(rate, jobs, questions, clock);
+function limitsOf(settings: Settings, { clock }: ProxyInternals): CallerLimits {
+  const { limits, limiter, policy, onError } = settings;
+  return new CallerLimits({
+    rate: limiter.rate ?? memoryLimiter(limits.ratePerMinute, 60),
+    jobs: limiter.jobs ?? new MemoryJobStore(clock),
+    mostJobs: limits.concurrency,
+    lifetime: policy.ttl,
+    questions: new JobQuestions((id, signal) => hasEnded(settings.direct, clock, id, signal), clock),
+    clock,
+    onError: (error) => onError(error, { status: 200 }),
+  });
 }
 
 /** Asks the endpoint whether a job has ended. A 404 may pass, so only a second one is believed. */

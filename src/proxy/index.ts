@@ -14,12 +14,14 @@ import { type ProxyHandler, proxyOn } from "./app.ts";
 import type { ProxyOptions } from "./options.ts";
 
 export type { GenerateInput, Lora } from "../protocol/generate-input.ts";
-export type { SharedLimiter, SharedLimiters } from "./access/shared-counters.ts";
+export type { JobList, JobStore } from "./access/job-store.ts";
+export type { RateLimiter } from "./access/rate-limiter.ts";
+export { type RedisCommand, redisJobs } from "./access/redis-jobs.ts";
 export type { ProxyHandler } from "./app.ts";
 export type { ImageStorage } from "./images/memory-storage.ts";
 export type { Allow } from "./jobs/check-input.ts";
 export { type NodeListener, type NodeRequest, type NodeResponse, toNodeListener } from "./node-listener.ts";
-export type { Authorize, ProxyErrorContext, ProxyLimits, ProxyOptions } from "./options.ts";
+export type { Authorize, ProxyErrorContext, ProxyLimiter, ProxyLimits, ProxyOptions } from "./options.ts";
 
 /**
  * Makes a handler that talks to the endpoint on behalf of browsers. It serves the operations that the client needs, and

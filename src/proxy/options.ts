@@ -10,9 +10,10 @@ import {
 } from "../runpod/option-defaults.ts";
 import { Queue } from "../runpod/queue.ts";
 import type { Internals } from "../runtime/clock.ts";
-import { check, checkOptions, defined, read } from "../schema/check.ts";
+import { check, checkOptions, defined } from "../schema/check.ts";
 import { byKind, callback, list, milliseconds, number, strict, webOrigin, withMethods } from "../schema/fields.ts";
-import type { SharedLimiter, SharedLimiters } from "./access/shared-counters.ts";
+import type { JobStore } from "./access/job-store.ts";
+import type { RateLimiter } from "./access/rate-limiter.ts";
 import { keysOfApiKey, keysOfSecrets, Signer } from "./access/signer.ts";
 import { textCleaner } from "./clean-text.ts";
 import { type ImageStorage, MemoryStorage } from "./images/memory-storage.ts";
@@ -34,6 +35,14 @@ export interface ProxyLimits {
   concurrency?: number | undefined;
   /** Jobs that one caller may submit in a minute. Default: 30. */
   ratePerMinute?: number | undefined;
+}
+
+/** Where the limits are counted. */
+export interface ProxyLimiter {
+  /** Submissions in a minute: a limiter of `rate-limiter-flexible` with `ratePerMinute` points for 60 seconds, for example on Redis. */
+  rate?: RateLimiter | undefined;
+  /** Jobs at once: {@link redisJobs}, or another store that all instances reach. */
+  jobs?: JobStore | undefined;
 }
 
 /** Where something went wrong. */
@@ -65,8 +74,8 @@ export interface ProxyOptions extends Pick<ConnectionOptions, "endpointId" | "ap
    */
   secret?: string | readonly string[] | undefined;
   limits?: ProxyLimits | undefined;
-  /** Counters that several instances share, for example of `rate-limiter-flexible` on Redis. Default: each instance counts for itself. */
-  limiter?: SharedLimiters | undefined;
+  /** Where several instances count together. Default: each instance counts for itself, in memory. */
+  limiter?: ProxyLimiter | undefined;
   /** Checks each valid input before it is submitted. Return a changed input, or return false or throw to refuse it. Default: all are allowed. */
   allow?: Allow | undefined;
   /** Stores the images, for example a `Storage` of `unstorage`. Default: 200 images or 256 MiB for an hour, in memory. */
@@ -94,7 +103,7 @@ export interface Settings {
   origins: readonly string[];
   signer: Signer;
   limits: { [Name in keyof ProxyLimits]-?: number };
-  limiter: SharedLimiters;
+  limiter: ProxyLimiter;
   input: InputRules;
   storage: ImageStorage;
   syncWait: number;
@@ -132,15 +141,20 @@ export const secretText = z.custom<string>((value) => typeof value === "string" 
   error: `must be text of at least ${shortestSecret} characters`,
 });
 
-const limiter = z.optional(
-  withMethods<SharedLimiter>(
-    ["consume"],
-    "an object with a method consume, as the limiters of rate-limiter-flexible are",
+const limiter = strict({
+  rate: z.optional(
+    withMethods<RateLimiter>(
+      ["consume"],
+      "an object with a method consume, as the limiters of rate-limiter-flexible are",
+    ),
   ),
-);
-
-/** The limiters of rate-limiter-flexible have the number of points they give out. */
-const counterWithPoints = z.object({ points: z.number() });
+  jobs: z.optional(
+    withMethods<JobStore>(
+      ["add", "replace", "remove"],
+      "an object with the methods add, replace and remove, as redisJobs makes it",
+    ),
+  ),
+} satisfies Record<keyof ProxyLimiter, z.ZodMiniType>);
 
 const proxyOptions = strict({
   endpointId: connectionFields.endpointId,
@@ -163,7 +177,7 @@ const proxyOptions = strict({
       z.ZodMiniType
     >),
   ),
-  limiter: z.optional(strict({ rate: limiter, jobs: limiter } satisfies Record<keyof SharedLimiters, z.ZodMiniType>)),
+  limiter: z.optional(limiter),
   allow: z.optional(callback<Allow>()),
   storage: z.optional(
     withMethods<ImageStorage>(
@@ -181,14 +195,6 @@ const proxyOptions = strict({
     if (value.secret !== undefined || typeof value.apiKey !== "function") return;
     const message = `is missing: with an apiKey function there is nothing to derive it from. Pass ${shortestSecret} random characters or more, the same to each instance`;
     issues.push({ code: "custom", path: ["secret"], message, input: value });
-  }),
-  // A job's end is counted once by taking all points of a key. With fewer it would never count, with more several times.
-  z.check<Pick<ProxyOptions, "limits" | "limiter">>(({ value, issues }) => {
-    const { points } = read(counterWithPoints, value.limiter?.jobs) ?? {};
-    const concurrency = value.limits?.concurrency ?? defaultLimits.concurrency;
-    if (points === undefined || points === concurrency) return;
-    const message = `has ${points} points, and limits.concurrency is ${concurrency}: give both the same number`;
-    issues.push({ code: "custom", path: ["limiter", "jobs"], message, input: value });
   }),
 );
 

@@ -266,7 +266,7 @@ describe("nothing is left out of", () => {
     expect(missing("docs/local-endpoint.md", membersOf(program, "src/local/index.ts", type))).toEqual([]);
   });
 
-  test.each(["ProxyOptions", "ProxyLimits", "SharedLimiters", "SharedLimiter", "ImageStorage", "ProxyErrorContext"])(
+  test.each(["ProxyOptions", "ProxyLimits", "ProxyLimiter", "RateLimiter", "ImageStorage", "ProxyErrorContext"])(
     "docs/proxy.md: the members of %s",
     (type) => {
       expect(missing("docs/proxy.md", membersOf(program, "src/proxy/index.ts", type))).toEqual([]);

@@ -1,11 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { LayerDiffuse } from "../../src/client/layer-diffuse.ts";
 import { isLayerDiffuseError, JobExpiredError } from "../../src/errors/index.ts";
-import type { LocalEndpointOptions } from "../../src/local/index.ts";
 import { type ProxyOptions, toNodeListener } from "../../src/proxy/index.ts";
 import type { Progress } from "../../src/runpod/progress.ts";
 import { rejectionOf } from "../helpers/failures.ts";
-import { picture, stage } from "../helpers/local.ts";
+import { picture, type StageOptions, stage } from "../helpers/local.ts";
 import { proxyStage } from "../helpers/proxy.ts";
 import { serveInTest } from "../helpers/serve-in-test.ts";
 
@@ -92,7 +91,7 @@ describe("the client through the proxy", () => {
 });
 
 /** Endpoints that go wrong, and the clock at which their callers give up. */
-const troubles: Record<string, { local: LocalEndpointOptions }> = {
+const troubles: Record<string, { local: StageOptions }> = {
   "a worker that raises": {
     local: {
       worker: () => {
@@ -174,7 +173,7 @@ describe("an error through the proxy is of the same class as without, for", () =
   it.each<[string, Partial<ProxyOptions>, object]>([
     ["does not know who asks", { authorize: () => null }, { code: "authentication", status: 401 }],
     ["cannot tell who asks", { authorize: () => Promise.reject(new Error("no database")) }, nothing("server", 500)],
-    ["cannot count", { limiter: { jobs: { consume: () => Promise.reject(new Error()) } } }, nothing("server", 503)],
+    ["cannot count", { limiter: { rate: { consume: () => Promise.reject(new Error()) } } }, nothing("server", 503)],
     ["allows only shorter prompts", { limits: { promptLength: 5 } }, nothing("bad_request", 422)],
     ["takes only smaller bodies", { limits: { bodyBytes: 10 } }, { code: "bad_request", status: 413 }],
     ["does not allow the input", { allow: () => false }, nothing("bad_request", 422)],
@@ -198,7 +197,7 @@ describe("an error through the proxy is of the same class as without, for", () =
   });
 
   it("a limit on requests, with the pause that was asked for", async () => {
-    const local: LocalEndpointOptions = {
+    const local: StageOptions = {
       faults: [{ operation: "run", respond: { status: 429, headers: { "retry-after": "7" } }, times: 2 }],
     };
     const { client, drive, clock } = await proxyStage(local);
@@ -208,12 +207,12 @@ describe("an error through the proxy is of the same class as without, for", () =
 });
 
 /** Faults are used up, so that each endpoint needs its own. */
-function copyOf(local: LocalEndpointOptions): LocalEndpointOptions {
+function copyOf(local: StageOptions): StageOptions {
   return { ...local, ...(local.faults && { faults: [...local.faults] }) };
 }
 
 describe("over a socket", () => {
-  async function served(local: LocalEndpointOptions = {}) {
+  async function served(local: StageOptions = {}) {
     const made = await proxyStage(local);
     const port = await serveInTest(toNodeListener(made.handler));
     return { ...made, url: `http://127.0.0.1:${port}/api/layerdiffuse` };

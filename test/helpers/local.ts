@@ -32,12 +32,15 @@ export interface Stage {
   upstream: { endpointId: string; apiKey: string; baseUrl: string; fetch: typeof fetch };
 }
 
+/** Those of the endpoint. A test that needs the clock before the stage brings its own. */
+export type StageOptions = Omit<LocalEndpointOptions, "clock"> & { clock?: ManualClock };
+
 /**
  * A local endpoint on a random port, and clients that share its clock. Time passes only when nothing
  * moves: every request under way is one that the endpoint holds.
  */
-export async function stage(options: LocalEndpointOptions = {}): Promise<Stage> {
-  const clock = new ManualClock();
+export async function stage(options: StageOptions = {}): Promise<Stage> {
+  const { clock = new ManualClock() } = options;
   const endpoint = createLocalEndpoint({ worker: () => picture, clock, ...options });
   onTestFinished(() => endpoint.close());
   const baseUrl = await endpoint.listen();

@@ -1,9 +1,10 @@
+import { onTestFinished } from "vitest";
 import type { LayerDiffuseOptions } from "../../src/client/call-options.ts";
 import { clientOver, type LayerDiffuse } from "../../src/client/layer-diffuse.ts";
-import type { LocalEndpointOptions } from "../../src/local/index.ts";
 import { proxyOn } from "../../src/proxy/app.ts";
-import type { ProxyErrorContext, ProxyHandler, ProxyOptions, SharedLimiter } from "../../src/proxy/index.ts";
-import { type Stage, stage } from "./local.ts";
+import type { ProxyErrorContext, ProxyHandler, ProxyOptions } from "../../src/proxy/index.ts";
+import { type Stage, type StageOptions, stage } from "./local.ts";
+import type { ManualClock } from "./manual-clock.ts";
 
 /** The moment the stage's clock begins at. */
 export const epoch = Date.UTC(2026, 0, 1);
@@ -25,6 +26,19 @@ export interface ProxyStage extends Omit<Stage, "client"> {
   told: { error: unknown; context: ProxyErrorContext }[];
 }
 
+/** By which `Date.now` goes in the test that runs, because the limiters in memory read no other clock. */
+let dateClock: ManualClock | undefined;
+const realNow = Date.now;
+Date.now = () => (dateClock ? epoch + dateClock.now() : realNow());
+
+/** Has `Date.now` follow a clock until the test is over. */
+export function dateFollows(clock: ManualClock): void {
+  dateClock = clock;
+  onTestFinished(() => {
+    dateClock = undefined;
+  });
+}
+
 /** Calls of Web Crypto under way: they run in threads of their own, which time must not overtake. */
 let signing = 0;
 for (const name of ["sign", "verify", "importKey", "deriveKey", "digest"]) {
@@ -44,12 +58,10 @@ export const isSigning = () => signing > 0;
 const authorize = (request: Request) => request.headers.get("x-user");
 
 /** A local endpoint, a proxy before it, and clients of the proxy, all on one clock that passes only when nothing moves. */
-export async function proxyStage(
-  local: LocalEndpointOptions = {},
-  options: Partial<ProxyOptions> = {},
-): Promise<ProxyStage> {
+export async function proxyStage(local: StageOptions = {}, options: Partial<ProxyOptions> = {}): Promise<ProxyStage> {
   const base = await stage(local);
   const { clock, endpoint, upstream } = base;
+  dateFollows(clock);
   const internals = { clock, random: () => 0.5, wallTime: () => epoch + clock.now() };
   const told: ProxyStage["told"] = [];
   const onError = (error: unknown, context: ProxyErrorContext) => void told.push({ error, context });
@@ -108,19 +120,4 @@ export async function textOf(response: Response, name: string): Promise<string> 
 /** The endpoint's own ids of its jobs. */
 export function jobsOf(endpoint: Stage["endpoint"]): string[] {
   return endpoint.jobs().map(({ id }) => id);
-}
-
-/** A counter as `rate-limiter-flexible` has them, in memory: it counts what it refuses too, and goes below nothing. */
-export function sharedCounter(points: number, msBeforeNext = 900_000): SharedLimiter & { used: Map<string, number> } {
-  const used = new Map<string, number>();
-  const add = (key: string, by: number) => used.set(key, (used.get(key) ?? 0) + by).get(key) ?? 0;
-  return {
-    used,
-    consume: async (key, by = 1) => {
-      const consumedPoints = add(key, by);
-      if (consumedPoints > points) return Promise.reject({ msBeforeNext, consumedPoints });
-      return { consumedPoints };
-    },
-    reward: async (key, by = 1) => ({ consumedPoints: add(key, -by) }),
-  };
 }

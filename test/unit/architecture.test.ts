@@ -29,6 +29,9 @@ const packages: Readonly<Record<string, (file: string) => boolean>> = {
   ky: (file) => file === "runpod/http.ts",
   "p-retry": (file) => file === "runpod/retry.ts",
   "p-timeout": (file) => file === "runtime/time-limit.ts",
+  "rate-limiter-flexible/lib/RateLimiterMemory.js": (file) => file === "proxy/access/rate-limiter.ts",
+  // Its types only.
+  "rate-limiter-flexible": (file) => file === "proxy/access/rate-limiter-memory.d.ts",
   "@resvg/resvg-js": (file) => file.startsWith("local/"),
   commander: (file) => file.startsWith("cli/"),
   "yocto-spinner": (file) => file.startsWith("cli/"),

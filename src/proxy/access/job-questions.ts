@@ -1,7 +1,6 @@
 import { type Clock, sleep } from "../../runtime/clock.ts";
 import { withTimeLimit } from "../../runtime/time-limit.ts";
-import type { CountedJob } from "./job-lists.ts";
-import { MemoryRate } from "./memory-counters.ts";
+import { memoryLimiter, type RateLimiter, takePoint } from "./rate-limiter.ts";
 
 /** Asks the endpoint whether a job has ended. */
 export type HasEnded = (id: string, signal: AbortSignal) => Promise<boolean>;
@@ -20,13 +19,15 @@ export const questions = {
 
 /** A caller with very many jobs needs only a few that have ended. */
 const mostAtOnce = 20;
-/** In ten seconds. Together they are a quarter of what the service allows for reads. */
-const most = { window: 10_000, ofSubject: 100, ofAll: 500 };
+/** Together they are a quarter of what the service allows for reads. */
+const most = { ofSubject: 100, ofAll: 500 };
+/** Seconds in which so many may be asked. */
+const window = 10;
 /** With more jobs than this, those that may be asked about again are forgotten. */
 const mostJobs = 10_000;
 
 interface Answer {
-  ended: readonly CountedJob[];
+  ended: readonly string[];
   /** Why the endpoint did not answer. */
   failure?: unknown;
 }
@@ -47,33 +48,31 @@ export class JobQuestions {
   readonly #clock: Clock;
   /** By job: when it may be asked about again, and whether it is being asked about. */
   readonly #asked = new Map<string, { next: number; isOpen: boolean }>();
-  readonly #ofSubject: MemoryRate;
-  readonly #ofAll: MemoryRate;
+  readonly #ofSubject: RateLimiter = memoryLimiter(most.ofSubject, window);
+  readonly #ofAll: RateLimiter = memoryLimiter(most.ofAll, window);
 
   constructor(hasEnded: HasEnded, clock: Clock) {
     this.#hasEnded = hasEnded;
     this.#clock = clock;
-    this.#ofSubject = new MemoryRate(most.ofSubject, clock, most.window);
-    this.#ofAll = new MemoryRate(most.ofAll, clock, most.window);
   }
 
   /** Asks about those of the jobs that may be asked about now, or waits for the request that asks already. */
-  async ask(subject: string, jobs: readonly CountedJob[]): Promise<Answers> {
+  async ask(subject: string, jobs: readonly string[]): Promise<Answers> {
     const due = jobs
-      .filter(({ id }) => this.#nextOf(id) <= this.#clock.now())
-      .sort((one, other) => this.#nextOf(one.id) - this.#nextOf(other.id))
+      .filter((id) => this.#nextOf(id) <= this.#clock.now())
+      .sort((one, other) => this.#nextOf(one) - this.#nextOf(other))
       .slice(0, mostAtOnce);
     const asking: Promise<Answer>[] = [];
     let refused: number | undefined;
-    for (const job of due) {
-      refused = (await this.#ofSubject.take(subject)) ?? (await this.#ofAll.take(""));
+    for (const id of due) {
+      refused = (await takePoint(this.#ofSubject, subject)) ?? (await takePoint(this.#ofAll, "all"));
       if (refused !== undefined) break;
       // Another request may have asked in the meantime.
-      if (this.#nextOf(job.id) <= this.#clock.now()) asking.push(this.#askAbout(job));
+      if (this.#nextOf(id) <= this.#clock.now()) asking.push(this.#askAbout(id));
     }
     const answers = await Promise.all(asking);
     const ended = answers.flatMap((answer) => answer.ended);
-    const hasWaited = ended.length === 0 && jobs.some(({ id }) => this.#isOpen(id));
+    const hasWaited = ended.length === 0 && jobs.some((id) => this.#isOpen(id));
     if (hasWaited) await this.#wait(jobs);
     return {
       ended,
@@ -83,8 +82,7 @@ export class JobQuestions {
     };
   }
 
-  async #askAbout(job: CountedJob): Promise<Answer> {
-    const { id } = job;
+  async #askAbout(id: string): Promise<Answer> {
     const { longest, again, afterFailure } = questions;
     const clock = this.#clock;
     // The time is a guard: on Workers, the request that asks may be ended while it waits.
@@ -96,7 +94,7 @@ export class JobQuestions {
       const limit = { clock, milliseconds: longest, onLate };
       const hasEnded = await withTimeLimit((signal) => this.#hasEnded(id, signal), limit);
       this.#note(id, again, false);
-      return { ended: hasEnded ? [job] : [] };
+      return { ended: hasEnded ? [id] : [] };
     } catch (failure) {
       this.#note(id, afterFailure, false);
       return { ended: [], failure };
@@ -104,8 +102,8 @@ export class JobQuestions {
   }
 
   /** With timers of its own, because on Workers a request must not wait for what another request started. */
-  async #wait(jobs: readonly CountedJob[]): Promise<void> {
-    while (jobs.some(({ id }) => this.#isOpen(id))) await sleep(this.#clock, questions.look);
+  async #wait(jobs: readonly string[]): Promise<void> {
+    while (jobs.some((id) => this.#isOpen(id))) await sleep(this.#clock, questions.look);
   }
 
   #note(id: string, pause: number, isOpen: boolean): void {
@@ -123,8 +121,8 @@ export class JobQuestions {
     return (this.#asked.get(id)?.isOpen ?? false) && this.#nextOf(id) > this.#clock.now();
   }
 
-  #pause(jobs: readonly CountedJob[]): number {
+  #pause(jobs: readonly string[]): number {
     const now = this.#clock.now();
-    return Math.max(0, Math.min(...jobs.map(({ id }) => this.#nextOf(id) - now), questions.afterFailure));
+    return Math.max(0, Math.min(...jobs.map((id) => this.#nextOf(id) - now), questions.afterFailure));
   }
 }

@@ -6,9 +6,6 @@ export interface ImageStorage {
   getItemRaw(key: string): Promise<unknown>;
   setItemRaw(key: string, value: Uint8Array): Promise<void>;
   hasItem?(key: string): Promise<boolean>;
-  /** With `removeItem`, lets instances that share `limiter.jobs` tell each other which jobs it counts. */
-  getKeys?(base: string): Promise<string[]>;
-  removeItem?(key: string): Promise<void>;
 }
 
 /** Limits of the storage in memory, in bytes and milliseconds. The oldest images go first. */

@@ -2,7 +2,6 @@ import { isLayerDiffuseError } from "../../errors/index.ts";
 import { isTerminal, type JobState } from "../../protocol/job.ts";
 import { service } from "../../protocol/service-rules.ts";
 import type { CallerLimits } from "../access/caller-limits.ts";
-import type { CountedJob } from "../access/job-lists.ts";
 import type { JobTokens, TokenJob } from "../access/job-tokens.ts";
 import type { ProxyInternals, Settings } from "../options.ts";
 import { jobNotFound, Problem } from "../problem.ts";
@@ -46,7 +45,7 @@ export class CallerJobs {
     if (!isKept) request.signal.throwIfAborted();
     // Not with the caller's signal: nobody would wait for the cancellation, and a stopping server would be gone before it.
     const options = { policy, webhook };
-    const state = await this.#limits.submit(who, issued, () => {
+    const state = await this.#limits.submit(who, () => {
       // The caller may have left while the endpoint was asked for a free place.
       if (!isKept) request.signal.throwIfAborted();
       call.outcome.submitted = "unknown";
@@ -93,12 +92,9 @@ export class CallerJobs {
    *
    * @param who the hash of the subject by which counters know it
    */
-  async ended(who: string, { id, issued }: CountedJob): Promise<void> {
-    const { wallTime } = this.#internals;
-    // The job counts no longer. A shared counter has forgotten that it saw the end, so each look would make room again.
-    if (issued * 1000 + this.#settings.policy.ttl <= wallTime()) return;
+  async ended(who: string, { id }: Pick<TokenJob, "id">): Promise<void> {
     try {
-      await this.#limits.ended(who, { id, issued });
+      await this.#limits.ended(who, id);
     } catch (error) {
       // Nobody should lose a finished image because a counter failed.
       this.#settings.onError(error instanceof Problem ? error.details.cause : error, { status: 200 });

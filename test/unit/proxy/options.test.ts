@@ -37,11 +37,7 @@ describe("createProxy refuses", () => {
     ["a public address that is none of the web", { publicUrl: "javascript:alert(1)" }, "publicUrl"],
     ["a storage without methods", { storage: {} }, "getItemRaw"],
     ["a limiter without methods", { limiter: { rate: {} } }, "limiter.rate"],
-    [
-      "a counter of jobs with other points than jobs may be at once",
-      { limiter: { jobs: { points: 2, consume: async () => {} } } },
-      "limiter.jobs has 2 points, and limits.concurrency is 4",
-    ],
+    ["a limiter of requests for jobs", { limiter: { jobs: { consume: async () => {} } } }, "as redisJobs makes it"],
     ["an unknown limiter", { limiter: { rates: {} } }, "did you mean rate?"],
     ["a time that is none", { syncWait: 0 }, "syncWait"],
     ["an allow that is no function", { allow: true }, "allow must be a function"],

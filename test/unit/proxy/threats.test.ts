@@ -37,7 +37,6 @@ const shown: Record<string, Record<string, string>> = {
   },
   "a user asks again and again at a full limit": {
     "access/job-questions": "a caller who hammers has each asked about once in two seconds",
-    "access/job-lists": "are listed once in two seconds, however many ask, and all of them are told",
   },
   "a body that is huge or endless": {
     "jobs/queue-routes": "takes a body at the limit, and stops reading one that never ends",

@@ -1,10 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { MemoryJobStore } from "../../../../src/proxy/access/job-store.ts";
 import { proxyOn } from "../../../../src/proxy/app.ts";
-import type { ImageStorage, ProxyHandler, ProxyOptions, SharedLimiter } from "../../../../src/proxy/index.ts";
+import type { ProxyHandler, ProxyOptions } from "../../../../src/proxy/index.ts";
 import { picture } from "../../../helpers/local.ts";
 import { ManualClock, turns } from "../../../helpers/manual-clock.ts";
-import { bodyOf, epoch, isSigning, mount, secret, sharedCounter } from "../../../helpers/proxy.ts";
+import { bodyOf, dateFollows, epoch, isSigning, mount, secret } from "../../../helpers/proxy.ts";
 
 const concurrency = 2;
 const isOver = (status: string) => !["IN_QUEUE", "IN_PROGRESS"].includes(status);
@@ -25,13 +26,6 @@ interface Pending {
   refuse(): void;
 }
 
-/** Where the jobs at once are counted, and by how many instances. */
-interface Counted {
-  jobs?: SharedLimiter;
-  storage?: ImageStorage;
-  instances: number;
-}
-
 /** Callers, endpoint and network, each of whose steps the test takes when it likes. */
 class World {
   readonly clock = new ManualClock();
@@ -45,7 +39,8 @@ class World {
   readonly #handlers: ProxyHandler[];
   #asked = 0;
 
-  constructor({ jobs, storage, instances }: Counted) {
+  /** @param instances how many there are, with one store of jobs for all if there are several */
+  constructor(instances: number) {
     const internals = { clock: this.clock, random: () => 0.5, wallTime: () => epoch + this.clock.now() };
     const options: ProxyOptions = {
       authorize: () => "alice",
@@ -56,9 +51,9 @@ class World {
       publicUrl: new URL(mount).origin,
       fetch: (input, init) => this.#fetch(new URL(String(input)), init),
       limits: { concurrency, ratePerMinute: 1_000 },
-      limiter: jobs && { jobs },
-      storage,
+      ...(instances > 1 && { limiter: { jobs: new MemoryJobStore(this.clock) } }),
     };
+    dateFollows(this.clock);
     this.#handlers = Array.from({ length: instances }, () => proxyOn(options, internals));
   }
 
@@ -183,17 +178,6 @@ function answerOf({ id, status }: Job): unknown {
   };
 }
 
-/** As `unstorage` in memory. */
-function storage(): ImageStorage {
-  const kept = new Map<string, Uint8Array>();
-  return {
-    getItemRaw: async (key) => kept.get(key),
-    setItemRaw: async (key, value) => void kept.set(key, value),
-    getKeys: async (base) => [...kept.keys()].filter((key) => key.startsWith(`${base}:`)),
-    removeItem: async (key) => void kept.delete(key),
-  };
-}
-
 const prompt = "a red apple";
 
 type Happening = [what: string, happen: () => unknown];
@@ -242,18 +226,14 @@ async function seeAllEnds(world: World): Promise<void> {
 
 describe("a place among the jobs at once", () => {
   it.each([
-    ["in memory", () => ({ instances: 1 })],
-    ["in a shared store", () => ({ jobs: sharedCounter(concurrency, 3_000), instances: 1 })],
-    [
-      "by two instances in a shared store",
-      () => ({ jobs: sharedCounter(concurrency, 3_000), storage: storage(), instances: 2 }),
-    ],
-  ])("is neither lost nor given twice, whatever happens in which order: counted %s", async (_where, counted) => {
+    ["one instance", 1],
+    ["two instances with one store", 2],
+  ])("is neither lost nor given twice, whatever happens in which order: %s", async (_who, instances) => {
     const choice = fc.noBias(fc.integer({ min: 0, max: 1_000_000 }));
     const choicesOf = fc.array(choice, { minLength: 20, maxLength: 60, size: "max" });
     await fc.assert(
       fc.asyncProperty(choicesOf, fc.boolean(), async (choices, areTabsClosed) => {
-        const world = new World(counted());
+        const world = new World(instances);
         const done: string[] = [];
         for (const number of choices) {
           const all = happenings(world);

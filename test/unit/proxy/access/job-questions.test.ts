@@ -1,21 +1,19 @@
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { CallerLimits } from "../../../../src/proxy/access/caller-limits.ts";
 import { JobQuestions } from "../../../../src/proxy/access/job-questions.ts";
+import type { JobStore } from "../../../../src/proxy/index.ts";
 import { type Clock, sleep } from "../../../../src/runtime/clock.ts";
 import { picture } from "../../../helpers/local.ts";
 import { ManualClock, turns } from "../../../helpers/manual-clock.ts";
-import { bodyOf, proxyStage, sharedCounter } from "../../../helpers/proxy.ts";
+import { bodyOf, dateFollows, proxyStage } from "../../../helpers/proxy.ts";
 
 const input = { input: { prompt: "a red apple" } };
 const limits = { concurrency: 4, ratePerMinute: 1_000 };
 const never = () => new Promise<never>(() => {});
 
 describe("when all places of a caller are taken", () => {
-  it.each([
-    ["in memory", undefined],
-    ["in a shared store", () => sharedCounter(4)],
-  ])("the endpoint is asked, and jobs that ended while nobody looked make room: counted %s", async (_, jobs) => {
-    const { post, pass, calls } = await proxyStage({}, { limits, ...(jobs && { limiter: { jobs: jobs() } }) });
+  it("the endpoint is asked, and jobs that ended while nobody looked make room", async () => {
+    const { post, pass, calls } = await proxyStage({}, { limits });
     for (let index = 0; index < 4; index++) expect((await post("run", input)).status).toBe(200);
     await pass(10_000);
     expect(calls().filter((call) => call.endsWith("status"))).toEqual([]);
@@ -151,49 +149,57 @@ describe("a submission whose place others take again and again", () => {
   it("is refused after five seconds", async () => {
     const clock = new ManualClock();
     let made = 0;
-    const full = {
-      reserve: async () => 1_000,
-      counted: async () => [{ id: `${made++}`, issued: 0 }],
-      keep: async () => {},
-      release: async () => {},
-      ended: async () => {},
+    const jobs: JobStore = {
+      add: async () => ({ isAdded: false, entries: [`job:${made++}`] }),
+      replace: async () => {},
+      remove: async () => {},
     };
-    const questions = new JobQuestions(async () => (await sleep(clock, 900)) === undefined, clock);
-    const limits = new CallerLimits({ take: async () => undefined }, full, questions, clock);
-    const submitting = limits.submit("alice", 0, async () => ({ id: "never" }));
+    dateFollows(clock);
+    const limits = new CallerLimits({
+      rate: { consume: async () => {} },
+      jobs,
+      mostJobs: 1,
+      lifetime: 60_000,
+      questions: new JobQuestions(async () => (await sleep(clock, 900)) === undefined, clock),
+      clock,
+      onError: () => {},
+    });
+    const submitting = limits.submit("alice", async () => ({ id: "never" }));
     await expect(clock.drive(submitting)).rejects.toMatchObject({ details: { status: 429 } });
     expect(clock.now()).toBe(5_400);
   });
 });
 
 describe("questions about jobs", () => {
-  const jobs = (count: number, from = 0) =>
-    Array.from({ length: count }, (_, index) => ({ id: `${from + index}`, issued: 0 }));
+  const jobs = (count: number, from = 0) => Array.from({ length: count }, (_, index) => `${from + index}`);
+
+  /** A clock by which the limits of the questions go too. */
+  const clockOfAll = () => {
+    const clock = new ManualClock();
+    dateFollows(clock);
+    return clock;
+  };
 
   it("are at most twenty at once, those who waited longest first", async () => {
     const asked: string[] = [];
-    const clock = new ManualClock();
+    const clock = clockOfAll();
     const questions = new JobQuestions(async (id) => asked.push(id) < 0, clock);
     for (let round = 0; round < 4; round++) await questions.ask("alice", jobs(50));
-    expect(asked).toEqual(jobs(50).map(({ id }) => id));
+    expect(asked).toEqual(jobs(50));
     clock.advance(2_000);
     await questions.ask("alice", jobs(50).reverse());
-    expect(asked.slice(50)).toEqual(
-      jobs(20, 30)
-        .reverse()
-        .map(({ id }) => id),
-    );
+    expect(asked.slice(50)).toEqual(jobs(20, 30).reverse());
     clock.advance(1_000);
     await questions.ask("alice", jobs(50));
-    expect(asked.slice(70)).toEqual(jobs(20).map(({ id }) => id));
+    expect(asked.slice(70)).toEqual(jobs(20));
     clock.advance(10_000);
     await questions.ask("alice", jobs(50));
-    expect(asked.slice(90)).toEqual([...jobs(10, 20), ...jobs(10, 30)].map(({ id }) => id));
+    expect(asked.slice(90)).toEqual([...jobs(10, 20), ...jobs(10, 30)]);
   });
 
   it("are at most 100 of a caller and 500 of all in ten seconds", async () => {
     let asked = 0;
-    const clock = new ManualClock();
+    const clock = clockOfAll();
     const questions = new JobQuestions(async () => asked++ < 0, clock);
     const ask = (subject: string, round: number) => questions.ask(subject, jobs(20, round * 20));
     for (let round = 0; round < 8; round++) await ask("alice", round);
@@ -206,7 +212,7 @@ describe("questions about jobs", () => {
   });
 
   it("of the same moment are one, and whoever has an answer waits for no other", async () => {
-    const clock = new ManualClock();
+    const clock = clockOfAll();
     const asked: string[] = [];
     const questions = new JobQuestions(async (id) => (asked.push(id) === 1 ? await never() : true), clock);
     const [first, second] = [questions.ask("alice", jobs(1)), questions.ask("alice", jobs(2))];
@@ -232,7 +238,7 @@ describe("questions about jobs", () => {
   });
 
   it("that stay open, as their request was ended, hold nobody up for longer than they may take", async () => {
-    const clock = new ManualClock();
+    const clock = clockOfAll();
     let asked = 0;
     const questions = new JobQuestions(async () => (asked++ === 0 ? await never() : true), clock);
     void questions.ask("alice", jobs(1));
@@ -244,7 +250,7 @@ describe("questions about jobs", () => {
   });
 
   it("are forgotten with their jobs, however many there were", async () => {
-    const clock = new ManualClock();
+    const clock = clockOfAll();
     const questions = new JobQuestions(async () => true, clock);
     const ask = async (round: number) => {
       await questions.ask("alice", jobs(20, round * 20));

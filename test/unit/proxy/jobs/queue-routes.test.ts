@@ -1,6 +1,6 @@
 import { describe, expect, it, onTestFinished } from "vitest";
 import { InvalidInputError } from "../../../../src/errors/index.ts";
-import type { Allow, Authorize } from "../../../../src/proxy/index.ts";
+import type { Allow, Authorize, JobStore } from "../../../../src/proxy/index.ts";
 import { rejection } from "../../../helpers/local.ts";
 import { bodyOf, mount, proxyStage, textOf } from "../../../helpers/proxy.ts";
 
@@ -622,8 +622,12 @@ describe("an onError that fails itself", () => {
     process.on("unhandledRejection", note);
     onTestFinished(() => void process.off("unhandledRejection", note));
     let isBroken = false;
-    const consume = () => (isBroken ? Promise.reject(new Error("no redis")) : Promise.resolve());
-    const { post, get, endpoint } = await proxyStage({}, { onError, limiter: { jobs: { consume } } });
+    const jobs: JobStore = {
+      add: async () => ({ isAdded: true, entries: [] }),
+      replace: async () => {},
+      remove: () => (isBroken ? Promise.reject(new Error("no redis")) : Promise.resolve()),
+    };
+    const { post, get, endpoint } = await proxyStage({}, { onError, limiter: { jobs } });
     const { id } = await bodyOf(await post("run", { input: { prompt } }));
     isBroken = true;
     expect(await bodyOf(await get(`status-sync/${id}`))).toMatchObject({ status: "COMPLETED" });
