@@ -49,7 +49,7 @@ class ProxyServer {
     this.#settings = settings;
     this.#clock = internals.clock;
     this.#cors = new Cors(origins, publicUrl);
-    this.#images = new StoredImages(storage, signer);
+    this.#images = new StoredImages(storage, signer, internals.clock);
     const tokens = new JobTokens(signer, () => Math.floor(internals.wallTime() / 1000));
     const jobs = new CallerJobs(settings, internals, tokens, limitsOf(settings, internals));
     const queue = new QueueRoutes(settings, internals, jobs);

@@ -99,6 +99,11 @@ export class Problem extends Error {
   }
 }
 
+/** What the server's owner should know of an error that a caller gets another answer for. */
+export function causeOf(error: unknown): unknown {
+  return error instanceof Problem ? error.details.cause : error;
+}
+
 /** The same answer for an unknown job, another caller's job and an invalid token, so that nobody learns which it was. */
 export function jobNotFound(cause?: unknown): Problem {
   return new Problem({

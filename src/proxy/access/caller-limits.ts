@@ -1,6 +1,6 @@
 import { isLayerDiffuseError } from "../../errors/index.ts";
 import { type Clock, sleep } from "../../runtime/clock.ts";
-import { Problem } from "../problem.ts";
+import { causeOf, Problem } from "../problem.ts";
 import type { JobQuestions } from "./job-questions.ts";
 import type { JobStore } from "./job-store.ts";
 import { type RateLimiter, takePoint } from "./rate-limiter.ts";
@@ -122,7 +122,7 @@ export class CallerLimits {
     try {
       await note();
     } catch (error) {
-      onError(error instanceof Problem ? error.details.cause : error);
+      onError(causeOf(error));
       void noteLater();
     }
   }

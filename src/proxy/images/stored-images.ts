@@ -1,18 +1,31 @@
 import { readPng } from "../../image/png.ts";
+import type { Clock } from "../../runtime/clock.ts";
+import { withTimeLimit } from "../../runtime/time-limit.ts";
 import { encodeBase64Url, type Signer } from "../access/signer.ts";
+import { Problem } from "../problem.ts";
 import type { ImageStorage } from "./memory-storage.ts";
 
 /** `alpha_{unix seconds}_{16 bytes}.png`. The last character of 16 bytes has four empty bits. */
 export const fileName = /^alpha_\d{1,12}_[\w-]{21}[AQgw]\.png$/;
 
-/** Names, stores and loads finished images. */
+/** The longest time that a storage may take, in milliseconds. */
+const slowest = { read: 5_000, write: 10_000 };
+/** Seconds after which a caller should try again. */
+const tryAgain = "5";
+
+/**
+ * Names, stores and loads finished images. A storage that fails or says nothing is a 503: the image is made and paid
+ * for, and the endpoint keeps it for half an hour, so it is there when the storage is back.
+ */
 export class StoredImages {
   readonly #storage: ImageStorage;
   readonly #signer: Signer;
+  readonly #clock: Clock;
 
-  constructor(storage: ImageStorage, signer: Signer) {
+  constructor(storage: ImageStorage, signer: Signer, clock: Clock) {
     this.#storage = storage;
     this.#signer = signer;
+    this.#clock = clock;
   }
 
   /**
@@ -28,18 +41,34 @@ export class StoredImages {
     return fileName.test(name);
   }
 
+  /** @throws Problem 503 */
   async has(name: string): Promise<boolean> {
-    return this.#storage.hasItem ? await this.#storage.hasItem(name) : (await this.load(name)) !== undefined;
+    const storage = this.#storage;
+    if (!storage.hasItem) return (await this.load(name)) !== undefined;
+    return await this.#ask(async () => (await storage.hasItem?.(name)) ?? false, slowest.read);
   }
 
+  /** @throws Problem 503 */
   async store(name: string, bytes: Uint8Array): Promise<void> {
-    await this.#storage.setItemRaw(name, bytes);
+    await this.#ask(() => this.#storage.setItemRaw(name, bytes), slowest.write);
   }
 
-  /** @throws InvalidImageError if the stored bytes are not an image */
+  /** @throws Problem 503, InvalidImageError if the stored bytes are not an image */
   async load(name: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    const bytes = bytesOf(await this.#storage.getItemRaw(name));
+    const bytes = bytesOf(await this.#ask(() => this.#storage.getItemRaw(name), slowest.read));
     return bytes && readPng(bytes).bytes;
+  }
+
+  async #ask<Answer>(ask: () => Promise<Answer>, milliseconds: number): Promise<Answer> {
+    const onLate = () => {
+      throw new Error(`The storage did not answer within ${milliseconds} ms.`);
+    };
+    try {
+      return await withTimeLimit(ask, { clock: this.#clock, milliseconds, onLate });
+    } catch (cause) {
+      const detail = "The server cannot reach its images right now. The image is not lost. Ask for it again later.";
+      throw new Problem({ status: 503, code: "server", detail, cause, headers: { "retry-after": tryAgain } });
+    }
   }
 }
 

@@ -4,7 +4,7 @@ import { service } from "../../protocol/service-rules.ts";
 import type { CallerLimits } from "../access/caller-limits.ts";
 import type { JobTokens, TokenJob } from "../access/job-tokens.ts";
 import type { ProxyInternals, Settings } from "../options.ts";
-import { jobNotFound, Problem } from "../problem.ts";
+import { causeOf, jobNotFound, Problem } from "../problem.ts";
 import type { ProxyCall } from "../routes.ts";
 import { problemOf } from "../upstream-problem.ts";
 import type { CheckedInput } from "./check-input.ts";
@@ -97,7 +97,7 @@ export class CallerJobs {
       await this.#limits.ended(who, id);
     } catch (error) {
       // Nobody should lose a finished image because a counter failed.
-      this.#settings.onError(error instanceof Problem ? error.details.cause : error, { status: 200 });
+      this.#settings.onError(causeOf(error), { status: 200 });
     }
   }
 

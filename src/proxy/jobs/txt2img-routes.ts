@@ -9,7 +9,7 @@ import { Call } from "../../runpod/progress.ts";
 import { withTimeLimit } from "../../runtime/time-limit.ts";
 import { fileName, type StoredImages } from "../images/stored-images.ts";
 import type { ProxyInternals, Settings } from "../options.ts";
-import { jobNotFound, Problem } from "../problem.ts";
+import { causeOf, jobNotFound, Problem } from "../problem.ts";
 import { readJsonBody } from "../request-body.ts";
 import type { Handler, ProxyCall } from "../routes.ts";
 import type { CallerJobs, SubmittedJob } from "./caller-jobs.ts";
@@ -70,7 +70,7 @@ export class Txt2ImgRoutes {
     } catch (error) {
       if (isFinal(error)) throw error;
       // The image is made and paid for. It is stored again when the caller asks at the job's address.
-      this.#settings.onError(error, { route: "txt2img", subject: call.subject, status: 202 });
+      this.#settings.onError(causeOf(error), { route: "txt2img", subject: call.subject, status: 202 });
       return this.#accepted(call, { ...submitted, state: end });
     }
     return Response.json(this.#answer(call, name, end));

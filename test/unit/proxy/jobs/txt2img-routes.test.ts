@@ -565,17 +565,45 @@ describe("the storage", () => {
         await storage.setItemRaw(key, value);
       },
     };
-    const { post, get, pass } = await proxyStage({}, { storage: flaky });
+    const { post, get, pass, told } = await proxyStage({}, { storage: flaky });
     const location = under((await post("alpha/v1/txt2img", input, later)).headers.get("location"));
     await pass(1_000);
     const failed = await get(location);
-    expect(failed.status).toBe(500);
+    expect([failed.status, failed.headers.get("retry-after")]).toEqual([503, "5"]);
     expect(await failed.text()).not.toContain("bucket");
+    expect(told).toMatchObject([{ error: { message: "bucket secret-bucket is gone" }, context: { status: 503 } }]);
     const held = await post("alpha/v1/txt2img", input);
     expect([held.status, await bodyOf(held)]).toEqual([202, { status: "COMPLETED", job: expect.any(String) }]);
     isBroken = false;
     expect((await get(location)).status).toBe(303);
     expect((await get(under(held.headers.get("location")))).status).toBe(303);
+  });
+
+  it("that says nothing is waited for, and costs nobody an image", async () => {
+    const storage = createStorage();
+    let isSilent = true;
+    const answer = async <Value>(value: () => Promise<Value>) =>
+      isSilent ? await new Promise<Value>(() => {}) : await value();
+    const silent = {
+      getItemRaw: (key: string) => answer(() => storage.getItemRaw<Uint8Array>(key)),
+      setItemRaw: (key: string, value: Uint8Array) => answer(() => storage.setItemRaw(key, value)),
+      hasItem: (key: string) => answer(() => storage.hasItem(key)),
+    };
+    const { post, get, clock, told } = await proxyStage({}, { storage: silent });
+    const made = await post("alpha/v1/txt2img", input);
+    expect([made.status, await bodyOf(made)]).toEqual([202, { status: "COMPLETED", job: expect.any(String) }]);
+    expect(told).toMatchObject([{ error: { message: "The storage did not answer within 10000 ms." } }]);
+    const location = under(made.headers.get("location"));
+    const from = clock.now();
+    for (const path of [location, "alpha/v1/file/alpha_1767225600_AAAAAAAAAAAAAAAAAAAAAA.png"]) {
+      const refused = await get(path);
+      expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "5"]);
+      expect(await bodyOf(refused)).toMatchObject({ code: "server" });
+    }
+    expect(clock.now() - from).toBe(10_000);
+    isSilent = false;
+    const found = await get(location);
+    expect([found.status, (await get(under(found.headers.get("location")))).status]).toEqual([303, 200]);
   });
 
   it("in memory keeps the last by number, by bytes and by age", async () => {

@@ -81,7 +81,7 @@ describe("POST webhook", () => {
   it("is called again when the picture could not be stored, and not for a job that has none, of which the owner is told", async () => {
     const { send, storage } = await told();
     vi.spyOn(storage, "setItemRaw").mockRejectedValueOnce(new Error("bucket is gone"));
-    expect([(await send()).status, (await send()).status]).toEqual([500, 200]);
+    expect([(await send()).status, (await send()).status]).toEqual([503, 200]);
     const empty = await told(() => ({ status: "success" }));
     expect((await empty.send()).status).toBe(200);
     expect(empty.told).toMatchObject([
