@@ -69,7 +69,7 @@ const advice: Record<QueueReason, string> = {
   crash_loop: "its workers crash on start; read their logs",
   disabled: "the endpoint has no workers; raise max workers",
   not_taking: "workers are ready but take no job; read their logs",
-  unknown: "its health tells no reason; look in the RunPod console",
+  unknown: "its health tells no reason; look at its workers",
 };
 
 /** Why no worker took a job, and what to do about it. */

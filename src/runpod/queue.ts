@@ -193,13 +193,13 @@ export class Queue {
     const begun = clock.now();
     const milliseconds = (deadline ?? Number.POSITIVE_INFINITY) - begun + (wait ?? 0);
     const onLate = () => {
-      throw submissionTooLate(isOnItsWay || doubt !== undefined);
+      throw submissionTooLate(isOnItsWay || doubt !== undefined, this.#whereToLook);
     };
     try {
       return await withTimeLimit(send, { clock, milliseconds, signal, onLate });
     } catch (error) {
       if (signal?.aborted || isLayerDiffuseError(error, "queue_timeout")) throw error;
-      if (doubt) throw submissionUnknown(doubt, this.connection.retrySubmissions);
+      if (doubt) throw submissionUnknown(doubt, this.connection.retrySubmissions, this.#whereToLook);
       amend(error, { submitted: "no" });
       throw error;
     }
@@ -279,6 +279,11 @@ export class Queue {
     };
   }
 
+  /** Where somebody can see whether a job exists. Visitors of a page have no account. */
+  get #whereToLook(): string {
+    return this.connection.isProxy ? "Ask the server's owner" : "Look in the RunPod console";
+  }
+
   /** Best effort: nobody waits for it, and it must not mask the reason for giving up. */
   #cancelQuietly(id: string, headers?: RequestOptions["headers"]): void {
     const isFinal = (error: LayerDiffuseError) => isGone(error) || error.code === "bad_request";
@@ -287,10 +292,10 @@ export class Queue {
 }
 
 /** The queue's clock ran out before the endpoint accepted a submission, which may be on its way. */
-function submissionTooLate(mayExist: boolean): QueueTimeoutError {
+function submissionTooLate(mayExist: boolean, whereToLook: string): QueueTimeoutError {
   const what = "queueTimeout passed before the endpoint accepted the submission";
   return mayExist
-    ? new QueueTimeoutError(`${what}. A job may exist: look in the RunPod console before you submit again.`, {
+    ? new QueueTimeoutError(`${what}. A job may exist. ${whereToLook} before you submit again.`, {
         submitted: "unknown",
         retryable: false,
       })
@@ -298,10 +303,14 @@ function submissionTooLate(mayExist: boolean): QueueTimeoutError {
 }
 
 /** The submission went out and no usable answer came back. */
-function submissionUnknown(cause: LayerDiffuseError, wasRepeated: boolean): SubmissionUnknownError {
+function submissionUnknown(
+  cause: LayerDiffuseError,
+  wasRepeated: boolean,
+  whereToLook: string,
+): SubmissionUnknownError {
   const what = wasRepeated
-    ? `A job or more may exist: ${cause.message} It was sent again because retrySubmissions is set. Look in the RunPod console.`
-    : `A job may exist: ${cause.message} It was not sent again. Look in the RunPod console first; set retrySubmissions if a second job does no harm.`;
+    ? `A job or more may exist: ${cause.message} It was sent again because retrySubmissions is set. ${whereToLook}.`
+    : `A job may exist: ${cause.message} It was not sent again. ${whereToLook} first; set retrySubmissions if a second job does no harm.`;
   return new SubmissionUnknownError(what, { status: cause.status, submitted: cause.submitted ?? "unknown", cause });
 }
 

@@ -165,6 +165,23 @@ describe("an error through the proxy is of the same class as without, for", () =
     },
   );
 
+  it("a submission without a clear answer: an error that sends visitors of a page to no console of the server's owner", async () => {
+    const { client, drive } = await proxyStage({ faults: [{ operation: "run", respond: { status: 500 } }] });
+    const unknown = await drive(rejectionOf(client().generate("a red apple")));
+    expect(unknown).toMatchObject({
+      code: "submission_unknown",
+      submitted: "unknown",
+      message: expect.stringMatching(/^A job may exist: .* Ask the server's owner first;/),
+    });
+    const silent = await proxyStage();
+    const fetch = () => new Promise<Response>(() => {});
+    const late = await silent.drive(
+      rejectionOf(silent.client({ fetch }).generate("a red apple", { queueTimeout: 10_000 })),
+    );
+    expect(late).toMatchObject({ code: "queue_timeout", message: expect.stringContaining("Ask the server's owner") });
+    expect(`${unknown}${late}`).not.toContain("console");
+  });
+
   it("a server that cannot reach its endpoint: a server's error, which says that no job exists", async () => {
     const { client, drive } = await proxyStage({}, { baseUrl: "http://127.0.0.1:1/v2" });
     expect(await drive(rejectionOf(client().generate("a red apple")))).toMatchObject({ code: "server", status: 502 });

@@ -42,12 +42,13 @@ export class CallerJobs {
     const issued = Math.floor(wallTime() / 1000);
     // A warm-up has no image to store.
     const webhook = input.seed === undefined ? undefined : await this.#webhook(call, issued, who);
-    if (!isKept) request.signal.throwIfAborted();
+    request.signal.throwIfAborted();
     // Not with the caller's signal: nobody would wait for the cancellation, and a stopping server would be gone before it.
     const options = { policy, webhook };
     const state = await this.#limits.submit(who, () => {
-      // The caller may have left while the endpoint was asked for a free place.
-      if (!isKept) request.signal.throwIfAborted();
+      // The caller may have left while the endpoint was asked for a free place, or a store was slow. Then nobody would
+      // ever learn the job's id.
+      request.signal.throwIfAborted();
       call.outcome.submitted = "unknown";
       return direct.submit("run", input.fields, options).catch((error: unknown) => {
         throw notSubmitted(error, this.#settings.clean);
