@@ -111,7 +111,10 @@ class ProxyServer {
     app.use(requestId(), secureHeaders(headersOfAnApi));
     app.use(async (context, next) => {
       await next();
-      if (!context.res.headers.has("cache-control")) context.header("cache-control", "no-store");
+      const { headers: made } = context.res;
+      if (!made.has("cache-control")) context.header("cache-control", "no-store");
+      // Hono's own header is only for answers that its context makes. What is kept is the answer to no one request.
+      if (made.get("cache-control") === "no-store") context.header("x-request-id", context.get("requestId"));
       const headers = this.#cors.headersFor(context.req.raw);
       for (const [name, value] of Object.entries(headers)) context.header(name, value);
     });
