@@ -7,6 +7,7 @@ import { snippetsOf } from "../helpers/markdown.ts";
 import { type Nginx, startNginx } from "../helpers/nginx.ts";
 import { newFolder, type Program, startNode } from "../helpers/programs.ts";
 import { freePort } from "../helpers/redis-server.ts";
+import { serveFetch } from "../helpers/serve-fetch.ts";
 
 const program = fileURLToPath(new URL("programs/instance.ts", import.meta.url));
 
@@ -40,6 +41,10 @@ export class Instance {
     return `http://127.0.0.1:${this.port}`;
   }
 
+  get pid(): number {
+    return this.#program?.child.pid ?? 0;
+  }
+
   async start(): Promise<void> {
     this.#program = startNode(program, { cwd: newFolder(), env: this.#env }, this.#file, String(this.port));
     await this.#program.said("Listening");
@@ -63,20 +68,24 @@ export interface ClusterOptions {
   code: string;
   env: Record<string, string>;
   endpoint: LocalEndpointOptions;
+  /** Sees each request to the endpoint, and may answer in its place. */
+  watch?: (request: Request, pass: () => Promise<Response>) => Promise<Response>;
   count?: number;
 }
 
 /** nginx before several instances before one endpoint, all ended with the test. */
-export async function startCluster({ code, env, endpoint: options, count = 3 }: ClusterOptions): Promise<Cluster> {
-  const endpoint = createLocalEndpoint(options);
+export async function startCluster(options: ClusterOptions): Promise<Cluster> {
+  const { code, env, watch = (_, pass) => pass(), count = 3 } = options;
+  const endpoint = createLocalEndpoint(options.endpoint);
   onTestFinished(() => endpoint.close());
-  const baseUrl = await endpoint.listen();
+  const front = await serveFetch((request) => watch(request, () => endpoint.fetch(request)));
+  onTestFinished(() => front.close());
   const file = join(newFolder(), "handler.ts");
   writeFileSync(file, code);
   const ports: number[] = [];
   for (let index = 0; index < count; index++) ports.push(await freePort());
   const nginx = endsWithTest(await startNginx((port) => behindNginx(port, ports)));
-  const all = { ...env, RUNPOD_ENDPOINT_ID: "local", RUNPOD_API_KEY: "local", RUNPOD_BASE_URL: baseUrl };
+  const all = { ...env, RUNPOD_ENDPOINT_ID: "local", RUNPOD_API_KEY: "local", RUNPOD_BASE_URL: `${front.url}/v2` };
   const instances = ports.map((port) => new Instance(port, file, { ...all, PUBLIC_URL: nginx.url }));
   onTestFinished(async () => void (await Promise.all(instances.map((instance) => instance.kill()))));
   await Promise.all(instances.map((instance) => instance.start()));
