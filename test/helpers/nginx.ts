@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { rmSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { newFolder } from "./programs.ts";
 import { freePort } from "./redis-server.ts";
@@ -53,17 +54,11 @@ export async function startNginx(configuration: (port: number) => string): Promi
   const failed = closed.then(([code]) => {
     throw new Error(`nginx ended with ${code}:\n${log}`);
   });
-  // It says nothing when it is ready.
-  const answers = async () => {
-    while (
-      !(await fetch(url).then(
-        () => true,
-        () => false,
-      ))
-    )
-      await new Promise((resolve) => setTimeout(resolve, 20));
+  // It says nothing when it is ready. Asked for anything, it would hold instances that are yet to start for dead.
+  const listens = async () => {
+    while (!(await canConnect(port))) await new Promise((resolve) => setTimeout(resolve, 20));
   };
-  await Promise.race([answers(), failed]);
+  await Promise.race([listens(), failed]);
   failed.catch(() => {});
   return {
     url,
@@ -74,4 +69,13 @@ export async function startNginx(configuration: (port: number) => string): Promi
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+function canConnect(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1");
+    socket.once("connect", () => resolve(true));
+    socket.once("error", () => resolve(false));
+    socket.once("connect", () => socket.destroy());
+  });
 }

@@ -1,6 +1,7 @@
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { onTestFinished } from "vitest";
 import { createLocalEndpoint, type LocalEndpoint, type LocalEndpointOptions } from "../../src/local/index.ts";
 import { snippetsOf } from "../helpers/markdown.ts";
 import { type Nginx, startNginx } from "../helpers/nginx.ts";
@@ -135,6 +136,12 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   await Promise.all(instances.map((instance) => instance.start()));
   const owned = stack.move();
   return { endpoint, instances, nginx, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** Has something end with the test that runs. */
+export function endsWithTest<Resource extends AsyncDisposable>(resource: Resource): Resource {
+  onTestFinished(() => resource[Symbol.asyncDispose]());
+  return resource;
 }
 
 const program = fileURLToPath(new URL("programs/instance.ts", import.meta.url));

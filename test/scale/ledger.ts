@@ -36,20 +36,25 @@ export class Ledger {
 
   /** The prompts for which there is more than one job. */
   get twice(): string[] {
-    return [...Map.groupBy(this.made, ({ prompt }) => prompt)].flatMap(([prompt, own]) =>
-      own.length > 1 ? [prompt] : [],
-    );
+    const groups = [...groupsOf(this.made, ({ prompt }) => prompt)];
+    return groups.flatMap(([prompt, own]) => (own.length > 1 ? [prompt] : []));
   }
 
   /** The most jobs that one caller had at once, by the endpoint's own times. */
   mostAtOnce(endpoint: LocalEndpoint): number {
     const prompts = new Map(this.made.map(({ id, prompt }) => [id, prompt]));
-    const callers = Map.groupBy(endpoint.jobs(), ({ id }) => callerOf(prompts.get(id) ?? ""));
+    const callers = groupsOf(endpoint.jobs(), ({ id }) => callerOf(prompts.get(id) ?? ""));
     return Math.max(0, ...[...callers.values()].map(atOnce));
   }
 }
 
 export const callerOf = (prompt: string): string => prompt.split(" ")[0] ?? "";
+
+function groupsOf<Item>(items: readonly Item[], keyOf: (item: Item) => string): Map<string, Item[]> {
+  const groups = new Map<string, Item[]>();
+  for (const item of items) groups.set(keyOf(item), [...(groups.get(keyOf(item)) ?? []), item]);
+  return groups;
+}
 
 function atOnce(jobs: readonly LocalJob[]): number {
   const steps = jobs
@@ -63,13 +68,4 @@ function atOnce(jobs: readonly LocalJob[]): number {
     most = Math.max(most, now);
   }
   return most;
-}
-
-/** Numbers from 0 to 1 that are the same in each run. */
-export function chance(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
-    return state / 2 ** 31;
-  };
 }

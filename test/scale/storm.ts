@@ -2,13 +2,14 @@
 import { createInterface } from "node:readline";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { createRandom } from "../../bench/random.ts";
 import type { LocalEndpoint } from "../../src/local/index.ts";
 import { newFolder, startNode } from "../helpers/programs.ts";
 import { startRedis } from "../helpers/redis-server.ts";
 import { until } from "../peers/until.ts";
 import { launchPage, pageOfRedis, startCluster, type Usage } from "./cluster.ts";
 import { outputOf } from "./images.ts";
-import { chance, Ledger } from "./ledger.ts";
+import { Ledger } from "./ledger.ts";
 import type { BrowserSettings, Call } from "./programs/browsers.ts";
 
 export interface StormSettings {
@@ -63,7 +64,7 @@ export async function runStorm(settings: StormSettings, check: (storm: Storm) =>
     },
   });
   const { endpoint, instances, nginx } = cluster;
-  const random = chance(7);
+  const random = createRandom(7);
   if (isStormy) ledger.trouble = () => troubleFor(random());
 
   const calls: Call[] = [];

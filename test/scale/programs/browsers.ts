@@ -1,7 +1,7 @@
 // Many browsers in one process: `node browsers.ts <settings as JSON>`. Prints a line of JSON for each call as it ends.
 import { isLayerDiffuseError, LayerDiffuse } from "layerdiffuse";
+import { createRandom } from "../../../bench/random.ts";
 import { now, promptIn } from "../images.ts";
-import { chance } from "../ledger.ts";
 
 export interface BrowserSettings {
   proxyUrl: string;
@@ -31,7 +31,7 @@ export interface Call {
 }
 
 const settings: BrowserSettings = JSON.parse(process.argv[2] ?? "");
-const random = chance(settings.from + 1);
+const random = createRandom(settings.from + 1);
 
 async function call(browser: number, image: number): Promise<Call> {
   const caller = `caller-${browser % settings.callers}`;
