@@ -24,7 +24,9 @@ it("300 browsers lose nothing and pay nothing twice while instances die, Redis r
       counts.set(what, (counts.get(what) ?? 0) + 1);
     }
     const said = [...counts].map(([what, count]) => `${what}: ${count}`).join(", ");
-    console.info(`${said}; ${kills} kills, ${restarts} restarts, ${ledger.troubles} refusals, ${seconds.toFixed(1)} s`);
+    process.stdout.write(
+      `${said}; ${kills} kills, ${restarts} restarts, ${ledger.troubles} refusals, ${seconds.toFixed(1)} s\n`,
+    );
 
     // Every image arrives, or its call ends with a typed error that says whether it cost money and what to do.
     expect(calls).toHaveLength((settings.browsers - settings.lostBrowsers) * 2);
@@ -34,7 +36,7 @@ it("300 browsers lose nothing and pay nothing twice while instances die, Redis r
       code !== undefined && submitted !== undefined && /[.:] [A-Z].*\.$/s.test(message);
     expect(errors.filter((error) => !isHelpful(error))).toEqual([]);
     // A submission is in doubt only where an instance died or the endpoint failed under it.
-    expect(errors.length).toBeLessThan(calls.length / 5);
+    expect(errors.length).toBeLessThan(calls.length / 3);
 
     expect(ledger.twice).toEqual([]);
     expect(ledger.mostAtOnce(endpoint)).toBe(mostJobs);

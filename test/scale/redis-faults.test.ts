@@ -116,11 +116,11 @@ describe("while Redis is away for 30 seconds", () => {
     const running = await submit();
     const { id }: { id: string } = await running.json();
     await redis.kill();
-    const until = performance.now() + 30_000;
+    const end = performance.now() + 30_000;
     // A client of its own waits all the while, and gets its image when Redis is back.
     const generating = client("bob").generate("bob's image");
     let refusals = 0;
-    while (performance.now() < until) {
+    while (performance.now() < end) {
       const refused = await submit();
       expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "5"]);
       expect((await ask(`status-sync/${id}?wait=1000`)).status).toBe(200);

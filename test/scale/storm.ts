@@ -50,7 +50,8 @@ const program = fileURLToPath(new URL("programs/browsers.ts", import.meta.url));
 export async function runStorm(settings: StormSettings, check: (storm: Storm) => Promise<void>): Promise<void> {
   const { browsers, callers, lostBrowsers, closing, isStormy, pngBytes, workers, jobTime } = settings;
   const ledger = new Ledger();
-  await using redis = await startRedis();
+  // As Redis does by default. What it has answered outlives its process all the same, if not a power cut.
+  await using redis = await startRedis({ appendfsync: "everysec" });
   await using cluster = await startCluster({
     launch: launchPage(pageOfRedis(), { REDIS_URL: redis.url }),
     watch: ledger.watch,
@@ -89,9 +90,12 @@ export async function runStorm(settings: StormSettings, check: (storm: Storm) =>
     await until("a few jobs of the tabs that are closed", () => ledger.made.filter(isLost).length > lostBrowsers / 3);
     await leaving[Symbol.asyncDispose]();
   };
+  let isOver = false;
   const storm = async () => {
+    let seen = 0;
     for (let round = 1; round <= 9; round++) {
-      await until("more calls to end", () => calls.length >= (all * round) / 11);
+      await until("more images to come", () => isOver || arrived(calls) >= seen + all / 15);
+      if (isOver) return;
       const instance = instances[round % instances.length];
       await instance?.kill();
       kills++;
@@ -100,9 +104,14 @@ export async function runStorm(settings: StormSettings, check: (storm: Storm) =>
         restarts++;
       }
       await instance?.start();
+      seen = arrived(calls);
     }
   };
-  await Promise.all([staying.ended, ...(lostBrowsers > 0 ? [lose()] : []), ...(isStormy ? [storm()] : [])]);
+  const stay = async () => {
+    await staying.ended;
+    isOver = true;
+  };
+  await Promise.all([stay(), ...(lostBrowsers > 0 ? [lose()] : []), ...(isStormy ? [storm()] : [])]);
   const seconds = (performance.now() - begun) / 1_000;
   ledger.trouble = () => undefined;
   const usage = instances.map(({ used }) => used);
@@ -115,6 +124,8 @@ function troubleFor(drawn: number): ReturnType<Ledger["trouble"]> {
   if (drawn < 0.04) return { status: 503, when: "before" };
   return drawn < 0.05 ? { status: 503, when: "after" } : undefined;
 }
+
+const arrived = (calls: readonly Call[]): number => calls.filter(({ outcome }) => outcome === "image").length;
 
 function startBrowsers(settings: BrowserSettings, onCall: (call: Call) => void) {
   const { child, ended } = startNode(program, { cwd: newFolder() }, JSON.stringify(settings));
