@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { toNodeListener } from "../../proxy/index.ts";
+import { toNodeListener } from "../../proxy/node-listener.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import { withTimeLimit } from "../../runtime/time-limit.ts";
 import type { Access } from "./access-log.ts";
