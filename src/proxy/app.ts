@@ -1,3 +1,7 @@
+import type { Context } from "hono";
+import { type RequestIdVariables, requestId } from "hono/request-id";
+import { secureHeaders } from "hono/secure-headers";
+import { Hono } from "hono/tiny";
 import { isLayerDiffuseError } from "../errors/index.ts";
 import { isTerminal } from "../protocol/job.ts";
 import type { Queue } from "../runpod/queue.ts";
@@ -23,8 +27,16 @@ import {
   type Settings,
 } from "./options.ts";
 import { badRequest, notBegun, Problem, pageNotFound } from "./problem.ts";
-import type { Handler, ProxyCall } from "./routes.ts";
-import { callersPaths, type FoundRoute, findRoute, type Route, type RouteName } from "./routes.ts";
+import {
+  callersPaths,
+  type Handler,
+  type ProxyCall,
+  patternsOf,
+  placeOf,
+  type Route,
+  type RouteName,
+  routes,
+} from "./routes.ts";
 import { problemOf } from "./upstream-problem.ts";
 
 /** Answers a request and never rejects. Mount it under any path: it looks for its routes at the end of the path. */
@@ -32,12 +44,36 @@ export type ProxyHandler = (request: Request) => Promise<Response>;
 
 /** Does what `createProxy` does, on a clock of the caller's. */
 export function proxyOn(options: ProxyOptions, internals: ProxyInternals): ProxyHandler {
-  const server = new ProxyServer(resolveOptions(options, internals), internals);
-  return (request) => server.answer(request);
+  const { app } = new ProxyServer(resolveOptions(options, internals), internals);
+  return async (request) => await app.fetch(request);
 }
+
+interface Environment {
+  Variables: RequestIdVariables;
+}
+
+/**
+ * Of hono's headers those that concern an API. The others are for the site that the handler is mounted in:
+ * `strict-transport-security`, for one, is valid for all of it.
+ */
+const headersOfAnApi = {
+  xContentTypeOptions: true,
+  referrerPolicy: "no-referrer",
+  strictTransportSecurity: false,
+  crossOriginResourcePolicy: false,
+  crossOriginOpenerPolicy: false,
+  originAgentCluster: false,
+  xDnsPrefetchControl: false,
+  xDownloadOptions: false,
+  xFrameOptions: false,
+  xPermittedCrossDomainPolicies: false,
+  xXssProtection: false,
+} as const;
 
 /** Checks who may call, hands requests to their routes, and turns every failure into an answer. */
 class ProxyServer {
+  /** As it stands: a path that is decoded before it is compared could be another route than the one in front saw. */
+  readonly app = new Hono<Environment>({ getPath: (request) => new URL(request.url).pathname });
   readonly #settings: Settings;
   readonly #cors: Cors;
   readonly #images: StoredImages;
@@ -66,40 +102,48 @@ class ProxyServer {
       file: this.#file,
       webhook: new WebhookRoute(settings, internals, jobs, this.#images).receive,
     };
+    this.#mount();
   }
 
-  async answer(request: Request): Promise<Response> {
-    const found: Found = { context: {}, outcome: { submitted: "no" } };
-    let response: Response;
-    try {
-      response = await this.#route(request, found);
-    } catch (error) {
-      response = this.#failure(error, request, found);
+  /** Registers what every answer gets, and the routes. */
+  #mount(): void {
+    const { app } = this;
+    app.use(requestId(), secureHeaders(headersOfAnApi));
+    app.use(async (context, next) => {
+      await next();
+      const { headers: made } = context.res;
+      if (!made.has("cache-control")) context.header("cache-control", "no-store");
+      // Hono's own header is only for answers that its context makes. What is kept is the answer to no one request.
+      if (made.get("cache-control") === "no-store") context.header("x-request-id", context.get("requestId"));
+      const headers = this.#cors.headersFor(context.req.raw);
+      for (const [name, value] of Object.entries(headers)) context.header(name, value);
+    });
+    for (const route of routes) {
+      for (const pattern of patternsOf(route)) app.all(pattern, (context) => this.#answer(route, context));
     }
-    const headers = new Headers(response.headers);
-    headers.set("x-content-type-options", "nosniff");
-    headers.set("referrer-policy", "no-referrer");
-    if (!headers.has("cache-control")) headers.set("cache-control", "no-store");
-    for (const [name, value] of Object.entries(this.#cors.headersFor(request))) headers.set(name, value);
-    const { status, body } = response;
-    return new Response(body, { status, headers });
+    app.all("*", () => pageNotFound(callersPaths).toResponse());
   }
 
-  async #route(request: Request, found: Found): Promise<Response> {
+  async #answer(route: Route, context: Context<Environment>): Promise<Response> {
+    const request = context.req.raw;
+    const errorContext = { route: route.name, requestId: context.get("requestId") };
+    const known: Known = { context: errorContext, outcome: { submitted: "no" } };
+    try {
+      return await this.#call(route, request, known);
+    } catch (error) {
+      return this.#failure(error, request, route, known);
+    }
+  }
+
+  async #call(route: Route, request: Request, { context, outcome }: Known): Promise<Response> {
     const arrivedAt = this.#clock.now();
-    const url = new URL(request.url);
-    const match = findRoute(url.pathname);
-    if (!match) throw pageNotFound(callersPaths);
-    const { route, prefix, parameter } = match;
-    const { context, outcome } = found;
-    found.route = route;
-    context.route = route.name;
     if (request.method === "OPTIONS") return this.#cors.preflight(request, route.methods);
-    if (!route.methods.includes(request.method)) throw wrongMethod(match);
+    if (!route.methods.includes(request.method)) throw wrongMethod(route);
     this.#cors.refuseForeign(request);
     const subject = route.isOpen ? "" : await this.#subjectOf(request);
     if (subject !== "") context.subject = subject;
-    const call: ProxyCall = { request, arrivedAt, url, prefix, parameter, subject, outcome };
+    const url = new URL(request.url);
+    const call: ProxyCall = { request, arrivedAt, url, ...placeOf(route, url.pathname), subject, outcome };
     return await this.#handlers[route.name](call);
   }
 
@@ -134,11 +178,11 @@ class ProxyServer {
     return await fileAnswer(request, parameter, bytes);
   };
 
-  #failure(error: unknown, request: Request, { route, context, outcome }: Found): Response {
+  #failure(error: unknown, request: Request, route: Route, { context, outcome }: Known): Response {
     const problem = request.signal.aborted ? left(error) : problemOf(error, this.#settings.clean);
     const { status, cause } = problem.details;
     if (cause !== undefined && status !== 499) this.#settings.onError(cause, { ...context, status });
-    return new Problem({ ...(route?.submits && outcome), ...problem.details }).toResponse();
+    return new Problem({ ...(route.submits && outcome), ...problem.details }).toResponse();
   }
 }
 
@@ -175,9 +219,8 @@ async function hasEnded(queue: Queue, clock: Clock, id: string, signal: AbortSig
 }
 
 /** What is known about a request, filled in along the way for the answer to a failure. */
-interface Found {
-  route?: Route;
-  readonly context: Partial<ProxyErrorContext>;
+interface Known {
+  readonly context: Omit<ProxyErrorContext, "status">;
   readonly outcome: ProxyCall["outcome"];
 }
 
@@ -194,8 +237,8 @@ function left(cause: unknown): Problem {
   return new Problem({ status: 499, code: "connection", detail: "The caller has left.", cause });
 }
 
-function wrongMethod({ route }: FoundRoute): Problem {
-  const allow = [...route.methods, "OPTIONS"].join(", ");
+function wrongMethod({ methods }: Route): Problem {
+  const allow = [...methods, "OPTIONS"].join(", ");
   return new Problem({
     status: 405,
     code: "bad_request",

@@ -47,6 +47,8 @@ export interface ProxyLimiter {
 
 /** Where something went wrong. */
 export interface ProxyErrorContext {
+  /** The request's id, as `x-request-id` of the answer tells it: that of the request, or else a random one. */
+  requestId?: string;
   /** The route, for example `"run"`. Absent if none was found. */
   route?: string;
   /** The caller's name, from `authorize`. */

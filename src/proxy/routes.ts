@@ -1,3 +1,4 @@
+import { PatternRouter } from "hono/router/pattern-router";
 import type { Submitted } from "../errors/index.ts";
 
 /** The proxy's routes. */
@@ -25,15 +26,11 @@ export interface Route {
 }
 
 /** A request that was let in. */
-export interface ProxyCall {
+export interface ProxyCall extends Place {
   readonly request: Request;
   /** When the request came, by the clock, in milliseconds. The time it may be held is counted from here. */
   readonly arrivedAt: number;
   readonly url: URL;
-  /** Where the proxy is mounted: empty, or a path without a slash at its end. */
-  readonly prefix: string;
-  /** The route's parameter as it stands in the path, undecoded. Empty if the route has none. */
-  readonly parameter: string;
   /** The caller's name. Empty on open routes. */
   readonly subject: string;
   /** What is known about its submission so far. */
@@ -59,26 +56,36 @@ export const routes: readonly Route[] = [
 /** The paths for callers, as people read them. */
 export const callersPaths = routes.filter(({ name }) => name !== "webhook").map(({ path }) => path.replace("*", "…"));
 
-export interface FoundRoute {
-  readonly route: Route;
+/** Where a route was found. */
+export interface Place {
   /** Where the proxy is mounted: empty, or a path that begins with one slash and ends without. */
   readonly prefix: string;
   /** As it stands in the path, undecoded. */
   readonly parameter: string;
 }
 
-const patterns = routes.map((route) => {
-  const end = route.path.replace("*", "([^/]+)");
-  // With an empty part in the prefix, a `Location` built from it would name another host. One slash at the end is the same
-  // route, because frameworks may add it (Next.js with `trailingSlash`) or a person may.
-  return { route, pattern: new RegExp(`^((?:/[^/]+)*)/${end}/?$`) };
-});
+/**
+ * A route at the end of a path, wherever the proxy is mounted, as hono writes it. With an empty part in the mount, a
+ * `Location` built from it would name another host. Hono takes one slash at the end for the same route, because
+ * frameworks may add it (Next.js with `trailingSlash`) or a person may.
+ */
+export function patternsOf({ path }: Route): string[] {
+  const end = path.replace("*", ":parameter");
+  return [`/${end}`, `/:mount{[^/]+(?:/[^/]+)*}/${end}`];
+}
 
-/** Finds the route at the end of a path, wherever the proxy is mounted. */
-export function findRoute(pathname: string): FoundRoute | undefined {
-  for (const { route, pattern } of patterns) {
-    const [whole, prefix = "", parameter = ""] = pattern.exec(pathname) ?? [];
-    if (whole !== undefined) return { route, prefix, parameter };
-  }
-  return undefined;
+/** The parts of a path that belongs to the route. */
+export function placeOf({ path }: Route, pathname: string): Place {
+  const parts = pathname.replace(/\/$/, "").split("/");
+  const own = path.split("/").length;
+  return { prefix: parts.slice(0, -own).join("/"), parameter: path.endsWith("*") ? (parts.at(-1) ?? "") : "" };
+}
+
+const router = new PatternRouter<Route>();
+for (const route of routes) for (const pattern of patternsOf(route)) router.add("ALL", pattern, route);
+
+/** The route at the end of a path, for whoever only wants to know which it is. */
+export function findRoute(pathname: string): Route | undefined {
+  const [[found]] = router.match("ALL", pathname);
+  return found?.[0];
 }

@@ -47,7 +47,7 @@ export class Front {
     const { pathname, hostname } = new URL(request.url);
     // As with the proxy's routes, one slash at the end is the same page.
     const page = this.#pages.get(pathname.replace(/(?<=[^/])\/$/, ""));
-    const route = findRoute(pathname)?.route;
+    const route = findRoute(pathname);
     trace.route = page?.route ?? route?.name ?? "-";
     const { hosts, proxy } = this.#options;
     // A health check may use any name: it learns nothing else.

@@ -3,7 +3,7 @@ import { Problem } from "../problem.ts";
 /** How long a browser may keep the answer to a preflight request, in seconds. */
 const preflightAge = 600;
 /** The headers that a page of another origin may read. */
-const exposed = "content-disposition, etag, location, preference-applied, retry-after";
+const exposed = "content-disposition, etag, location, preference-applied, retry-after, x-request-id";
 
 /** Decides by a page's origin whether it may call. */
 export class Cors {

@@ -3,12 +3,16 @@ import { isTerminal, type JobState } from "../../protocol/job.ts";
 import { service } from "../../protocol/service-rules.ts";
 import type { CallerLimits } from "../access/caller-limits.ts";
 import type { JobTokens, TokenJob } from "../access/job-tokens.ts";
+import { RecentValues } from "../access/recent-values.ts";
 import type { ProxyInternals, Settings } from "../options.ts";
 import { causeOf, jobNotFound, Problem } from "../problem.ts";
 import type { ProxyCall } from "../routes.ts";
 import { problemOf } from "../upstream-problem.ts";
 import type { CheckedInput } from "./check-input.ts";
 import { jobAnswer } from "./job-answer.ts";
+
+/** How many callers' hashed names are remembered. */
+const mostNames = 10_000;
 
 /** A job that was just submitted. */
 export interface SubmittedJob {
@@ -25,6 +29,7 @@ export class CallerJobs {
   readonly #internals: ProxyInternals;
   readonly #tokens: JobTokens;
   readonly #limits: CallerLimits;
+  readonly #names = new RecentValues<string>(mostNames);
 
   constructor(settings: Settings, internals: ProxyInternals, tokens: JobTokens, limits: CallerLimits) {
     this.#settings = settings;
@@ -114,7 +119,11 @@ export class CallerJobs {
 
   /** A subject may be a person's name or address, so counters and RunPod get this instead. */
   async #nameOf(subject: string): Promise<string> {
-    return (await this.#settings.signer.signText(["subject", subject])).slice(0, 22);
+    const known = this.#names.get(subject);
+    if (known !== undefined) return known;
+    const name = (await this.#settings.signer.signText(["subject", subject])).slice(0, 22);
+    this.#names.set(subject, name);
+    return name;
   }
 
   async #webhook({ prefix, url }: ProxyCall, issued: number, who: string): Promise<string | undefined> {

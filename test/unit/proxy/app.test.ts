@@ -44,3 +44,24 @@ describe("in a framework that caches what is read", () => {
     expect(kept).toEqual([]);
   });
 });
+
+describe("a request's id", () => {
+  it("is the caller's, if it is one, or a new one, and the server's owner is told it too", async () => {
+    const { get, told, endpoint } = await proxyStage();
+    endpoint.faults.add({ operation: "health", respond: { status: 401 }, times: 9 });
+    const idOf = async (path: string, given?: string) =>
+      (await get(path, given === undefined ? {} : { headers: { "x-request-id": given } })).headers.get("x-request-id");
+    expect(await idOf("health", "from-the-balancer_1")).toBe("from-the-balancer_1");
+    const fresh = await Promise.all([
+      idOf("health"),
+      idOf("nowhere"),
+      idOf("health", "<script>"),
+      idOf("health", "a".repeat(256)),
+    ]);
+    for (const id of fresh) expect(id).toMatch(/^[\da-f]{8}-[\da-f-]{27}$/);
+    expect(new Set(fresh).size).toBe(4);
+    expect(told.map(({ context }) => context.requestId)).toEqual(
+      expect.arrayContaining(["from-the-balancer_1", fresh[0], fresh[2], fresh[3]]),
+    );
+  });
+});

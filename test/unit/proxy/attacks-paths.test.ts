@@ -225,7 +225,14 @@ describe("a shared cache (cache poisoning)", () => {
       return { status: response.status, headers: [...response.headers], body: await response.text() };
     };
     const plain = await seen();
-    const names = ["x-forwarded-host", "x-forwarded-proto", "x-forwarded-prefix", "x-original-url", "x-rewrite-url"];
+    const names = [
+      "x-request-id",
+      "x-forwarded-host",
+      "x-forwarded-proto",
+      "x-forwarded-prefix",
+      "x-original-url",
+      "x-rewrite-url",
+    ];
     const others = [
       "forwarded",
       "x-host",

@@ -3,7 +3,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { LayerDiffuse } from "../../../src/client/layer-diffuse.ts";
 import { createLocalEndpoint } from "../../../src/local/index.ts";
 import { createProxy, toNodeListener } from "../../../src/proxy/node.ts";
-import { findRoute, routes } from "../../../src/proxy/routes.ts";
+import { findRoute, placeOf, routes } from "../../../src/proxy/routes.ts";
 import { picture } from "../../helpers/local.ts";
 import { bodyOf, mount, proxyStage, textOf } from "../../helpers/proxy.ts";
 import { serveInTest } from "../../helpers/serve-in-test.ts";
@@ -16,10 +16,12 @@ describe("a route's path", () => {
     (name, path) => {
       for (const prefix of ["", "/api", "/api/layerdiffuse"]) {
         const found = findRoute(`${prefix}/${path}`);
-        expect(found?.route.name).toBe(name);
+        expect(found?.name).toBe(name);
         expect(findRoute(`${prefix}/${path}/`)).toEqual(found);
         expect(findRoute(`${prefix}/${path}//`)).toBeUndefined();
         expect(findRoute(`${prefix}//${path}`)).toBeUndefined();
+        const parameter = path.endsWith("an-id") ? "an-id" : "";
+        if (found) expect(placeOf(found, `${prefix}/${path}/`)).toEqual({ prefix, parameter });
       }
     },
   );

@@ -86,7 +86,7 @@ describe("a page's origin", () => {
     const { status, headers } = await get("status/x", { headers: { origin: listed } });
     expect([status, headers.get("access-control-allow-origin")]).toEqual([404, listed]);
     expect(headers.get("access-control-expose-headers")).toBe(
-      "content-disposition, etag, location, preference-applied, retry-after",
+      "content-disposition, etag, location, preference-applied, retry-after, x-request-id",
     );
   });
 });

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { isJobId } from "../../../../src/protocol/job.ts";
 import { JobTokens } from "../../../../src/proxy/access/job-tokens.ts";
 import { keysOfApiKey, keysOfSecrets, Signer } from "../../../../src/proxy/access/signer.ts";
@@ -7,14 +7,15 @@ import { keysOfApiKey, keysOfSecrets, Signer } from "../../../../src/proxy/acces
 const old = "an old secret of 32 characters or more";
 const fresh = "a new secret of 32 characters, or more";
 
-function tokens({ secrets = [old], endpoint = "endpoint", now = 1_000 } = {}): JobTokens {
-  return new JobTokens(
-    new Signer(
-      () => endpoint,
-      () => keysOfSecrets(secrets),
-    ),
-    () => now,
+function signerOf({ secrets = [old], endpoint = "endpoint" } = {}): Signer {
+  return new Signer(
+    () => endpoint,
+    () => keysOfSecrets(secrets),
   );
+}
+
+function tokens({ now = 1_000, ...signed }: { secrets?: string[]; endpoint?: string; now?: number } = {}): JobTokens {
+  return new JobTokens(signerOf(signed), () => now);
 }
 
 const job = { id: "abc-123-u1", issued: 1_000, expires: 2_000 };
@@ -96,6 +97,30 @@ describe("a job's token", () => {
     }
     const other = await tokens().issue("alice\u0000x", { ...job, id: "y" });
     expect(await tokens().read(other, "alice")).toBeUndefined();
+  });
+
+  it("that was opened before opens for nobody else, in no other form, and no longer than before", async () => {
+    let now = job.issued;
+    const all = new JobTokens(signerOf(), () => now);
+    const own = await all.issue("alice", job);
+    expect(await all.read(own, "alice")).toMatchObject({ id: job.id });
+    expect(await all.read(token, "alice")).toMatchObject({ id: job.id });
+    expect(await all.read(own, "bob")).toBeUndefined();
+    expect(await all.read(`${own} b`, "ob")).toBeUndefined();
+    expect(await all.read(`${own.slice(0, -1)}~`, "alice")).toBeUndefined();
+    now = job.expires;
+    expect(await all.read(own, "alice")).toBeUndefined();
+  });
+
+  it("is checked once by an instance, and those of long ago are forgotten", async () => {
+    const verify = vi.spyOn(crypto.subtle, "verify");
+    onTestFinished(() => verify.mockRestore());
+    const all = new JobTokens(signerOf(), () => job.issued);
+    for (let time = 0; time < 3; time++) await all.read(token, "alice");
+    expect(verify).toHaveBeenCalledTimes(1);
+    for (let index = 0; index < 10_000; index++) await all.issue("bob", { ...job, id: `${index}` });
+    expect(await all.read(token, "alice")).toMatchObject({ id: job.id });
+    expect(verify).toHaveBeenCalledTimes(2);
   });
 
   it("opens at no other endpoint, and with no other secret", async () => {
