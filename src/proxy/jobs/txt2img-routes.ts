@@ -32,9 +32,11 @@ export const imageBody = z.object({
 /** The answer for a job that is not waited for any longer. */
 export const acceptedBody = z.object({ status: jobFields.status, job: z.string() });
 
-const phases = ["queued", "starting", "throttled", "running"] as const;
+const phases = ["queued", "starting", "throttled", "running", "storing"] as const;
 
-/** The answer for a job that has not ended. */
+type Phase = (typeof phases)[number];
+
+/** The answer for a job that has not ended, or whose image could not be stored yet. */
 export const underWayBody = z.object({
   status: jobFields.status,
   phase: z.enum(phases),
@@ -89,14 +91,26 @@ export class Txt2ImgRoutes {
     const state = await this.#status(call, job.id).catch((error: unknown) => this.#unlessStored(name, error));
     if (state) {
       await this.#jobs.note(call.subject, job, state.status);
-      if (!isTerminal(state.status)) return await this.#underWay(state);
+      if (!isTerminal(state.status)) return this.#underWay(state.status, await this.#phaseOf(state), state.progress);
       const error = jobError(state);
       if (error) throw error;
-      if (!(await this.#images.has(name))) await this.#store(name, state);
+      if (!(await this.#isStored(call, name, state))) return this.#underWay(state.status, "storing");
     }
     const headers = { location: this.#address(call, `file/${name}`) };
     return Response.json(this.#answer(call, name, state), { status: 303, headers });
   };
+
+  /** Stores the image unless it is there. Returns false if the storage is away: the image is made, and asked for again. */
+  async #isStored(call: ProxyCall, name: string, end: JobState): Promise<boolean> {
+    try {
+      if (!(await this.#images.has(name))) await this.#store(name, end);
+      return true;
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      this.#settings.onError(causeOf(error), { route: "job", subject: call.subject, status: 202 });
+      return false;
+    }
+  }
 
   async #store(name: string, end: JobState): Promise<void> {
     const { patient } = this.#settings;
@@ -186,15 +200,14 @@ export class Txt2ImgRoutes {
     return Response.json(body, { status: 202, headers: { ...headers, location, "retry-after": pollPause } });
   }
 
-  async #underWay({ status, progress }: JobState): Promise<Response> {
-    const isQueued = status === "IN_QUEUE";
-    const phase = isQueued ? await this.#queuePhase() : "running";
+  #underWay(status: string, phase: Phase, progress?: unknown): Response {
     const body: z.output<typeof underWayBody> = { status, phase, ...(progress !== undefined && { progress }) };
     return Response.json(body, { status: 202, headers: { "retry-after": pollPause } });
   }
 
   /** Tells why a job waits, as the client does. If health cannot be read, it says `queued`. */
-  async #queuePhase(): Promise<(typeof phases)[number]> {
+  async #phaseOf({ status }: JobState): Promise<Phase> {
+    if (status !== "IN_QUEUE") return "running";
     try {
       const reason = queueReason(await this.#settings.direct.health({}));
       return reason === "starting" || reason === "throttled" ? reason : "queued";

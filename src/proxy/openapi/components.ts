@@ -126,7 +126,8 @@ function describedBodies(promptLength: number): Registry {
   describe(registry, alphaShares, { below_250: "Alpha below 250: what people take for transparent." });
   describe(registry, acceptedBody, { job: "The last part of the address in `Location`." });
   describe(registry, underWayBody, {
-    phase: "While queued, `starting` means that a worker starts, and `throttled` that no GPU is free.",
+    phase:
+      "While queued, `starting` means that a worker starts, and `throttled` that no GPU is free. `storing` means that the image is made and could not be stored yet.",
     progress: "What the worker last reported.",
   });
   describe(registry, jobAnswerBody, {

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { mostPixels } from "../../../../src/protocol/generate-input.ts";
+import type { ImageStorage } from "../../../../src/proxy/index.ts";
 import { checkRunInput, checkTxt2ImgInput, requestSchemas } from "../../../../src/proxy/jobs/check-input.ts";
 import type { JsonSchema } from "../../../../src/proxy/openapi/components.ts";
 import { openApiDocument } from "../../../../src/proxy/openapi/document.ts";
@@ -45,6 +46,11 @@ function objectsIn(value: unknown, at = "#"): { at: string; value: Record<string
   const inner = Object.entries(value).flatMap(([name, part]) => objectsIn(part, `${at}/${name}`));
   return Array.isArray(value) ? inner : [{ at, value: { ...value } }, ...inner];
 }
+
+const brokenStorage: ImageStorage = {
+  getItemRaw: () => Promise.reject(new Error("no disk")),
+  setItemRaw: () => Promise.reject(new Error("no disk")),
+};
 
 describe("the OpenAPI document", () => {
   it("has every route with its methods, and nothing else", () => {
@@ -369,7 +375,12 @@ describe("what the proxy answers", () => {
       times: 1,
     });
     await expectPhase("starting");
-    expect(schemas.UnderWay.properties?.["phase"]?.enum).toEqual(["queued", "starting", "throttled", "running"]);
+    const known = ["queued", "starting", "throttled", "running", "storing"];
+    expect(schemas.UnderWay.properties?.["phase"]?.enum).toEqual(known);
+    const away = await proxyStage({ worker: () => picture }, { storage: brokenStorage });
+    const made = await away.post("alpha/v1/txt2img", apple);
+    const job = await away.get(`alpha/v1/job/${await textOf(made, "job")}`, get);
+    expect(await expectDescribed("job", job, 202)).toMatchObject({ phase: "storing" });
   });
 
   it("of a worker's error has the code and the field that the document names", async () => {
