@@ -5,15 +5,21 @@ import { badRequest, Problem } from "./problem.ts";
 type Incoming = Parameters<ReturnType<typeof getRequestListener>>[0];
 type Outgoing = Parameters<ReturnType<typeof getRequestListener>>[1];
 
+let loaded: Promise<typeof import("@hono/node-server")> | undefined;
+
+/** By the first listener and not at import: it takes longer than the rest of the package, and many never need it. */
+function library(): Promise<typeof import("@hono/node-server")> {
+  loaded ??= import("@hono/node-server");
+  return loaded;
+}
+
 /**
  * `toNodeListener` where there is Node. `@hono/node-server` reads the request and writes the answer; what it leaves open
  * stands here. docs/decisions names the test for each.
  */
 export const toNodeListener: typeof declared = (handler) => {
-  // Begun here and not at import: it takes longer than the rest of the package, and many never need it.
-  const library = import("@hono/node-server");
   // Told to whoever asks, below.
-  library.catch(() => {});
+  library().catch(() => {});
   return async (incoming, outgoing) => {
     const left = new AbortController();
     const leave = () => left.abort(new Error("The caller has left."));
@@ -22,7 +28,7 @@ export const toNodeListener: typeof declared = (handler) => {
       if (!outgoing.writableEnded) leave();
     });
     if (outgoing.destroyed) leave();
-    const { getRequestListener, RequestError } = await library;
+    const { getRequestListener, RequestError } = await library();
     const answer = async (light: Request): Promise<Response> => {
       if (isRefused(incoming)) return notAnAddress();
       const response = await handler(realRequest(light, incoming, left.signal));

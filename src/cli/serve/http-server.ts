@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { Socket } from "node:net";
+import { Server as NetServer, type Socket } from "node:net";
 import * as z from "zod/mini";
 import type { Stopping } from "../../proxy/jobs/drain.ts";
 import { toNodeListener } from "../../proxy/node-listener.ts";
@@ -98,8 +98,10 @@ export class HttpServer {
     this.#closing.abort();
     if (isHurried) await this.#within(listening);
     else await this.#pause(listening);
-    // This closes idle connections too.
-    this.#server.close();
+    // Not as http closes: that ends idle connections too, on which a request may be coming just now.
+    NetServer.prototype.close.call(this.#server);
+    // What has arrived is heard first.
+    await new Promise((resolve) => setImmediate(resolve));
     await this.#within(timeout - listening);
     this.#drain.abort();
     await this.#within(stopping.answers);

@@ -85,6 +85,29 @@ describe("a server that stops", () => {
     await expect(ask("GET", "/health", newAgent())).rejects.toThrow(/ECONNREFUSED/);
   });
 
+  test("answers on idle connections until its last request has ended", async () => {
+    const [begun, gate] = [deferred(), deferred()];
+    const { server, clock, ask, newAgent } = await served(async ({ url }) => {
+      if (!url.endsWith("/slow")) return new Response("here");
+      begun.resolve();
+      await gate.promise;
+      return new Response("slow");
+    });
+    await ask();
+    const slow = ask("GET", "/slow", newAgent());
+    await begun.promise;
+    const closing = server.close(7_000, false);
+    await until(() => clock.pending === 1);
+    clock.advance(2_000);
+    await until(() => clock.pending === 1);
+    await expect(ask("GET", "/health", newAgent())).rejects.toThrow(/ECONNREFUSED/);
+    const { status, headers } = await ask();
+    expect([status, headers.connection]).toEqual([200, "close"]);
+    gate.resolve();
+    expect((await slow).text).toBe("slow");
+    expect(await closing).toEqual({ cut: 0, left: 0 });
+  });
+
   test("that is hurried ends at once when nothing is open", async () => {
     const { server, clock } = await served(() => new Response());
     expect(await server.close(7_000, true)).toEqual({ cut: 0, left: 0 });

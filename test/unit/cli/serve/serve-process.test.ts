@@ -122,7 +122,7 @@ test("a rolling restart behind a balancer: each image arrives, each job is made 
       return picture;
     },
   });
-  const start = () => serveAlone(["--stop-timeout", "0.1"], { ...env, LAYERDIFFUSE_TOKENS });
+  const start = () => serveAlone(["--stop-timeout", "2"], { ...env, LAYERDIFFUSE_TOKENS });
   const [first, second] = [await start(), await start()];
   // As nginx does: to the next one where the first takes no connection, and for reads where it answers 503.
   const balanced: typeof fetch = async (input, init) => {
