@@ -12,7 +12,7 @@ import { type PageSource, pageState } from "./page-state.ts";
 
 export type { PageSource } from "./page-state.ts";
 
-const scripts = ["page", "actions", "elements", "faults", "jobs", "viewer", "workers"];
+const scripts = ["page", "actions", "elements", "faults", "job-row", "jobs", "viewer", "workers"];
 const files = new Map([
   ["/", { url: packageFile("status-page/index.html"), type: "text/html; charset=utf-8" }],
   ["/page/page.css", { url: packageFile("status-page/page.css"), type: "text/css; charset=utf-8" }],
