@@ -1,6 +1,6 @@
 import type { Browser, BrowserContextOptions, Request } from "playwright-core";
 import type { TestContext } from "vitest";
-import { serveWeb } from "../../examples/web/server.ts";
+import { serveWeb, type WebOptions } from "../../examples/web/server.ts";
 import { createArtist } from "../../src/local/artist/artist.ts";
 import { createLocalEndpoint, type LocalEndpoint, type LocalEndpointOptions } from "../../src/local/index.ts";
 import { deferred } from "../helpers/deferred.ts";
@@ -25,11 +25,12 @@ export async function openWebPage(
   onTestFinished: TestContext["onTestFinished"],
   options: LocalEndpointOptions = {},
   look: BrowserContextOptions = {},
+  web: Pick<WebOptions, "limits" | "pricePerSecond"> = {},
 ): Promise<WebPage> {
   const endpoint = createLocalEndpoint({ endpointId, apiKey, ...options });
   onTestFinished(() => endpoint.close());
   const baseUrl = await endpoint.listen();
-  const server = await serveWeb({ endpointId, apiKey, baseUrl });
+  const server = await serveWeb({ endpointId, apiKey, baseUrl, ...web });
   onTestFinished(() => server.close());
   const viewport = { width: 1280, height: 860 };
   const { context, page, complaints } = await newPage(browser, onTestFinished, { viewport, ...look });

@@ -1,4 +1,5 @@
-import { type ErrorCode, isLayerDiffuseError } from "layerdiffuse";
+import { type ErrorCode, isLayerDiffuseError, type LayerDiffuseError } from "layerdiffuse";
+import type { PageConfig } from "../page-config.ts";
 
 /** An error in words for the person who wants an image. */
 export interface FailureText {
@@ -38,4 +39,12 @@ export function failureText(error: unknown): FailureText {
   return isLayerDiffuseError(error)
     ? texts[error.code]
     : { title: "Something went wrong on this page", advice: "Reload it." };
+}
+
+/** Why the server has no room, while the page waits for it. */
+export function pauseText(error: LayerDiffuseError, { concurrency, ratePerMinute }: PageConfig): string {
+  if (error.code === "rate_limited") {
+    return `The server allows ${concurrency} images at once and ${ratePerMinute} a minute, all your tabs counted.`;
+  }
+  return error.code === "connection" ? "The server can't be reached." : `${failureText(error).title}.`;
 }
