@@ -10,6 +10,8 @@ import { type NewPage, newPage } from "./new-page.ts";
 export const apiKey = "rpa_THEKEYTHATMUSTSTAYONTHESERVER0123456789";
 export const endpointId = "endpointofthistest";
 
+export type WebOptionsOfTests = Pick<WebOptions, "limits" | "pricePerSecond">;
+
 export interface WebPage extends NewPage {
   readonly endpoint: LocalEndpoint;
   readonly url: string;
@@ -25,7 +27,7 @@ export async function openWebPage(
   onTestFinished: TestContext["onTestFinished"],
   options: LocalEndpointOptions = {},
   look: BrowserContextOptions = {},
-  web: Pick<WebOptions, "limits" | "pricePerSecond"> = {},
+  web: WebOptionsOfTests = {},
 ): Promise<WebPage> {
   const endpoint = createLocalEndpoint({ endpointId, apiKey, ...options });
   onTestFinished(() => endpoint.close());
@@ -55,7 +57,7 @@ export async function openWebPage(
 export function heldArtist() {
   const opened = deferred();
   const draw = createArtist();
-  const inputs: unknown[] = [];
+  const inputs: Record<string, unknown>[] = [];
   const drawn: Buffer[] = [];
   const worker: LocalEndpointOptions["worker"] = async (job, context) => {
     inputs.push(job.input);

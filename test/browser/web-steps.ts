@@ -11,6 +11,13 @@ export const failure = (page: Page, title: string) =>
 
 export const picture = (page: Page) => page.locator("#image").waitFor({ timeout: 60_000 });
 
+/** Waits until the history shows so many finished images. */
+export const imagesShown = (page: Page, count: number) =>
+  page
+    .locator("#tiles img:visible")
+    .nth(count - 1)
+    .waitFor({ timeout: 60_000 });
+
 export const scrollsSideways = (page: Page) => page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
 
 /** How much of a picture lets all through and how much nothing, as the browser decodes it. */

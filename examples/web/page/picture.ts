@@ -1,4 +1,10 @@
-import type { GenerateInput, ImageJob, LayerDiffuseError, Progress } from "layerdiffuse";
+import {
+  type GenerateInput,
+  type ImageJob,
+  isLayerDiffuseError,
+  type LayerDiffuseError,
+  type Progress,
+} from "layerdiffuse";
 
 /** A finished image, as the page shows and keeps it. The browser may hold the blob on disk. */
 export interface FinishedImage {
@@ -47,4 +53,11 @@ export function isPending({ state }: Picture): boolean {
 /** The pause that the image is in, if the server has no room for it. */
 export function pauseOf({ state }: Picture): Pause | undefined {
   return state.kind === "waiting" || state.kind === "running" ? state.pause : undefined;
+}
+
+/** What an image cost, in USD, if that is known. A job that failed costs money too. */
+export function costOf({ state }: Picture): number | undefined {
+  if (state.kind === "done") return state.image.job.cost;
+  if (state.kind !== "failed" || !isLayerDiffuseError(state.error)) return undefined;
+  return "cost" in state.error ? state.error.cost : undefined;
 }

@@ -1,5 +1,6 @@
 import { type ErrorCode, isLayerDiffuseError, type LayerDiffuseError } from "layerdiffuse";
 import type { PageConfig } from "../page-config.ts";
+import { countImages } from "./format.ts";
 
 /** An error in words for the person who wants an image. */
 export interface FailureText {
@@ -36,6 +37,9 @@ const texts: Record<ErrorCode, FailureText> = {
 };
 
 export function failureText(error: unknown): FailureText {
+  const refusal = isLayerDiffuseError(error) && "failure" in error ? error.failure : undefined;
+  // The worker names the field that it refuses, such as a LoRA that isn't installed, and says what it takes.
+  if (refusal?.field !== undefined) return { title: "The GPU refused a setting", advice: refusal.message };
   return isLayerDiffuseError(error)
     ? texts[error.code]
     : { title: "Something went wrong on this page", advice: "Reload it." };
@@ -44,7 +48,7 @@ export function failureText(error: unknown): FailureText {
 /** Why the server has no room, while the page waits for it. */
 export function pauseText(error: LayerDiffuseError, { concurrency, ratePerMinute }: PageConfig): string {
   if (error.code === "rate_limited") {
-    return `The server allows ${concurrency} images at once and ${ratePerMinute} a minute, all your tabs counted.`;
+    return `The server allows ${countImages(concurrency)} at once and ${ratePerMinute} a minute, all your tabs counted.`;
   }
   return error.code === "connection" ? "The server can't be reached." : `${failureText(error).title}.`;
 }

@@ -1,8 +1,8 @@
-import { costOf, inDollars } from "../cost.ts";
-import type { Picture } from "../picture.ts";
+import { costOf, type Picture } from "../picture.ts";
 import type { Storage } from "../studio.ts";
 import { element, setText, within } from "./element.ts";
 import { failureText } from "./failure-text.ts";
+import { countImages, inDollars } from "./format.ts";
 import { phaseTextWithTime } from "./phase-text.ts";
 
 const storageText: Record<Storage, string> = {
@@ -46,7 +46,7 @@ export class HistoryView {
     });
     this.#clear.addEventListener("click", () => {
       const { images } = this.#sum();
-      setText(element("clear-count", HTMLElement), images === 0 ? "The list" : counted(images));
+      setText(element("clear-count", HTMLElement), images === 0 ? "The list" : countImages(images));
       this.#dialog.showModal();
     });
     element("clear-confirm", HTMLButtonElement).addEventListener("click", () => {
@@ -113,7 +113,7 @@ export class HistoryView {
   #showTotal(): void {
     this.#section.hidden = this.#tiles.size === 0;
     const { images, cost } = this.#sum();
-    setText(this.#total, counted(images) + (cost === undefined ? "" : `, ${inDollars(cost)}`));
+    setText(this.#total, countImages(images) + (cost === undefined ? "" : `, ${inDollars(cost)}`));
     this.#downloadAll.hidden = images === 0;
   }
 
@@ -130,10 +130,6 @@ export class HistoryView {
     this.#tiles.set(picture, tile);
     return tile;
   }
-}
-
-function counted(images: number): string {
-  return images === 1 ? "1 image" : `${images} images`;
 }
 
 function stateText(picture: Picture): string {

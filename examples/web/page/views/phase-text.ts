@@ -1,5 +1,6 @@
 import type { Phase } from "layerdiffuse";
 import { type Picture, pauseOf } from "../picture.ts";
+import { minutesAndSeconds } from "./format.ts";
 
 const words: Record<Phase, string> = {
   submitting: "sending",
@@ -38,11 +39,6 @@ export function phaseTextWithTime(picture: Picture, now: number): string {
   }
   const isTimed = state.kind === "running" && ["queued", "starting", "throttled"].includes(state.progress.phase);
   return isTimed ? `${text}, ${minutesAndSeconds(now - state.since)}` : text;
-}
-
-function minutesAndSeconds(milliseconds: number): string {
-  const seconds = Math.max(0, Math.floor(milliseconds / 1_000));
-  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
 
 /** How far along it is, from 0 to 1, if that is known. */

@@ -1,8 +1,8 @@
 import { type GenerateInput, isLayerDiffuseError } from "layerdiffuse";
-import { inDollars } from "../cost.ts";
 import { type FinishedImage, isPending, type Picture } from "../picture.ts";
 import { element, setText } from "./element.ts";
 import { failureText } from "./failure-text.ts";
+import { inDollars, inSeconds } from "./format.ts";
 import { phaseTextWithTime, share } from "./phase-text.ts";
 
 /** What you can do with the image on the stage. */
@@ -209,14 +209,10 @@ function factsOf(input: GenerateInput, image: FinishedImage, requestedAt: number
     ["preset", preset],
     ["LoRA", loras?.map(({ name, weight }) => (weight === undefined ? name : `${name} ${weight}`)).join(", ")],
     ["without", negativePrompt],
-    ["waited", seconds(delayTime)],
-    ["generated in", seconds(executionTime)],
+    ["waited", delayTime === undefined ? undefined : inSeconds(delayTime)],
+    ["generated in", executionTime === undefined ? undefined : inSeconds(executionTime)],
     ["cost", cost === undefined ? undefined : inDollars(cost)],
     ["requested", new Date(requestedAt).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })],
   ];
   return facts.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]]));
-}
-
-function seconds(milliseconds: number | undefined): string | undefined {
-  return milliseconds === undefined ? undefined : `${(milliseconds / 1_000).toFixed(1)} s`;
 }
