@@ -175,7 +175,7 @@ describe.concurrent("the form", () => {
     expect(endpoint.requests).toEqual([]);
   });
 
-  test("passes on why the worker refuses a setting", async ({ open }) => {
+  test("passes on why the worker refuses a setting", async ({ open, expect }) => {
     const { page, generate } = await open();
     await page.getByText("Advanced").click();
     await page.getByRole("button", { name: "Add a LoRA" }).click();
@@ -183,6 +183,7 @@ describe.concurrent("the form", () => {
     await generate("a red apple");
     await failure(page, "The GPU refused a setting");
     await page.locator("#failure-advice").filter({ hasText: "clay" }).waitFor();
+    expect(await page.getByRole("button", { name: "Try again" }).isVisible()).toBe(false);
   });
 
   test("names the keys of the machine, and none where there is no keyboard", async ({ open, expect }) => {

@@ -37,12 +37,23 @@ const texts: Record<ErrorCode, FailureText> = {
 };
 
 export function failureText(error: unknown): FailureText {
-  const refusal = isLayerDiffuseError(error) && "failure" in error ? error.failure : undefined;
-  // The worker names the field that it refuses, such as a LoRA that isn't installed, and says what it takes.
-  if (refusal?.field !== undefined) return { title: "The GPU refused a setting", advice: refusal.message };
+  const refusal = refusalOf(error);
+  if (refusal !== undefined) return { title: "The GPU refused a setting", advice: refusal };
   return isLayerDiffuseError(error)
     ? texts[error.code]
     : { title: "Something went wrong on this page", advice: "Reload it." };
+}
+
+/** What the worker says of the field that it refuses, such as the name of a LoRA that isn't installed. */
+function refusalOf(error: unknown): string | undefined {
+  const failure = isLayerDiffuseError(error) && "failure" in error ? error.failure : undefined;
+  return failure?.field === undefined ? undefined : failure.message;
+}
+
+/** Whether the same input would be refused again. */
+export function isRefused(error: unknown): boolean {
+  const isInvalid = isLayerDiffuseError(error, "bad_request") || isLayerDiffuseError(error, "invalid_input");
+  return isInvalid || refusalOf(error) !== undefined;
 }
 
 /** Why the server has no room, while the page waits for it. */

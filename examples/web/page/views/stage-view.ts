@@ -1,7 +1,7 @@
 import { type GenerateInput, isLayerDiffuseError } from "layerdiffuse";
 import { type FinishedImage, isPending, type Picture } from "../picture.ts";
 import { element, setText } from "./element.ts";
-import { failureText } from "./failure-text.ts";
+import { failureText, isRefused } from "./failure-text.ts";
 import { inDollars, inSeconds } from "./format.ts";
 import { phaseTextWithTime, share } from "./phase-text.ts";
 
@@ -129,9 +129,7 @@ export class StageView {
     setText(element("failure-title", HTMLElement), title);
     setText(element("failure-advice", HTMLElement), advice);
     setText(element("failure-prompt", HTMLElement), picture.input.prompt);
-    // Unchanged, it would be refused again.
-    const isRefused = isLayerDiffuseError(error, "bad_request") || isLayerDiffuseError(error, "invalid_input");
-    element("again", HTMLButtonElement).hidden = isRefused;
+    element("again", HTMLButtonElement).hidden = isRefused(error);
     element("failure-details", HTMLDetailsElement).hidden = error === undefined;
     setText(element("failure-code", HTMLElement), isLayerDiffuseError(error) ? error.code : "");
     setText(element("failure-message", HTMLElement), error instanceof Error ? error.message : String(error ?? ""));
