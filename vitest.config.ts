@@ -27,6 +27,17 @@ export default defineConfig({
         },
       },
       { resolve: { alias }, test: { name: "browser", include: ["test/browser/**/*.test.ts"], testTimeout: 120_000 } },
+      // With a real Redis, nginx and S3 server, and processes that are killed.
+      {
+        resolve: { alias },
+        test: {
+          name: "scale",
+          include: ["test/scale/**/*.test.ts"],
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          fileParallelism: false,
+        },
+      },
       {
         resolve: { alias },
         test: {

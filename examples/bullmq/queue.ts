@@ -32,8 +32,20 @@ export const queue = new Queue<ImageJob>(queueName, {
 
 export const keyOf = (jobId: string) => `${queueName}/${jobId}.png`;
 
-/** Who sets this key may submit the job, and nobody else ever. Its value begins with the time. */
+/**
+ * Who sets this key may submit the job, and nobody else. It holds the time and a name. BullMQ alone can't promise that: a
+ * worker that hung for longer than its lock goes on beside the one that has the job now.
+ */
 export const submissionKey = (jobId: string) => `${queueName}:submission:${jobId}`;
+
+/** Changes the key from `before` to `after`, unless someone else was faster. Empty is the same as none. */
+export async function claim(key: string, before: string, after: string): Promise<boolean> {
+  // Goes by what the key holds in the end, since a command whose answer was lost with the connection is sent again.
+  const script = `
+    if (redis.call("GET", KEYS[1]) or "") == ARGV[1] then redis.call("SET", KEYS[1], ARGV[2]) end
+    return redis.call("GET", KEYS[1])`;
+  return (await redis.eval(script, 1, key, before, after)) === after;
+}
 
 export function setting(name: string): string {
   const value = process.env[name];

@@ -6,16 +6,17 @@ import { hostname } from "node:os";
 import { DelayedError, type Job, RateLimitError, UnrecoverableError, Worker } from "bullmq";
 import { isLayerDiffuseError, LayerDiffuse } from "layerdiffuse";
 import { hasImage, putImage } from "./bucket.ts";
-import { type ImageJob, keyOf, queue, queueName, redis, setting, submissionKey } from "./queue.ts";
+import { claim, type ImageJob, keyOf, queue, queueName, redis, setting, submissionKey } from "./queue.ts";
 
 const publicUrl = setting("PUBLIC_URL");
 const secret = setting("WEBHOOK_SECRET");
+const resubmitUnknown = process.env["RESUBMIT_UNKNOWN"] === "1";
 
-const queueTimeout = 3_600_000;
+const queueTimeout = 1_800_000;
 const executionTimeout = 300_000;
 const client = new LayerDiffuse({ queueTimeout, executionTimeout });
 
-/** A submission that is refused for now is tried for `queueTimeout`. The job that it makes lives for both and a minute. */
+/** RunPod may refuse a submission for `queueTimeout` before it accepts it. The job then lives for both times and a minute. */
 const longestLife = queueTimeout + queueTimeout + executionTimeout + 60_000;
 
 /** The errors after which a RunPod job has no image, and never will. */
@@ -61,19 +62,23 @@ async function makeImage(job: Job<ImageJob>, token?: string): Promise<{ key: str
     await job.updateData({ ...job.data, runpodJobId, ended: error.code });
     throw new UnrecoverableError(error.message);
   }
-  // Not deleted at once: a worker that hung since before the submission would submit again.
-  await redis.expire(submissionKey(jobId), 3_600);
+  await redis.del(submissionKey(jobId));
   return { key };
 }
 
-/** Submits the job, unless anyone ever has, and writes down its id before anything else. */
+/** Submits the job, unless anyone has, and writes its id into the queue's job before anything else. */
 async function submitOnce(job: Job<ImageJob>): Promise<string | undefined> {
-  const { prompt, seed } = job.data;
   const submission = submissionKey(job.id ?? "");
+  const before = (await redis.get(submission)) ?? "";
   const mine = `${Date.now()} ${randomUUID()}`;
-  await redis.set(submission, mine, "NX");
-  // Read back, because a command whose answer was lost in a restart of Redis is sent again.
-  if ((await redis.get(submission)) !== mine) return undefined;
+  const mayClaim = before === "" || (resubmitUnknown && isOver(before));
+  if (!mayClaim || !(await claim(submission, before, mine))) return undefined;
+  // This worker may have hung since it got the job, and others have finished it.
+  const now = await queue.getJob(job.id ?? "");
+  if (!now) throw new Error("The job is gone.");
+  if (now.data.runpodJobId) return now.data.runpodJobId;
+
+  const { prompt, seed } = job.data;
   const webhook = new URL(publicUrl);
   webhook.search = new URLSearchParams({ job: job.id ?? "", secret }).toString();
   let runpodJobId: string;
@@ -85,7 +90,7 @@ async function submitOnce(job: Job<ImageJob>): Promise<string | undefined> {
       console.error(`${job.id}: ${error}`);
       return undefined;
     }
-    await redis.del(submission);
+    await claim(submission, mine, "");
     const isItsOwnFault = error.code === "invalid_input" || (error.code === "bad_request" && error.status !== 402);
     if (isItsOwnFault) throw new UnrecoverableError(error.message);
     // A wrong key, no credit, no connection: it would meet every job, so all workers pause. No attempt is used up.
@@ -97,12 +102,15 @@ async function submitOnce(job: Job<ImageJob>): Promise<string | undefined> {
   return runpodJobId;
 }
 
-/** A submission was sent, and whoever sent it has died before the answer. If it made a job, RunPod calls at its end. */
+/** Whoever was to submit the job has died before it knew the id. If RunPod got it, it calls the webhook in time. */
 async function waitForWebhook(job: Job<ImageJob>, token?: string): Promise<never> {
-  const submittedAt = Number.parseInt((await redis.get(submissionKey(job.id ?? ""))) ?? "", 10);
-  if (Date.now() > submittedAt + longestLife) {
-    throw new UnrecoverableError("Nobody knows whether this image was paid for. See status.ts.");
-  }
+  const submission = (await redis.get(submissionKey(job.id ?? ""))) ?? "";
+  if (isOver(submission)) throw new UnrecoverableError("Nobody knows whether this image was paid for. See status.ts.");
   await job.moveToDelayed(Date.now() + 30_000, token);
   throw new DelayedError();
+}
+
+/** Whether RunPod must have called by now, if this submission reached it. */
+function isOver(submission: string): boolean {
+  return Date.now() > Number.parseInt(submission, 10) + longestLife;
 }
