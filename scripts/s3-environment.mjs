@@ -1,28 +1,28 @@
-// Makes the Python environment of the S3 server that `npm run test:scale` starts (moto), in test/scale/.venv. It is made
-// when it is missing or made from another lock file than test/scale/requirements.lock.
+// Makes a virtual environment with moto, a server that speaks S3, for test/scale: when it is missing, incomplete or made
+// from another lock file than test/scale/requirements.lock.
 //
-// Runs on whatever Node the machine has, before anything is installed, so it uses nothing but that.
-import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+//   S3_VENV        where the environment lies; default: test/scale/.venv
+//   WORKER_PYTHON  the Python to make it with, 3.11 or newer; default: the first such on the PATH
+//
+// The lock file is made by `pip-compile --generate-hashes --strip-extras --no-emit-index-url` from the three packages
+// moto[s3], flask and flask-cors. moto[server] would bring twice as many, for services other than S3.
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { PythonEnvironment, runMain, versionOf } from "./python-environment.mjs";
 
-const folder = fileURLToPath(new URL("../test/scale/.venv", import.meta.url));
-const lockFile = fileURLToPath(new URL("../test/scale/requirements.lock", import.meta.url));
-const stampFile = `${folder}/made-from`;
-const lock = readFileSync(lockFile, "utf8");
+const folder = fileURLToPath(new URL("../test/scale", import.meta.url));
+const lock = join(folder, "requirements.lock");
 
-function run(command, ...parameters) {
-  const { status, error } = spawnSync(command, parameters, { stdio: ["ignore", "ignore", "inherit"] });
-  if (status === 0) return;
-  console.error(`${command} ${parameters.join(" ")} failed: ${error?.message ?? `it ended with ${status}`}`);
-  process.exit(1);
-}
-
-if (!existsSync(stampFile) || readFileSync(stampFile, "utf8") !== lock) {
-  console.error(`Making ${folder} (once)…`);
-  run("python3", "-m", "venv", "--clear", folder);
-  // Twice quiet: errors only. Nothing is compiled, since no test run loads more than a part of it.
-  const quietly = ["-qq", "--disable-pip-version-check", "--no-compile"];
-  run(`${folder}/bin/python`, "-m", "pip", "install", ...quietly, "--require-hashes", "--no-deps", "-r", lockFile);
-  writeFileSync(stampFile, lock);
-}
+runMain(() => {
+  const environment = new PythonEnvironment(resolve(process.env.S3_VENV || join(folder, ".venv")));
+  const { python } = environment;
+  const made = () => JSON.stringify([readFileSync(lock, "utf8"), versionOf(python)]);
+  const stamp = () => createHash("sha256").update(made()).digest("hex");
+  if (environment.isMade(stamp())) return 0;
+  environment.create();
+  environment.installLocked(lock);
+  environment.finish(stamp());
+  return 0;
+});
