@@ -25,11 +25,24 @@ const inCommonJs = [/^(ky|zod|p-retry|p-timeout|is-network-error|hono|rate-limit
  */
 const inModules = [/^(zod|hono|rate-limiter-flexible)(\/|$)/];
 
+/** What is loaded later is required later: Jest has no `import()` in CommonJS. */
+const requireLater: NonNullable<Options["esbuildOptions"]> = (options) => {
+  options.supported = { ...options.supported, "dynamic-import": false };
+};
+
 /** An entry in both formats. */
 function library(entry: Record<string, string>, options: Options): Options[] {
   return [
     { ...common, ...options, entry, format: ["esm"] },
-    { ...common, ...options, entry, format: ["cjs"], noExternal: inCommonJs, clean: false },
+    {
+      ...common,
+      ...options,
+      entry,
+      format: ["cjs"],
+      noExternal: inCommonJs,
+      clean: false,
+      esbuildOptions: requireLater,
+    },
   ];
 }
 
@@ -38,6 +51,8 @@ export default defineConfig((flags) => {
   return [
     ...library({ index: "src/index.ts" }, { platform: "neutral", noExternal: inModules, dts, clean: true }),
     ...library({ "proxy/index": "src/proxy/index.ts" }, { platform: "neutral", noExternal: inModules, dts }),
+    // The condition `node`, with the types of the entry above.
+    ...library({ "proxy/node": "src/proxy/node.ts" }, { platform: "neutral", noExternal: inModules, dts: false }),
     ...library({ "local/index": "src/local/index.ts" }, { platform: "node", shims: true, dts }),
     // Cut where commands load their code, into files that lie beside the entry.
     {

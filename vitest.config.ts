@@ -6,7 +6,7 @@ const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.u
 /** Tests run on the sources; only the `runtime` and `package` projects run on the built and packed package. */
 const alias = [
   { find: /^layerdiffuse$/, replacement: path("./src/index.ts") },
-  { find: /^layerdiffuse\/proxy$/, replacement: path("./src/proxy/index.ts") },
+  { find: /^layerdiffuse\/proxy$/, replacement: path("./src/proxy/node.ts") },
   { find: /^layerdiffuse\/local$/, replacement: path("./src/local/index.ts") },
 ];
 

@@ -33,12 +33,12 @@ function open(url: string): void {
 try {
   const baseUrl = await endpoint.listen();
   const upstream = { endpointId: "local", apiKey: "local", baseUrl };
-  const web = await serveWeb({ ...upstream, limits: { ratePerMinute: 120 } }, Number(values.port)).catch(
-    (cause: unknown) => {
-      const isTaken = cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE";
-      throw isTaken ? new Error(`Port ${values.port} is taken. Pass another: npm run demo:web -- --port 0`) : cause;
-    },
-  );
+  // A price to look at: nothing here costs anything.
+  const options = { ...upstream, limits: { ratePerMinute: 120 }, pricePerSecond: 0.000_31 };
+  const web = await serveWeb(options, Number(values.port)).catch((cause: unknown) => {
+    const isTaken = cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE";
+    throw isTaken ? new Error(`Port ${values.port} is taken. Pass another: npm run demo:web -- --port 0`) : cause;
+  });
   console.log(`The page:           ${web.url}`);
   console.log(`The local endpoint: ${new URL("/", baseUrl)}`);
   console.log("Ctrl-C ends both.");

@@ -2,7 +2,9 @@
 import { createServer } from "node:http";
 import { extname } from "node:path";
 import { createProxy, type ProxyOptions, toNodeListener } from "layerdiffuse/proxy";
-import { buildPage } from "./build-page.ts";
+import { build } from "vite";
+import { defaultConfig, type PageConfig } from "./page/page-config.ts";
+import config from "./vite.config.ts";
 
 const contentTypes: Record<string, string> = {
   ".html": "text/html; charset=utf-8",
@@ -27,13 +29,20 @@ export interface WebServer {
   close(): Promise<void>;
 }
 
+export interface WebOptions extends Omit<ProxyOptions, "authorize"> {
+  /** What one second on the GPU costs, in USD. With it the page shows what each image cost. */
+  pricePerSecond?: number | undefined;
+}
+
 /**
  * Serves the page on this computer only. Everyone who can reach it may generate images, so a server for others needs its own
  * `authorize`.
  */
-export async function serveWeb(options: Omit<ProxyOptions, "authorize">, port = 0): Promise<WebServer> {
-  const files = await buildPage();
-  const proxy = toNodeListener(createProxy({ ...options, authorize: "public" }));
+export async function serveWeb({ pricePerSecond, ...options }: WebOptions, port = 0): Promise<WebServer> {
+  const { concurrency = defaultConfig.concurrency, ratePerMinute = defaultConfig.ratePerMinute } = options.limits ?? {};
+  const limits = { ...options.limits, concurrency, ratePerMinute };
+  const files = await buildPage({ concurrency, ratePerMinute, pricePerSecond });
+  const proxy = toNodeListener(createProxy({ ...options, limits, authorize: "public" }));
   const server = createServer((request, response) => {
     const path = (request.url ?? "/").replace(/\?.*/, "");
     if (!ownHost.test(request.headers.host ?? "")) {
@@ -62,4 +71,24 @@ export async function serveWeb(options: Omit<ProxyOptions, "authorize">, port = 
         server.closeAllConnections();
       }),
   };
+}
+
+/** Builds the page in memory and returns its files by path. Writes nothing to disk. */
+async function buildPage({
+  concurrency,
+  ratePerMinute,
+  pricePerSecond,
+}: PageConfig): Promise<Map<string, string | Uint8Array>> {
+  const built = await build({
+    ...config,
+    configFile: false,
+    logLevel: "warn",
+    build: { ...config.build, write: false },
+  });
+  const results = Array.isArray(built) ? built : [built];
+  const files = results.flatMap((result) => ("output" in result ? result.output : []));
+  const attributes = `data-concurrency="${concurrency}" data-rate-per-minute="${ratePerMinute}" data-price-per-second="${pricePerSecond ?? ""}"`;
+  const contents = new Map(files.map((file) => [`/${file.fileName}`, file.type === "chunk" ? file.code : file.source]));
+  contents.set("/index.html", String(contents.get("/index.html")).replace("<body>", `<body ${attributes}>`));
+  return contents;
 }

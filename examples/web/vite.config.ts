@@ -7,5 +7,10 @@ export default defineConfig({
   resolve: { alias: { layerdiffuse: fileURLToPath(new URL("../../src/index.ts", import.meta.url)) } },
   // For work on the page with `vite` alone: the server of `npm run demo:web` answers its requests.
   server: { proxy: { "/api/layerdiffuse": "http://127.0.0.1:8780" } },
-  build: { assetsInlineLimit: 0, modulePreload: { polyfill: false } },
+  build: {
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    // A slow build, on a busy machine, is nothing to warn about.
+    rolldownOptions: { checks: { bundlerTimings: false } },
+  },
 });

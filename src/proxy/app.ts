@@ -16,6 +16,7 @@ import { memoryLimiter } from "./access/rate-limiter.ts";
 import { fileAnswer } from "./images/file-answer.ts";
 import { StoredImages } from "./images/stored-images.ts";
 import { CallerJobs } from "./jobs/caller-jobs.ts";
+import { serverStopping } from "./jobs/drain.ts";
 import { QueueRoutes } from "./jobs/queue-routes.ts";
 import { Txt2ImgRoutes } from "./jobs/txt2img-routes.ts";
 import { WebhookRoute } from "./jobs/webhook-route.ts";
@@ -78,12 +79,14 @@ class ProxyServer {
   readonly #cors: Cors;
   readonly #images: StoredImages;
   readonly #clock: Clock;
+  readonly #closing: AbortSignal | undefined;
   readonly #handlers: { readonly [Name in RouteName]: Handler };
 
   constructor(settings: Settings, internals: ProxyInternals) {
     const { signer, origins, publicUrl, storage } = settings;
     this.#settings = settings;
     this.#clock = internals.clock;
+    this.#closing = internals.stopping?.closing;
     this.#cors = new Cors(origins, publicUrl);
     this.#images = new StoredImages(storage, signer, internals.clock);
     const tokens = new JobTokens(signer, () => Math.floor(internals.wallTime() / 1000));
@@ -111,10 +114,10 @@ class ProxyServer {
     app.use(requestId(), secureHeaders(headersOfAnApi));
     app.use(async (context, next) => {
       await next();
-      const { headers: made } = context.res;
-      if (!made.has("cache-control")) context.header("cache-control", "no-store");
+      if (!context.res.headers.has("cache-control")) context.header("cache-control", "no-store");
       // Hono's own header is only for answers that its context makes. What is kept is the answer to no one request.
-      if (made.get("cache-control") === "no-store") context.header("x-request-id", context.get("requestId"));
+      const isKept = context.res.headers.get("cache-control") !== "no-store";
+      if (!isKept) context.header("x-request-id", context.get("requestId"));
       const headers = this.#cors.headersFor(context.req.raw);
       for (const [name, value] of Object.entries(headers)) context.header(name, value);
     });
@@ -140,6 +143,7 @@ class ProxyServer {
     if (request.method === "OPTIONS") return this.#cors.preflight(request, route.methods);
     if (!route.methods.includes(request.method)) throw wrongMethod(route);
     this.#cors.refuseForeign(request);
+    if (this.#closing?.aborted) throw serverStopping();
     const subject = route.isOpen ? "" : await this.#subjectOf(request);
     if (subject !== "") context.subject = subject;
     const url = new URL(request.url);

@@ -17,10 +17,18 @@ export type { GenerateInput, Lora } from "../protocol/generate-input.ts";
 export type { JobList, JobStore } from "./access/job-store.ts";
 export type { RateLimiter } from "./access/rate-limiter.ts";
 export { type RedisCommand, redisJobs } from "./access/redis-jobs.ts";
+export {
+  type NodeListener,
+  type NodeRequest,
+  type NodeResponse,
+  type RouteHandler,
+  type RouteHandlers,
+  toNodeListener,
+  toRouteHandlers,
+} from "./adapters.ts";
 export type { ProxyHandler } from "./app.ts";
 export type { ImageStorage } from "./images/memory-storage.ts";
 export type { Allow } from "./jobs/check-input.ts";
-export { type NodeListener, type NodeRequest, type NodeResponse, toNodeListener } from "./node-listener.ts";
 export type { Authorize, ProxyErrorContext, ProxyLimiter, ProxyLimits, ProxyOptions } from "./options.ts";
 
 /**

@@ -1,83 +1,66 @@
-import { badRequest } from "./problem.ts";
+import type { getRequestListener } from "@hono/node-server";
+import type { toNodeListener as declared, NodeRequest, NodeResponse } from "./adapters.ts";
+import { badRequest, Problem } from "./problem.ts";
 
-/** The part of Node's `IncomingMessage` that is used, with what Express adds. */
-export interface NodeRequest {
-  readonly method?: string | undefined;
-  readonly httpVersionMajor?: number;
-  readonly url?: string | undefined;
-  /** The whole path in Express, whose `url` is only the part under the mount. */
-  readonly originalUrl?: string | undefined;
-  readonly headers: Record<string, string | string[] | undefined>;
-  /** What a body parser of Express has read already. */
-  readonly body?: unknown;
-  readonly readableEnded?: boolean;
-  readonly socket: object;
-  on(event: "data", listener: (chunk: Uint8Array) => void): unknown;
-  on(event: "end" | "close", listener: () => void): unknown;
-  on(event: "error", listener: (error: Error) => void): unknown;
-  pause(): unknown;
-  resume(): unknown;
+type Incoming = Parameters<ReturnType<typeof getRequestListener>>[0];
+type Outgoing = Parameters<ReturnType<typeof getRequestListener>>[1];
+
+let loaded: Promise<typeof import("@hono/node-server")> | undefined;
+
+/** By the first listener and not at import: it takes longer than the rest of the package, and many never need it. */
+function library(): Promise<typeof import("@hono/node-server")> {
+  loaded ??= import("@hono/node-server");
+  return loaded;
 }
-
-/** The part of Node's `ServerResponse` that is used. */
-export interface NodeResponse {
-  readonly writableEnded: boolean;
-  /** Absent in HTTP/2. */
-  readonly destroyed?: boolean;
-  writeHead(status: number, headers: Record<string, string | string[]>): unknown;
-  write(chunk: Uint8Array): boolean;
-  end(): unknown;
-  destroy(error?: Error): unknown;
-  once(event: "close" | "drain", listener: () => void): unknown;
-}
-
-export type NodeListener = (request: NodeRequest, response: NodeResponse) => Promise<void>;
 
 /**
- * Makes a handler into a listener of `node:http` or a middleware of Express. Mount it before body parsers: it reads
- * bodies itself, and stops at its size limit. Behind a body parser it takes what is in `request.body`.
- *
- * @example
- * createServer(toNodeListener(handler)).listen(3000);
- * app.use("/api/layerdiffuse", toNodeListener(handler));
+ * `toNodeListener` where there is Node. `@hono/node-server` reads the request and writes the answer; what it leaves open
+ * stands here. docs/decisions names the test for each.
  */
-export function toNodeListener(handler: (request: Request) => Promise<Response>): NodeListener {
+export const toNodeListener: typeof declared = (handler) => {
+  // Told to whoever asks, below.
+  library().catch(() => {});
   return async (incoming, outgoing) => {
     const left = new AbortController();
     const leave = () => left.abort(new Error("The caller has left."));
-    // Not `writableFinished`: in HTTP/2 that is also set for an answer that never began.
+    // The library's own signal has a text for a reason, and misses a caller who left before the listener was called.
     outgoing.once("close", () => {
       if (!outgoing.writableEnded) leave();
     });
-    // The caller may have left while an earlier middleware was at work.
     if (outgoing.destroyed) leave();
-    try {
-      const request = toRequest(incoming, left.signal);
-      const response = request ? await handler(request) : notAnAddress();
-      // An unread body would block the connection, and later requests on it would never be heard.
-      if (request?.body && !request.bodyUsed) request.body.cancel().catch(() => {});
-      if (left.signal.aborted) {
-        await response.body?.cancel();
-        return;
-      }
-      const headers: Record<string, string | string[]> = Object.fromEntries(response.headers);
-      // The only header that may occur more than once.
-      const cookies = response.headers.getSetCookie();
-      if (cookies.length > 0) headers["set-cookie"] = cookies;
+    const { getRequestListener, RequestError } = await library();
+    const answer = async (light: Request): Promise<Response> => {
+      if (isRefused(incoming)) return notAnAddress();
+      const response = await handler(realRequest(light, incoming, left.signal));
       // The rest of the body is not read, so the connection is of no more use; in HTTP/2 other streams still are.
       const isCutShort = response.status === 413 || response.status === 408;
-      if (isCutShort && (incoming.httpVersionMajor ?? 1) < 2) headers["connection"] = "close";
-      outgoing.writeHead(response.status, headers);
-      await send(response, outgoing, left.signal);
-    } catch (error) {
-      // Nobody awaits a listener, so an error thrown here would end the process.
-      outgoing.destroy(error instanceof Error ? error : new Error(String(error)));
-    }
+      if (isCutShort && incoming.httpVersionMajor < 2) outgoing.setHeader("connection", "close");
+      return response;
+    };
+    const listen = getRequestListener(answer, {
+      // They are everyone's in this process.
+      overrideGlobalObjects: false,
+      // HTTP/1.0 needs no `Host`.
+      hostname: "localhost",
+      errorHandler: (error) => (error instanceof RequestError ? notAnAddress() : failed()),
+    });
+    const { url } = incoming;
+    // The library reads the address before its first pause. Express shows only the part under the mount there.
+    if (incoming.originalUrl !== undefined) incoming.url = incoming.originalUrl;
+    const answered = listen(asIncoming(incoming), asOutgoing(outgoing));
+    incoming.url = url;
+    await answered;
   };
+};
+
+/** The interfaces name what Node's own objects have, so that declarations need none of Node's types. */
+function asIncoming(incoming: NodeRequest): Incoming {
+  return incoming as Incoming;
 }
 
-/** A name or an address with an optional port, and nothing that would become another part of a URL. */
-const hostName = /^([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?$/i;
+function asOutgoing(outgoing: NodeResponse): Outgoing {
+  return outgoing as Outgoing;
+}
 
 /**
  * A path with `.` or `..` in it, however written. A router that compares the raw path would let it through. Read as a
@@ -85,61 +68,66 @@ const hostName = /^([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?$/i;
  */
 const hasDotSegment = /(?:^|[\\/])(?:\.|%2e){1,2}(?:[\\/?#]|$)/i;
 
+/** What the library would take: an address that names another host, such a path, a method that `Request` refuses. */
+function isRefused({ method = "GET", url, originalUrl }: NodeRequest): boolean {
+  const path = originalUrl ?? url ?? "";
+  return (
+    !path.startsWith("/") || hasDotSegment.test(path.split("?", 1)[0] ?? "") || /^(CONNECT|TRACE|TRACK)$/i.test(method)
+  );
+}
+
 function notAnAddress(): Response {
   const detail =
     "This is no request for an address here. Send a path without `.` and `..`, a plain `Host`, and a method other than CONNECT and TRACE.";
   return badRequest(detail).toResponse();
 }
 
-function toRequest(incoming: NodeRequest, signal: AbortSignal): Request | undefined {
-  const { method = "GET", socket } = incoming;
-  const headers = new Headers();
-  for (const [name, value] of Object.entries(incoming.headers)) {
-    // HTTP/2's own fields begin with a colon.
-    if (value === undefined || name.startsWith(":")) continue;
-    for (const each of Array.isArray(value) ? value : [value]) headers.append(name, each);
-  }
-  const path = incoming.originalUrl ?? incoming.url ?? "/";
-  const scheme = "encrypted" in socket && socket.encrypted === true ? "https" : "http";
-  const authority = incoming.headers[":authority"];
-  const host = headers.get("host") ?? (typeof authority === "string" ? authority : "localhost");
-  const base = `${scheme}://${host}`;
-  // A path may begin with two slashes, and a request line may hold a whole address. Neither may name the host.
-  if (hasDotSegment.test(path.split("?", 1)[0] ?? "")) return undefined;
-  if (!path.startsWith("/") || !hostName.test(host) || !URL.canParse(base + path)) return undefined;
-  if (/^(CONNECT|TRACE|TRACK)$/i.test(method)) return undefined;
-  const body = method === "GET" || method === "HEAD" ? null : bodyOf(incoming);
-  return new Request(base + path, { method, headers, signal, ...(body !== null && { body, duplex: "half" }) });
+/** A proxy never rejects. What stands around one may, and nobody knows what it had done by then. */
+function failed(): Response {
+  return new Problem({ status: 500, code: "server", detail: "The server failed. Try again later." }).toResponse();
 }
 
-function bodyOf(incoming: NodeRequest): ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer> | string {
-  if (incoming.readableEnded) return parsedBody(incoming.body);
-  let isOver = false;
-  return new ReadableStream({
-    start(controller) {
-      const end = (finish: () => void) => {
-        if (!isOver) finish();
-        isOver = true;
-      };
-      incoming.on("data", (chunk) => {
-        if (isOver) return;
-        controller.enqueue(new Uint8Array(chunk));
-        if ((controller.desiredSize ?? 0) <= 0) incoming.pause();
-      });
-      incoming.on("end", () => end(() => controller.close()));
-      incoming.on("close", () => end(() => controller.error(new Error("The caller has left."))));
-      incoming.on("error", (error) => end(() => controller.error(error)));
-      incoming.pause();
+/** The runtime's own `Request`: of the library's, which looks like one, nobody can make another, nor fetch it. */
+function realRequest(light: Request, incoming: NodeRequest, signal: AbortSignal): Request {
+  const { url, method } = light;
+  const headers = headersOf(incoming);
+  const isBodiless = method === "GET" || method === "HEAD";
+  const body = isBodiless ? null : bodyOf(asIncoming(incoming), incoming.body);
+  return new Request(url, { method, headers, signal, ...(body && { body, duplex: "half" }) });
+}
+
+/** As Node reads them: of two types, or two hosts, the first. The library joins them, so that neither counts. */
+function headersOf({ headers }: NodeRequest): Headers {
+  const all = new Headers();
+  for (const [name, value] of Object.entries(headers)) {
+    // HTTP/2's own fields begin with a colon.
+    if (value === undefined || name.startsWith(":")) continue;
+    for (const each of Array.isArray(value) ? value : [value]) all.append(name, each);
+  }
+  return all;
+}
+
+/**
+ * Not the library's, which is made of another `Request` and holds back what was not read: its connection would hear
+ * nothing more.
+ */
+function bodyOf(incoming: Incoming, parsed: unknown): ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer> | string {
+  if (incoming.readableEnded) return parsedBody(parsed);
+  // A caller who is cut off while sending would not see the answer.
+  const parts = incoming.iterator({ destroyOnReturn: false });
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        const part = await parts.next();
+        if (part.done) controller.close();
+        else controller.enqueue(part.value);
+      },
+      async cancel() {
+        await parts.return?.();
+      },
     },
-    pull() {
-      incoming.resume();
-    },
-    cancel() {
-      isOver = true;
-      // The rest is read and dropped, because a caller who is cut off while sending does not see the answer.
-      incoming.resume();
-    },
-  });
+    { highWaterMark: 0 },
+  );
 }
 
 /** The body as an earlier middleware left it. */
@@ -152,23 +140,4 @@ function parsedBody(body: unknown): ReadableStream<Uint8Array> | Uint8Array<Arra
     "The body was read before the proxy got the request. Mount the proxy before the middleware that reads it.",
   );
   return new ReadableStream({ start: (controller) => controller.error(error) });
-}
-
-async function send(response: Response, outgoing: NodeResponse, left: AbortSignal): Promise<void> {
-  const reader = response.body?.getReader();
-  const closed = new Promise<void>((resolve) => outgoing.once("close", resolve));
-  for (;;) {
-    const { done, value } = (await reader?.read()) ?? { done: true };
-    if (done || value === undefined) break;
-    if (left.aborted) {
-      await reader?.cancel();
-      return;
-    }
-    if (!outgoing.write(value)) await Promise.race([closed, drained(outgoing)]);
-  }
-  outgoing.end();
-}
-
-function drained(outgoing: NodeResponse): Promise<void> {
-  return new Promise((resolve) => outgoing.once("drain", resolve));
 }

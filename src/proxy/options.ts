@@ -18,6 +18,7 @@ import { keysOfApiKey, keysOfSecrets, Signer } from "./access/signer.ts";
 import { textCleaner } from "./clean-text.ts";
 import { type ImageStorage, MemoryStorage } from "./images/memory-storage.ts";
 import { type Allow, type InputRules, requestSchemas } from "./jobs/check-input.ts";
+import type { Stopping } from "./jobs/drain.ts";
 
 /**
  * Names the caller: 1 to 256 characters, always the same for the same person, or null for a caller you don't know. Do
@@ -94,10 +95,12 @@ export interface ProxyOptions extends Pick<ConnectionOptions, "endpointId" | "ap
   onError?: ((error: unknown, context: ProxyErrorContext) => void) | undefined;
 }
 
-/** What tests pass in to control time and chance. */
+/** What tests pass in to control time and chance, and `layerdiffuse serve` to stop. */
 export interface ProxyInternals extends Internals {
   /** Milliseconds since 1970. */
   wallTime: () => number;
+  /** Of a server that stops in good order. */
+  stopping?: Stopping;
 }
 
 export interface Settings {

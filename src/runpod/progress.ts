@@ -1,3 +1,4 @@
+import { LayerDiffuseError } from "../errors/index.ts";
 import type { Health } from "../protocol/endpoint-health.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { asksToComeBack } from "./retry.ts";
@@ -28,6 +29,8 @@ export interface Progress {
   retries?: number;
   /** While `waiting`: milliseconds until the next try. */
   retryAfter?: number;
+  /** While `waiting`: why the last try failed. */
+  error?: LayerDiffuseError;
 }
 
 /**
@@ -101,8 +104,8 @@ export class Call {
 
   /** Reports a pause before another try, if the other side has no room or can't be reached. */
   reportPause(error: unknown, pause: number, jobId?: string): void {
-    if (!asksToComeBack(error)) return;
-    this.report("waiting", { retryAfter: Math.round(pause), ...(jobId !== undefined && { jobId }) });
+    if (!(error instanceof LayerDiffuseError) || !asksToComeBack(error)) return;
+    this.report("waiting", { retryAfter: Math.round(pause), error, ...(jobId !== undefined && { jobId }) });
   }
 
   /** Stops all reports and removes the listener from the caller's signal. */

@@ -4,7 +4,7 @@ import { build } from "esbuild";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createLocalEndpoint } from "../../src/local/index.ts";
-import { createProxy, toNodeListener } from "../../src/proxy/index.ts";
+import { createProxy, toNodeListener } from "../../src/proxy/node.ts";
 import { repository } from "../helpers/run.ts";
 import { launchChromium } from "./open-page.ts";
 

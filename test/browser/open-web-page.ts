@@ -1,6 +1,6 @@
 import type { Browser, BrowserContextOptions, Request } from "playwright-core";
 import type { TestContext } from "vitest";
-import { serveWeb } from "../../examples/web/server.ts";
+import { serveWeb, type WebOptions } from "../../examples/web/server.ts";
 import { createArtist } from "../../src/local/artist/artist.ts";
 import { createLocalEndpoint, type LocalEndpoint, type LocalEndpointOptions } from "../../src/local/index.ts";
 import { deferred } from "../helpers/deferred.ts";
@@ -9,6 +9,8 @@ import { type NewPage, newPage } from "./new-page.ts";
 /** Of a form that could stand nowhere by chance. */
 export const apiKey = "rpa_THEKEYTHATMUSTSTAYONTHESERVER0123456789";
 export const endpointId = "endpointofthistest";
+
+export type WebOptionsOfTests = Pick<WebOptions, "limits" | "pricePerSecond">;
 
 export interface WebPage extends NewPage {
   readonly endpoint: LocalEndpoint;
@@ -25,11 +27,12 @@ export async function openWebPage(
   onTestFinished: TestContext["onTestFinished"],
   options: LocalEndpointOptions = {},
   look: BrowserContextOptions = {},
+  web: WebOptionsOfTests = {},
 ): Promise<WebPage> {
   const endpoint = createLocalEndpoint({ endpointId, apiKey, ...options });
   onTestFinished(() => endpoint.close());
   const baseUrl = await endpoint.listen();
-  const server = await serveWeb({ endpointId, apiKey, baseUrl });
+  const server = await serveWeb({ endpointId, apiKey, baseUrl, ...web });
   onTestFinished(() => server.close());
   const viewport = { width: 1280, height: 860 };
   const { context, page, complaints } = await newPage(browser, onTestFinished, { viewport, ...look });
@@ -54,7 +57,7 @@ export async function openWebPage(
 export function heldArtist() {
   const opened = deferred();
   const draw = createArtist();
-  const inputs: unknown[] = [];
+  const inputs: Record<string, unknown>[] = [];
   const drawn: Buffer[] = [];
   const worker: LocalEndpointOptions["worker"] = async (job, context) => {
     inputs.push(job.input);

@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
-import type { Browser, Locator } from "playwright-core";
+import axe, { type AxeResults } from "axe-core";
+import type { Browser, Locator, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { createLocalEndpoint, type WorkerFunction } from "../../src/local/index.ts";
 import { makePng } from "../helpers/png.ts";
@@ -36,6 +37,9 @@ function gate() {
 
 const text = (locator: Locator, words: string | RegExp) => locator.filter({ hasText: words }).waitFor();
 
+/** The link that shows the jobs of one state, with their number. */
+const filter = (page: Page, status: string) => page.locator(`[data-filter="${status}"]`);
+
 /** Waits until the function, evaluated on the element, says so. */
 async function until(locator: Locator, isSo: (element: Element) => boolean): Promise<void> {
   const element = await locator.elementHandle();
@@ -64,15 +68,15 @@ describe("the status page", () => {
     const first = await run({ hold: true, name: "one" });
     const second = await run({ name: "two", output: { answer: 42 } });
     await text(job(first), "in progress");
-    await text(job(first), `{"done":"half"`);
-    await text(job(first), `"name":"one"`);
+    await text(job(first), "done: half");
+    await text(job(first), "name: one");
     await text(job(second), "in queue");
-    await text(page.locator('[data-count="inQueue"]'), "1");
+    await text(filter(page, "IN_QUEUE"), "1");
     await text(page.locator("[data-worker]"), `holds ${first}`);
     open();
     await text(job(first), "completed");
-    await text(job(second), '{"answer":42}');
-    await text(page.locator('[data-count="completed"]'), "2");
+    await text(job(second), "answer: 42");
+    await text(filter(page, "COMPLETED"), "2");
     await page
       .getByRole("status")
       .filter({ hasText: /completed\.$/ })
@@ -93,10 +97,11 @@ describe("the status page", () => {
     const { run, job, page } = await openPage(browser, { worker });
     const id = await run();
     await text(job(id), "failed");
-    const details = job(id).locator("details");
-    expect(await details.locator("summary").textContent()).toBe(hostile);
-    await details.locator("summary").click();
-    await text(details.locator("pre"), /error_message: .*\nsecond line/);
+    expect(await job(id).locator(".result").textContent()).toBe(hostile);
+    await job(id)
+      .getByRole("button", { name: `Details of job ${id}` })
+      .click();
+    await text(job(id).locator("pre"), /error_message: .*\nsecond line/);
     expect(await page.locator("img[onerror]").count()).toBe(0);
   });
 
@@ -108,8 +113,8 @@ describe("the status page", () => {
     const held = await run({ hold: true });
     await text(job(held), "onerror");
     open();
-    expect(await job(id).locator(".summary").textContent()).toContain("<img src=x onerror=");
-    expect(await job(id).locator(".output").textContent()).toContain("<img src=x onerror=");
+    expect(await job(id).locator(".title").textContent()).toContain("<img src=x onerror=");
+    expect(await job(id).locator(".result").textContent()).toContain("<img src=x onerror=");
     expect(await page.locator("img[onerror]").count()).toBe(0);
     expect(await page.title()).toBe("Local endpoint");
     expect(complaints).toEqual([]);
@@ -167,10 +172,10 @@ describe("the status page", () => {
   test("purges the queue", async () => {
     const { page, endpoint, run } = await openPage(browser, { worker: () => 1, maxWorkers: 0 });
     const ids = [await run(), await run()];
-    await text(page.locator('[data-count="inQueue"]'), "2");
+    await text(filter(page, "IN_QUEUE"), "2");
     await page.getByRole("button", { name: "Purge queue" }).click();
     await text(page.getByRole("status"), "Purged 2 jobs.");
-    await text(page.locator('[data-count="inQueue"]'), "0");
+    await text(filter(page, "IN_QUEUE"), "0");
     expect(endpoint.jobs().filter(({ id, status }) => ids.includes(id) && status === "IN_QUEUE")).toEqual([]);
   });
 
@@ -232,7 +237,7 @@ describe("the status page", () => {
     await page.getByText("Now 600 s.").waitFor();
     const id = await run();
     await text(page.locator("[data-worker]"), "initializing");
-    await text(page.locator('[data-count="initializing"]'), "1");
+    await text(page.locator("#worker-counts"), "1 initializing");
     await text(job(id), "in queue");
   });
 
@@ -259,30 +264,150 @@ describe("the status page", () => {
     await page.keyboard.press("Enter");
     await text(worker.locator("pre"), /worker \d+ is up/);
     await run();
-    await text(page.locator('[data-count="completed"]'), "2");
+    await text(filter(page, "COMPLETED"), "2");
     expect(await worker.locator("details").getAttribute("open")).not.toBeNull();
     expect(await summary.evaluate((element) => element === document.activeElement)).toBe(true);
   });
 
-  test("does not move what is being read when jobs come", async () => {
-    const { page, run, job } = await openPage(browser, { worker: () => 1 }, { viewport: { width: 800, height: 500 } });
-    for (let number = 0; number < 12; number++) await run({ number });
-    const watched = page.locator("[data-job]").last();
-    await text(page.locator('[data-count="completed"]'), "12");
-    await watched.scrollIntoViewIfNeeded();
-    const place = await watched.boundingBox();
-    const newest = await run();
-    await job(newest).waitFor({ state: "attached" });
-    await text(page.locator('[data-count="completed"]'), "13");
-    expect(Math.round((await watched.boundingBox())?.y ?? 0)).toBe(Math.round(place?.y ?? -1));
+  test("names jobs by their prompts, and other inputs by their fields; JSON is in the details", async () => {
+    const { page, run, job } = await openPage(browser, { worker: () => ({ text: "hello", parts: [{}] }) });
+    const drawn = await run({ prompt: "a red apple", width: 832, height: 1216, seed: 7, steps: 30 });
+    const heard = await run({ audio: "https://example.com/a.wav", options: { vad: true } });
+    await text(job(heard), "completed");
+    expect(await job(drawn).locator(".title").textContent()).toBe("a red apple");
+    expect(await job(drawn).locator(".settings").textContent()).toBe("832 × 1216 · seed 7 · 30 steps");
+    expect(await job(heard).locator(".title").textContent()).toBe("audio: https://example.com/a.wav · options: {…}");
+    expect(await job(heard).locator(".result").textContent()).toBe("text: hello · parts: […]");
+    expect(await page.locator("[data-job]:visible").filter({ hasText: '{"' }).count()).toBe(0);
+    const details = job(drawn).getByRole("button", { name: "Details of job" });
+    await tabTo(page, details);
+    await page.keyboard.press("Enter");
+    await text(job(drawn).locator("pre:visible"), '"prompt": "a red apple"');
+    expect(await details.getAttribute("aria-expanded")).toBe("true");
+    await page.keyboard.press("Enter");
+    await job(drawn).locator("pre:visible").first().waitFor({ state: "hidden" });
   });
 
-  test("lists the newest 200 jobs and says how many more there are", async () => {
-    const { page, endpoint, run } = await openPage(browser, { worker: () => 1, maxWorkers: 0, rates: false });
-    await Promise.all(Array.from({ length: 202 }, () => run()));
-    await page.getByText("and 2 older jobs, not listed here.").waitFor();
-    expect(await page.locator("[data-job]").count()).toBe(200);
-    expect(endpoint.jobs()).toHaveLength(202);
+  test("shows the jobs of one state by keyboard, and keeps the choice in the address", async () => {
+    const worker: WorkerFunction = ({ input }) => (input["fail"] ? { error: "no" } : 1);
+    const { page, run, job } = await openPage(browser, { worker, maxWorkers: 1, rates: false });
+    const failed = await run({ fail: true });
+    const last = await run({ prompt: "an apple" });
+    for (let number = 0; number < 14; number++) await run({ number });
+    await text(filter(page, "COMPLETED"), "15");
+    expect(await job(failed).count()).toBe(0);
+    await tabTo(page, filter(page, "FAILED"));
+    await page.keyboard.press("Enter");
+    await text(job(failed), "failed");
+    expect(await page.locator("[data-job]").count()).toBe(1);
+    expect(new URL(page.url()).search).toBe("?jobs=failed");
+    await page.reload();
+    await text(job(failed), "failed");
+    expect(await page.locator("[data-job]").count()).toBe(1);
+    expect(await filter(page, "FAILED").getAttribute("aria-current")).toBe("true");
+    await filter(page, "CANCELLED").click();
+    await page.getByText("No jobs are cancelled.").waitFor();
+    await page.goBack();
+    await text(job(failed), "failed");
+    await filter(page, "all").click();
+    await page.getByRole("button", { name: "Show 4 more" }).click();
+    await job(last).waitFor();
+    expect(await page.locator("[data-job]").count()).toBe(16);
+  });
+
+  test.each([
+    [360, 2_700],
+    [1280, 1_150],
+  ])("stays short with 120 jobs, %i px wide", async (width, most) => {
+    const look = { viewport: { width, height: 800 } };
+    const { page, run } = await openPage(browser, { worker: () => 1, maxWorkers: 0, rates: false }, look);
+    await Promise.all(Array.from({ length: 120 }, (_, number) => run({ prompt: `prompt ${number}`, seed: number })));
+    await page.getByText("108 older jobs").waitFor();
+    expect(await page.locator("[data-job]").count()).toBe(12);
+    expect(await page.evaluate(() => document.documentElement.scrollHeight)).toBeLessThan(most);
+  });
+
+  test("does not move what somebody points at when jobs come and end", async () => {
+    const { open, worker } = gate();
+    const { page, run, job } = await openPage(browser, { worker, maxWorkers: 1, rates: false });
+    for (let number = 0; number < 12; number++) await run({ hold: true, number });
+    await text(filter(page, "IN_QUEUE"), "11");
+    await filter(page, "IN_QUEUE").click();
+    await until(page.locator("#job-list"), (list) => list.childElementCount === 11);
+    const watched = page.locator("[data-job]").nth(8);
+    const place = await watched.boundingBox();
+    await watched.hover();
+    const newest = await run({ number: 12 });
+    open();
+    await text(filter(page, "COMPLETED"), "13");
+    await text(watched, "completed");
+    expect(await watched.boundingBox()).toEqual(place);
+    expect(await job(newest).count()).toBe(0);
+    await page.mouse.move(2, 2);
+    await page.getByText("No jobs are in queue.").waitFor();
+  });
+
+  test("holds new jobs back while the focus is in the list, and shows them on demand", async () => {
+    const { page, run, job } = await openPage(browser, { worker: () => 1, maxWorkers: 0 });
+    const first = await run();
+    await job(first).getByRole("button", { name: "Details of job" }).focus();
+    const second = await run();
+    const button = page.getByRole("button", { name: "Show 1 new" });
+    await button.waitFor();
+    expect(await job(second).count()).toBe(0);
+    await button.focus();
+    await page.keyboard.press("Enter");
+    await job(second).waitFor();
+    await until(page.locator("#jobs"), (heading) => heading === document.activeElement);
+  });
+
+  test("folds away workers that are gone, and counts the cards that it shows", async () => {
+    const { worker } = gate();
+    const { page, run } = await openPage(browser, { worker, maxWorkers: 2, idleTimeout: 1 });
+    for (let number = 0; number < 3; number++) {
+      await run({ number });
+      await text(filter(page, "COMPLETED"), String(number + 1));
+    }
+    await run({ hold: true });
+    await text(page.locator("#gone-workers"), /^\s*[1-5] gone/);
+    await text(page.locator("#worker-counts"), /^1 running$/);
+    expect(await page.locator("[data-worker]:visible").count()).toBe(1);
+    await page.locator("#gone-workers > summary").press("Enter");
+    await page.locator('[data-worker][data-state="gone"]:visible').first().waitFor();
+    await page.getByText("Answer of /health").click();
+    await text(page.locator('[data-count="running"]'), "1");
+  });
+
+  test("has nothing that axe finds wrong, light or dark, with large text too", async () => {
+    const { worker } = gate();
+    const { page, run, job, endpoint } = await openPage(browser, { worker, maxWorkers: 1, idleTimeout: 1 });
+    endpoint.faults.add(...Array.from({ length: 30 }, () => ({ reset: true as const, skip: 1_000 })));
+    const failed = await run({ prompt: "an apple", seed: 7, output: { error: "no\nmore" } });
+    await text(job(failed), "failed");
+    await run({ hold: true, prompt: "a pear" });
+    await run({ prompt: "a plum" });
+    await job(failed).getByRole("button", { name: "Details of job" }).click();
+    await page.evaluate(() => {
+      for (const fold of document.querySelectorAll("details")) fold.open = true;
+    });
+    await page.evaluate(axe.source);
+    for (const colorScheme of ["light", "dark"] as const) {
+      await page.emulateMedia({ colorScheme });
+      const { violations } = await page.evaluate<AxeResults>("axe.run(document)");
+      expect(violations.map(({ id, nodes }) => [id, ...nodes.map(({ html }) => html)])).toEqual([]);
+    }
+    await page.emulateMedia({ forcedColors: "active" });
+    const { line, text: decoration } = await filter(page, "all").evaluate((element) => {
+      const { borderTopWidth, textDecorationLine } = getComputedStyle(element);
+      return { line: borderTopWidth, text: textDecorationLine };
+    });
+    expect([line, decoration]).toEqual(["2px", "underline"]);
+    await page.setViewportSize({ width: 640, height: 800 });
+    await page.evaluate(() => {
+      document.documentElement.style.fontSize = "200%";
+    });
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(640);
+    await job(failed).locator(".title").waitFor();
   });
 
   test("says that the endpoint stopped, and goes on with the next one at the same place", async () => {
@@ -315,7 +440,7 @@ describe("the status page", () => {
     page.on("request", () => asked++);
     await page.clock.runFor(30_000);
     expect(asked).toBeLessThanOrEqual(1);
-    const request = page.waitForRequest("**/page/state");
+    const request = page.waitForRequest("**/page/state?*");
     await look(false);
     await request;
   });

@@ -1,13 +1,22 @@
 import { readFile } from "node:fs/promises";
 import { get } from "node:http";
-import axe, { type AxeResults } from "axe-core";
-import type { Browser, BrowserContextOptions, Page } from "playwright-core";
+import type { Browser, BrowserContextOptions } from "playwright-core";
 import { afterAll, test as base, beforeAll, describe, vi } from "vitest";
 import { readPng } from "../../src/image/png.ts";
 import type { LocalEndpointOptions } from "../../src/local/index.ts";
 import { launchChromium, tabTo } from "./open-page.ts";
 import { apiKey, endpointId, heldArtist, openWebPage, type WebPage } from "./open-web-page.ts";
 import { SkippingClock } from "./skipping-clock.ts";
+import {
+  alphaOf,
+  complaintsOfAxe,
+  failure,
+  patience,
+  phase,
+  picture,
+  scrollsSideways,
+  storedImages,
+} from "./web-steps.ts";
 
 let browser: Browser;
 
@@ -21,47 +30,6 @@ const test = base.extend<{ open: (options?: LocalEndpointOptions, look?: Browser
   open: ({ onTestFinished }, use) => use((options, look) => openWebPage(browser, onTestFinished, options, look)),
 });
 
-const patience = { timeout: 60_000, interval: 20 };
-
-const phase = (page: Page, words: string | RegExp) =>
-  page.locator("#phase").filter({ hasText: words, visible: true }).waitFor({ timeout: 60_000 });
-
-const failure = (page: Page, title: string) =>
-  page.locator("#failure-title").filter({ hasText: title, visible: true }).waitFor({ timeout: 60_000 });
-
-const picture = (page: Page) => page.locator("#image").waitFor({ timeout: 60_000 });
-
-const scrollsSideways = (page: Page) => page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
-
-/** How much of a picture lets all through and how much nothing, as the browser decodes it. */
-const alphaOf = (page: Page, base64: string) =>
-  page.evaluate(async (data) => {
-    const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
-    const bitmap = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
-    const surface = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
-    if (!surface) throw new Error("no canvas");
-    surface.drawImage(bitmap, 0, 0);
-    const { data: pixels } = surface.getImageData(0, 0, bitmap.width, bitmap.height);
-    const count = { clear: 0, opaque: 0, all: bitmap.width * bitmap.height };
-    for (let at = 3; at < pixels.length; at += 4) {
-      if (pixels[at] === 0) count.clear++;
-      if (pixels[at] === 255) count.opaque++;
-    }
-    return count;
-  }, base64);
-
-async function complaintsOfAxe(page: Page): Promise<unknown[]> {
-  // As a script of the page it would be refused by the page's policy.
-  await page.evaluate(axe.source);
-  // As text, since `axe` is another in the page than here.
-  const { violations } = await page.evaluate<AxeResults>("axe.run(document)");
-  // Nothing else than the colours differs in the dark.
-  await page.emulateMedia({ colorScheme: "dark" });
-  const dark = await page.evaluate<AxeResults>("axe.run(document, { runOnly: ['color-contrast'] })");
-  await page.emulateMedia({ colorScheme: "light" });
-  return [...violations, ...dark.violations].map(({ id, nodes }) => [id, ...nodes.map(({ html }) => html)]);
-}
-
 // Side by side: each mostly waits.
 describe.concurrent("the page", () => {
   test("makes a picture through a cold start, shows how it goes, and hands out the very file with its alpha", async ({
@@ -74,6 +42,7 @@ describe.concurrent("the page", () => {
       { worker, clock, coldStart: 120_000 },
       { permissions: ["clipboard-read", "clipboard-write"] },
     );
+    await page.getByText("Advanced").click();
     await page.getByLabel("Negative prompt").fill("blurry");
     await page.getByLabel("Size").selectOption("832x1216");
     await generate("a red apple");
@@ -191,11 +160,11 @@ describe.concurrent("the page", () => {
     expect(await tiles.locator("[aria-current=true]").allTextContents()).toEqual([
       expect.stringContaining("a birthday cake"),
     ]);
-    await page.getByRole("button", { name: "Use its prompt and seed" }).click();
+    await page.getByRole("button", { name: "Reuse all settings" }).click();
     expect(await page.getByLabel("Prompt", { exact: true }).inputValue()).toBe("a birthday cake");
-    expect(await page.getByLabel("Seed", { exact: true }).inputValue()).toBe(
-      await page.locator("#about-seed").textContent(),
-    );
+    const seed = await page.getByLabel("Seed", { exact: true }).inputValue();
+    expect(seed).toMatch(/^\d+$/);
+    expect(await page.locator("#facts").textContent()).toContain(`seed${seed}`);
     expect(await page.getByRole("button", { name: "Lock the seed" }).getAttribute("aria-pressed")).toBe("true");
   });
 
@@ -210,18 +179,13 @@ describe.concurrent("the page", () => {
     expect(await page.locator("#history").getByText("cancelled").count()).toBe(4);
   });
 
-  test("shows what others wrote as text, in the direction of its letters, and takes at most 30 lines", async ({
-    open,
-    expect,
-  }) => {
+  test("shows what others wrote as text, in the direction of its letters", async ({ open, expect }) => {
     const hostile = "<img src=x onerror=document.title='hacked'>";
     const { page, endpoint, generate, complaints } = await open({
       worker: () => {
         throw new Error(hostile);
       },
     });
-    await generate("a\n".repeat(31));
-    await page.getByRole("alert").filter({ hasText: "At most 30 lines at once." }).waitFor();
     await generate(`${hostile}\nתפוח אדום 🍎`);
     await failure(page, "The GPU could not generate this");
     const tiles = page.locator("#history .tile-prompt");
@@ -235,68 +199,6 @@ describe.concurrent("the page", () => {
     expect(await page.locator("img[src=x]").count()).toBe(0);
     await vi.waitUntil(() => endpoint.jobs().length === 2, patience);
     expect(complaints).toEqual([]);
-  });
-
-  test("forgets the oldest picture when there are too many, and frees its memory", async ({ open, expect }) => {
-    const { context, page, generate } = await open();
-    await page.getByLabel("Size").selectOption("512x512");
-    await generate("a red apple");
-    await picture(page);
-    const address = (await page.locator("#history img").getAttribute("src")) ?? "";
-    const isHeld = () =>
-      page.evaluate(
-        (url) =>
-          new Promise((resolve) => {
-            const image = new Image();
-            image.onload = () => resolve(true);
-            image.onerror = () => resolve(false);
-            image.src = url;
-          }),
-        address,
-      );
-    expect(await isHeld()).toBe(true);
-    await context.setOffline(true);
-    await generate("another\n".repeat(30));
-    await page.getByRole("button", { name: "Cancel all 30" }).click();
-    expect(await isHeld()).toBe(true);
-    await generate("another\n".repeat(30));
-    expect(await page.locator("#history li").count()).toBe(60);
-    expect(await page.locator("#history").getByText("a red apple").count()).toBe(0);
-    expect(await isHeld()).toBe(false);
-  });
-
-  test("sends a locked seed, draws another one otherwise, and refuses what is none", async ({ open, expect }) => {
-    const seeds: unknown[] = [];
-    const { worker: draw, letGo } = heldArtist();
-    letGo();
-    const { page, generate } = await open({
-      worker: (job, context) => {
-        seeds.push(job.input["seed"]);
-        return draw(job, context);
-      },
-    });
-    await page.getByLabel("Size").selectOption("512x512");
-    const seed = page.getByLabel("Seed", { exact: true });
-    const lock = page.getByRole("button", { name: "Lock the seed" });
-    await lock.click();
-    expect(await seed.inputValue()).toMatch(/^\d+$/);
-    await seed.fill("4294967296");
-    await generate("a red apple");
-    await page.getByText("A whole number up to 4294967295.").waitFor();
-    await seed.fill("42");
-    const done = (count: number) =>
-      expect.poll(() => page.locator("#history img:visible").count(), patience).toBe(count);
-    await generate("a red apple");
-    await done(1);
-    await lock.click();
-    await generate("a red apple");
-    await done(2);
-    const drawn = Number(await seed.inputValue());
-    await lock.click();
-    await generate("a red apple");
-    await done(3);
-    expect(seeds).toEqual([42, drawn, drawn]);
-    expect(drawn).not.toBe(42);
   });
 
   test.for([
@@ -359,7 +261,7 @@ describe.concurrent("the page", () => {
       for (let presses = 0; presses < 3; presses++) await page.keyboard.down(key);
       await page.keyboard.up(key);
     };
-    await page.getByLabel("Negative prompt").focus();
+    await page.getByLabel("Seed", { exact: true }).focus();
     await hold("Enter");
     expect(await tiles.count()).toBe(2);
     await prompt.focus();
@@ -419,10 +321,11 @@ describe.concurrent("the page", () => {
     letGo();
     await expect.poll(() => page.locator("#history img:visible").count(), patience).toBe(2);
     expect(endpoint.jobs().map(({ status }) => status)).toEqual(["COMPLETED", "COMPLETED"]);
-    expect(await kept()).not.toContain("a red apple");
+    await expect.poll(kept, patience).not.toContain("a red apple");
     await page.reload();
     expect(asked).toEqual(["beforeunload"]);
-    expect(await page.locator("#history li").count()).toBe(0);
+    await expect.poll(() => page.locator("#history img:visible").count(), patience).toBe(2);
+    expect(endpoint.jobs()).toHaveLength(2);
   });
 
   test("is not kept from its work by what another version of it left behind", async ({ open, expect }) => {
@@ -532,9 +435,11 @@ describe.concurrent("the page", () => {
       }),
     );
     const kept = await page.evaluate(async () =>
-      JSON.stringify([{ ...localStorage }, { ...sessionStorage }, await indexedDB.databases(), await caches.keys()]),
+      JSON.stringify([{ ...localStorage }, { ...sessionStorage }, await caches.keys()]),
     );
-    const all = [...texts, kept, JSON.stringify(await context.storageState()), await page.content()].join("\n");
+    const stored = JSON.stringify(await storedImages(page));
+    expect(stored).toContain("a red apple");
+    const all = [...texts, kept, stored, JSON.stringify(await context.storageState()), await page.content()].join("\n");
     expect(all).toContain("/api/layerdiffuse/run");
     expect(all).toContain("a red apple");
     for (const secret of [apiKey, apiKey.slice(4), endpointId, "authorization"]) {
@@ -622,7 +527,7 @@ describe.concurrent("the page", () => {
   test("keeps to the colours that its user forces on all pages", async ({ open, expect }) => {
     const { page } = await open({}, { forcedColors: "active", colorScheme: "dark" });
     const [card, own] = await page.evaluate(() =>
-      ["#empty", "body"].map((selector) => {
+      ["#panel", "body"].map((selector) => {
         const { color, backgroundColor } = getComputedStyle(document.querySelector(selector) ?? document.body);
         return [color, backgroundColor];
       }),
@@ -636,43 +541,6 @@ describe.concurrent("the page", () => {
     await generate("a red apple");
     await phase(page, "waiting");
     expect(await page.evaluate(() => document.getAnimations().length)).toBe(0);
-  });
-
-  test("says that the service is busy, and when it tries again, while another page has all the places", async ({
-    open,
-    expect,
-  }) => {
-    const { worker, letGo, inputs } = heldArtist();
-    const { page, context, generate, url } = await open({ worker, maxWorkers: 5 });
-    await generate("one\ntwo\nthree\nfour");
-    await vi.waitFor(() => expect(inputs).toHaveLength(4), patience);
-    const second = await context.newPage();
-    await second.goto(url);
-    await second.getByLabel("Prompt", { exact: true }).fill("five");
-    await second.getByRole("button", { name: /^Generate/ }).click();
-    await phase(second, /^the service is busy; next try in \d s$/);
-    await second.locator("#announcer").filter({ hasText: "five: the service is busy." }).waitFor();
-    letGo();
-    await picture(page);
-    await picture(second);
-    expect(inputs).toHaveLength(5);
-  });
-
-  test("has places again after it was closed, once its jobs have ended", async ({ open, expect }) => {
-    const { worker, letGo, inputs } = heldArtist();
-    const { page, context, endpoint, generate, url } = await open({ worker, maxWorkers: 5 });
-    await generate("one\ntwo\nthree\nfour");
-    await vi.waitFor(() => expect(inputs).toHaveLength(4), patience);
-    await page.close();
-    letGo();
-    const completed = () => endpoint.jobs().filter(({ status }) => status === "COMPLETED");
-    await vi.waitFor(() => expect(completed()).toHaveLength(4), patience);
-    const second = await context.newPage();
-    await second.goto(url);
-    await second.getByLabel("Prompt", { exact: true }).fill("five");
-    await second.getByRole("button", { name: /^Generate/ }).click();
-    await picture(second);
-    expect(inputs).toHaveLength(5);
   });
 
   test("answers under its own name only", async ({ open, expect }) => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { LayerDiffuse } from "../../src/client/layer-diffuse.ts";
 import { isLayerDiffuseError, JobExpiredError } from "../../src/errors/index.ts";
-import { type ProxyOptions, toNodeListener } from "../../src/proxy/index.ts";
+import { type ProxyOptions, toNodeListener } from "../../src/proxy/node.ts";
 import type { Progress } from "../../src/runpod/progress.ts";
 import { rejectionOf } from "../helpers/failures.ts";
 import { picture, type StageOptions, stage } from "../helpers/local.ts";

@@ -3,6 +3,7 @@ import type { LayerDiffuseOptions } from "../../src/client/call-options.ts";
 import { clientOver, type LayerDiffuse } from "../../src/client/layer-diffuse.ts";
 import { proxyOn } from "../../src/proxy/app.ts";
 import type { ProxyErrorContext, ProxyHandler, ProxyOptions } from "../../src/proxy/index.ts";
+import type { Stopping } from "../../src/proxy/jobs/drain.ts";
 import { type Stage, type StageOptions, stage } from "./local.ts";
 import type { ManualClock } from "./manual-clock.ts";
 
@@ -58,11 +59,16 @@ export const isSigning = () => signing > 0;
 const authorize = (request: Request) => request.headers.get("x-user");
 
 /** A local endpoint, a proxy before it, and clients of the proxy, all on one clock that passes only when nothing moves. */
-export async function proxyStage(local: StageOptions = {}, options: Partial<ProxyOptions> = {}): Promise<ProxyStage> {
+export async function proxyStage(
+  local: StageOptions = {},
+  options: Partial<ProxyOptions> = {},
+  stopping?: Stopping,
+): Promise<ProxyStage> {
   const base = await stage(local);
   const { clock, endpoint, upstream } = base;
   dateFollows(clock);
-  const internals = { clock, random: () => 0.5, wallTime: () => epoch + clock.now() };
+  const wallTime = () => epoch + clock.now();
+  const internals = { clock, random: () => 0.5, wallTime, ...(stopping && { stopping }) };
   const told: ProxyStage["told"] = [];
   const onError = (error: unknown, context: ProxyErrorContext) => void told.push({ error, context });
   const another = (more: Partial<ProxyOptions> = {}) =>

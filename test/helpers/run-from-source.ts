@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 const root = new URL("../../", import.meta.url);
 const sources: Readonly<Record<string, string>> = {
   layerdiffuse: "src/index.ts",
-  "layerdiffuse/proxy": "src/proxy/index.ts",
+  "layerdiffuse/proxy": "src/proxy/node.ts",
   "layerdiffuse/local": "src/local/index.ts",
 };
 

@@ -90,7 +90,8 @@ describe.each(nodes)("on %s", (name) => {
       const found = await observe("layerdiffuse/proxy");
       expect(found).toMatchObject({
         exports: expect.arrayContaining(["createProxy"]),
-        ours: [built(`proxy/index.${extension}`)],
+        // By the condition `node`. The server's library is loaded by the first listener.
+        ours: [built(`proxy/node.${extension}`)],
         libraries: manner === "import" ? ["is-network-error", "ky", "p-retry", "p-timeout"] : [],
         builtins: [],
         ...nothing,

@@ -30,14 +30,16 @@ const packages: Readonly<Record<string, (file: string) => boolean>> = {
   "p-retry": (file) => file === "runpod/retry.ts",
   "p-timeout": (file) => file === "runtime/time-limit.ts",
   hono: (file) => file === "proxy/app.ts",
-  "hono/tiny": (file) => file === "proxy/app.ts",
-  "hono/request-id": (file) => file === "proxy/app.ts",
-  "hono/secure-headers": (file) => file === "proxy/app.ts",
+  "hono/tiny": (file) => file === "proxy/app.ts" || file === "cli/serve/front.ts",
+  "hono/request-id": (file) => file === "proxy/app.ts" || file === "cli/serve/front.ts",
+  "hono/secure-headers": (file) => file === "proxy/app.ts" || file === "cli/serve/front.ts",
   "hono/router/pattern-router": (file) => file === "proxy/routes.ts",
   "rate-limiter-flexible/lib/RateLimiterMemory.js": (file) => file === "proxy/access/rate-limiter.ts",
   // Its types only.
   "rate-limiter-flexible": (file) => file === "proxy/access/rate-limiter-memory.d.ts",
   "@resvg/resvg-js": (file) => file.startsWith("local/"),
+  // It imports node: modules: nothing that Workers and browsers get may lead to it.
+  "@hono/node-server": (file) => file === "proxy/node-listener.ts",
   commander: (file) => file.startsWith("cli/"),
   "yocto-spinner": (file) => file.startsWith("cli/"),
 };
@@ -99,6 +101,14 @@ describe("the imports under src", () => {
         /^(fs|path|http|https|crypto|zlib|stream|util|url|os|events|buffer|child_process)(\/|$)/.test(name),
       ),
     ).toEqual([]);
+  });
+
+  it("lead to the listener for Node from the entry for Node and the command line alone", () => {
+    const wrong = broken(
+      (file, name) => name === "proxy/node-listener.ts" && !/^(proxy\/node\.ts|cli\/.*)$/.test(file),
+    );
+    expect(wrong).toEqual([]);
+    expect(broken((file, name) => name === "proxy/node.ts" && !file.startsWith("cli/"))).toEqual([]);
   });
 
   it("name each package where it is at home", () => {

@@ -21,17 +21,20 @@ export interface Access {
   status: number;
   milliseconds: number;
   subject: string | undefined;
+  /** As the answer tells it in `x-request-id`. Kept files have none. */
+  requestId: string | undefined;
 }
 
 /** A line for people. */
-export function accessLine({ time, method, route, status, milliseconds, subject }: Access): string {
-  return `${time.toISOString()} ${method} ${route} ${status} ${milliseconds} ms ${subject ?? "-"}`;
+export function accessLine({ time, method, route, status, milliseconds, subject, requestId }: Access): string {
+  const end = requestId === undefined ? "" : ` ${requestId}`;
+  return `${time.toISOString()} ${method} ${route} ${status} ${milliseconds} ms ${subject ?? "-"}${end}`;
 }
 
 /** A line for programs. */
 export function accessJson({ time, milliseconds, subject, ...rest }: Access): string {
-  const { method, route, status } = rest;
-  return JSON.stringify({ time: time.toISOString(), method, route, status, ms: milliseconds, subject });
+  const { method, route, status, requestId } = rest;
+  return JSON.stringify({ time: time.toISOString(), method, route, status, ms: milliseconds, subject, requestId });
 }
 
 /** Errors whose message may repeat the prompt: the words of a worker, or of RunPod about a request. */

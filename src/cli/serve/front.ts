@@ -1,3 +1,6 @@
+import { type RequestIdVariables, requestId } from "hono/request-id";
+import { secureHeaders } from "hono/secure-headers";
+import { Hono } from "hono/tiny";
 import type { ProxyHandler } from "../../proxy/index.ts";
 import type { OpenApiDocument } from "../../proxy/openapi/document-types.ts";
 import { Problem } from "../../proxy/problem.ts";
@@ -17,59 +20,56 @@ export interface FrontOptions {
   isStopping: () => boolean;
 }
 
-interface Page {
-  route: string;
-  answer: () => Response;
+interface Environment {
+  Bindings: { trace: Trace };
+  Variables: RequestIdVariables;
 }
 
-const nothingCached = { "cache-control": "no-cache", "x-content-type-options": "nosniff" };
+/** The server speaks plain HTTP, so it may ask nobody for TLS. */
+const headersOfAPage = secureHeaders({ strictTransportSecurity: false });
+
+/** The server's own pages, by their paths, as the log names them. */
+const pages = { "/": "index", "/healthz": "healthz", "/openapi.json": "openapi", "/docs": "docs" } as const;
 
 /** Answers the server's own pages, and leaves everything else to the proxy. */
 export class Front {
-  readonly #options: FrontOptions;
-  readonly #pages: ReadonlyMap<string, Page>;
+  readonly #app: Hono<Environment>;
 
-  constructor(options: FrontOptions) {
-    const { document } = options;
+  constructor({ proxy, document, hosts, isStopping }: FrontOptions) {
+    // Nothing is decoded before it is compared. As with the proxy's routes, one slash at the end is the same page.
+    const app = new Hono<Environment>({ getPath: ({ url }) => new URL(url).pathname });
     const json = JSON.stringify(document, undefined, 2);
-    const page = docsPage(document);
-    const redirect = () => new Response(null, { status: 307, headers: { location: "/docs", ...nothingCached } });
-    this.#options = options;
-    this.#pages = new Map([
-      ["/", { route: "index", answer: redirect }],
-      ["/healthz", { route: "healthz", answer: () => this.#health() }],
-      ["/openapi.json", { route: "openapi", answer: () => textAnswer(json, "application/json") }],
-      ["/docs", { route: "docs", answer: () => textAnswer(page.html, "text/html; charset=utf-8", page.headers) }],
-    ]);
+    const docs = docsPage(document);
+    for (const [path, name] of Object.entries(pages)) {
+      app.use(path, requestId(), headersOfAPage, async (context, next) => {
+        context.env.trace.route = name;
+        await next();
+        if (!context.res.headers.has("cache-control")) context.header("cache-control", "no-cache");
+      });
+    }
+    app.get("/healthz", (context) => {
+      // A health check may use any name: it learns nothing else.
+      context.header("cache-control", "no-store");
+      return isStopping() ? context.json({ status: "stopping" }, 503) : context.json({ status: "ok" });
+    });
+    app.use(async ({ env: { trace }, req }, next) => {
+      const { pathname, hostname } = new URL(req.url);
+      const route = findRoute(pathname);
+      if (route) trace.route = route.name;
+      if (hosts && !hosts.has(hostname) && trace.route !== "healthz") return foreignHost(route?.submits);
+      await next();
+    });
+    app.get("/", (context) => context.redirect("/docs", 307));
+    app.get("/openapi.json", (context) => context.body(json, 200, { "content-type": "application/json" }));
+    app.get("/docs", (context) => context.html(docs.html, 200, docs.headers));
+    for (const path of Object.keys(pages)) app.all(path, wrongMethod);
+    app.all("*", async (context) => await proxy(context.req.raw));
+    this.#app = app;
   }
 
   async answer(request: Request, trace: Trace): Promise<Response> {
-    const { pathname, hostname } = new URL(request.url);
-    // As with the proxy's routes, one slash at the end is the same page.
-    const page = this.#pages.get(pathname.replace(/(?<=[^/])\/$/, ""));
-    const route = findRoute(pathname);
-    trace.route = page?.route ?? route?.name ?? "-";
-    const { hosts, proxy } = this.#options;
-    // A health check may use any name: it learns nothing else.
-    if (hosts && !hosts.has(hostname) && trace.route !== "healthz") return foreignHost(route?.submits);
-    if (!page) return await proxy(request);
-    if (request.method !== "GET" && request.method !== "HEAD") {
-      return wrongMethod();
-    }
-    const response = page.answer();
-    return request.method === "HEAD" ? new Response(null, response) : response;
+    return await this.#app.fetch(request, { trace });
   }
-
-  #health(): Response {
-    const isStopping = this.#options.isStopping();
-    const body = JSON.stringify({ status: isStopping ? "stopping" : "ok" });
-    const headers = { "cache-control": "no-store" };
-    return textAnswer(body, "application/json", headers, isStopping ? 503 : 200);
-  }
-}
-
-function textAnswer(text: string, type: string, headers: Record<string, string> = {}, status = 200): Response {
-  return new Response(text, { status, headers: { "content-type": type, ...nothingCached, ...headers } });
 }
 
 function wrongMethod(): Response {

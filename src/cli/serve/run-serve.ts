@@ -1,14 +1,14 @@
 import { randomBytes } from "node:crypto";
 import { resolve } from "node:path";
-import { createProxy } from "../../proxy/index.ts";
+import { proxyOn } from "../../proxy/app.ts";
 import { openApiDocument } from "../../proxy/openapi/document.ts";
-import { defaultLimits } from "../../proxy/options.ts";
-import { realClock } from "../../runtime/clock.ts";
+import { defaultLimits, type ProxyOptions } from "../../proxy/options.ts";
+import { realClock, realInternals } from "../../runtime/clock.ts";
 import { VERSION } from "../../runtime/environment.ts";
 import { endpointAccess, placesOf } from "../jobs/endpoint-access.ts";
 import { cannotListen, interruption, isLoopback, localUrl } from "../local/listening.ts";
 import { requireRenderer } from "../local/renderer.ts";
-import { UsageError } from "../terminal/failures.ts";
+import { Interruption, UsageError } from "../terminal/failures.ts";
 import { count, duration } from "../terminal/format.ts";
 import type { Session } from "../terminal/session.ts";
 import { accessJson, accessLine, troubleJson, troubleLine } from "./access-log.ts";
@@ -43,7 +43,13 @@ export async function serve(session: Session, flags: ServeFlags): Promise<void> 
   const { close: closeUpstream, ...connection } = upstream;
   try {
     const subjects = new WeakMap<Request, string>();
-    const proxy = createProxy({
+    const server: HttpServer = new HttpServer({
+      front: () => front,
+      subjectOf: (request) => subjects.get(request),
+      log: (access) => void session.note(session.isJson ? accessJson(access) : accessLine(access)),
+      clock: realClock,
+    });
+    const options: ProxyOptions = {
       ...connection,
       authorize: (request) => {
         const subject = admitted instanceof Tokens ? admitted.bearerOf(request) : "public";
@@ -60,13 +66,8 @@ export async function serve(session: Session, flags: ServeFlags): Promise<void> 
         const line = session.isJson ? troubleJson : troubleLine;
         void session.warn(line(error, context, { apiKey: connection.apiKey, places: session.places }));
       },
-    });
-    const server: HttpServer = new HttpServer({
-      front: () => front,
-      subjectOf: (request) => subjects.get(request),
-      log: (access) => void session.note(session.isJson ? accessJson(access) : accessLine(access)),
-      clock: realClock,
-    });
+    };
+    const proxy = proxyOn(options, { ...realInternals, wallTime: () => Date.now(), stopping: server.stopping });
     const hosts = hostsOf(flags, admitted);
     const frontAt = (url: string): Front =>
       new Front({ proxy, document: documentAt(url, admitted), hosts, isStopping: () => server.isStopping });
@@ -87,7 +88,10 @@ export async function serve(session: Session, flags: ServeFlags): Promise<void> 
     await session.note(
       `Stopping: open requests have ${duration(stopTimeout)} to finish. Press Ctrl-C again to stop at once.`,
     );
-    const { cut, left } = await server.close(stopTimeout);
+    // Behind a SIGTERM there may be a balancer, which still sends requests.
+    const { reason } = session.signal;
+    const isHurried = reason instanceof Interruption && reason.signal === "SIGINT";
+    const { cut, left } = await server.close(stopTimeout, isHurried);
     if (left > 0) {
       throw new Error(
         `${count(left, "request", "requests")} could not be ended in time: the jobs may run until their own time limit.`,

@@ -33,7 +33,7 @@ export interface SubmittedJob extends StoredState, Submission {
   /** Whether it came through `/runsync`. */
   readonly sync: boolean;
   readonly createdAt: number;
-  /** The beginning of the input's JSON text, which helps people recognise the job. It outlives the input. */
+  /** The input's JSON text with long values shortened, which helps people recognise the job. It outlives the input. */
   readonly summary: string;
 }
 

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Link, LinkedList } from "../collections/linked-list.ts";
 import type { Timer } from "../collections/timers.ts";
+import { briefObject } from "../json/brief-json.ts";
 import type { StoredJob, Submission } from "./job-record.ts";
 import type { Report } from "./job-result.ts";
 
@@ -45,7 +46,7 @@ export function newJob(submission: Submission, sync: boolean, idSuffix: string, 
     sync,
     order,
     createdAt: now,
-    summary: beginning(submission.input),
+    summary: summaryOf(submission.input),
     status: "IN_QUEUE",
     queuedAt: now,
     startedAt: undefined,
@@ -59,9 +60,12 @@ export function newJob(submission: Submission, sync: boolean, idSuffix: string, 
   });
 }
 
+/** Enough for a prompt, however large the rest of an input is. */
+const summaryLimits = { string: 400, nested: 120, whole: 1_000 };
+
 /** A copy, since a slice of a string would keep the whole string in memory. */
-function beginning(text: string): string {
-  return Buffer.from(text.slice(0, 200)).toString();
+function summaryOf(input: string): string {
+  return Buffer.from(briefObject(input, summaryLimits) ?? input.slice(0, 200)).toString();
 }
 
 /** Back into the state of a job that no worker took. */

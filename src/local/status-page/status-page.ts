@@ -7,14 +7,19 @@ import { type Answer, type Call, errorAnswer, jsonAnswer } from "../http/exchang
 import type { Job } from "../jobs/local-job.ts";
 import { packageFile } from "../package-files.ts";
 import { pictureInOutput } from "./image-in-output.ts";
-import { type PageSource, pageState, resultText } from "./page-state.ts";
+import { readSelection, resultText } from "./job-list.ts";
+import { type PageSource, pageState } from "./page-state.ts";
 
 export type { PageSource } from "./page-state.ts";
 
+const scripts = ["page", "actions", "elements", "faults", "job-row", "jobs", "viewer", "workers"];
 const files = new Map([
   ["/", { url: packageFile("status-page/index.html"), type: "text/html; charset=utf-8" }],
   ["/page/page.css", { url: packageFile("status-page/page.css"), type: "text/css; charset=utf-8" }],
-  ["/page/page.js", { url: packageFile("status-page/page.js"), type: "text/javascript; charset=utf-8" }],
+  ...scripts.map((name) => {
+    const file = { url: packageFile(`status-page/${name}.js`), type: "text/javascript; charset=utf-8" };
+    return [`/page/${name}.js`, file] as const;
+  }),
 ]);
 
 /** The page loads nothing from elsewhere, no other site may frame, read or embed it, and nothing is cached. */
@@ -59,7 +64,10 @@ export class StatusPage {
     const { pathname } = call;
     const file = files.get(pathname);
     if (file !== undefined) return onRead(call, () => this.#file(file));
-    if (pathname === "/page/state") return onRead(call, () => jsonAnswer(200, JSON.stringify(pageState(this.#source))));
+    if (pathname === "/page/state") {
+      const selection = readSelection(call.query);
+      return onRead(call, () => jsonAnswer(200, JSON.stringify(pageState(this.#source, selection))));
+    }
     if (pathname === "/page/purge") return onChange(call, () => ({ removed: this.#source.purge() }));
     if (pathname === "/page/cold-start") return onChange(call, () => this.#setColdStart(call.body));
     if (pathname === "/page/faults") return onChange(call, () => this.#addFault(call.body));

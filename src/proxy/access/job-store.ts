@@ -16,10 +16,10 @@ export interface JobStore {
   remove(caller: string, entry: string): Promise<void>;
 }
 
-/** A caller's list after an entry was to be added. */
+/** What came of an entry that was to be added. */
 export interface JobList {
   isAdded: boolean;
-  /** Everything that is on the list, in any order. */
+  /** If it was not: everything that is on the list, in any order. */
   entries: readonly string[];
 }
 
@@ -31,14 +31,34 @@ const mostCallers = 10_000;
 /** How many removals of one caller are remembered. */
 const mostRemovals = 1_000;
 
-/** By entry: the moment of the clock at which it is over. */
-type Expiries = Map<string, number>;
+/** One caller's entries. */
+class Entries {
+  /** By entry: the moment of the clock at which it is over. */
+  readonly #ends = new Map<string, number>();
+  #firstEnd = Number.POSITIVE_INFINITY;
+
+  /** Forgets what is over. */
+  at(now: number): Map<string, number> {
+    if (this.#firstEnd > now) return this.#ends;
+    this.#firstEnd = Number.POSITIVE_INFINITY;
+    for (const [entry, end] of this.#ends) {
+      if (end <= now) this.#ends.delete(entry);
+      else this.#firstEnd = Math.min(this.#firstEnd, end);
+    }
+    return this.#ends;
+  }
+
+  put(entry: string, end: number): void {
+    this.#ends.set(entry, end);
+    this.#firstEnd = Math.min(this.#firstEnd, end);
+  }
+}
 
 /** Keeps the lists in this process. */
 export class MemoryJobStore implements JobStore {
   readonly #clock: Clock;
-  readonly #lists = new Map<string, Expiries>();
-  readonly #removals = new Map<string, Expiries>();
+  readonly #lists = new Map<string, Entries>();
+  readonly #removals = new Map<string, Entries>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -46,45 +66,42 @@ export class MemoryJobStore implements JobStore {
 
   async add(caller: string, entry: string, most: number, lifetime: number): Promise<JobList> {
     const list = this.#of(this.#lists, caller);
-    const isAdded = list.has(entry) || list.size < most;
-    if (isAdded) this.#put(this.#lists, caller, entry, lifetime);
-    return { isAdded, entries: [...this.#of(this.#lists, caller).keys()] };
+    if (list && !list.has(entry) && list.size >= most) return { isAdded: false, entries: [...list.keys()] };
+    if (most < 1) return { isAdded: false, entries: [] };
+    this.#put(this.#lists, caller, entry, lifetime);
+    return { isAdded: true, entries: [] };
   }
 
   async replace(caller: string, old: string, entry: string, lifetime: number): Promise<void> {
-    this.#drop(this.#lists, caller, old);
-    if (!this.#of(this.#removals, caller).has(entry)) this.#put(this.#lists, caller, entry, lifetime);
+    this.#of(this.#lists, caller)?.delete(old);
+    if (this.#of(this.#removals, caller)?.has(entry)) this.#of(this.#lists, caller);
+    else this.#put(this.#lists, caller, entry, lifetime);
   }
 
   async remove(caller: string, entry: string): Promise<void> {
+    const list = this.#of(this.#lists, caller);
     // Only while a submission is on its way can an entry be removed that is yet to come.
-    const isEarly = !this.#drop(this.#lists, caller, entry) && this.#lists.has(caller);
-    if (!isEarly) return;
-    this.#put(this.#removals, caller, entry, removalMemory);
-    const removals = this.#of(this.#removals, caller);
-    const [oldest = entry] = removals.keys();
-    if (removals.size > mostRemovals) removals.delete(oldest);
+    if (!list?.delete(entry) && list) {
+      const removals = this.#put(this.#removals, caller, entry, removalMemory);
+      const [oldest = entry] = removals.keys();
+      if (removals.size > mostRemovals) removals.delete(oldest);
+    }
+    this.#of(this.#lists, caller);
   }
 
-  #put(lists: Map<string, Expiries>, caller: string, entry: string, lifetime: number): void {
-    const list = lists.get(caller) ?? new Map<string, number>();
-    lists.set(caller, list.set(entry, this.#clock.now() + lifetime));
+  #put(lists: Map<string, Entries>, caller: string, entry: string, lifetime: number): Map<string, number> {
+    const now = this.#clock.now();
+    const list = lists.get(caller) ?? new Entries();
+    list.put(entry, now + lifetime);
+    lists.set(caller, list);
     if (lists.size > mostCallers) for (const name of lists.keys()) this.#of(lists, name);
+    return list.at(now);
   }
 
-  /** Returns whether the entry was there. */
-  #drop(lists: Map<string, Expiries>, caller: string, entry: string): boolean {
-    const list = this.#of(lists, caller);
-    const wasThere = list.delete(entry);
-    if (list.size === 0) lists.delete(caller);
-    return wasThere;
-  }
-
-  /** Forgets what is over. */
-  #of(lists: Map<string, Expiries>, caller: string): Expiries {
-    const list = lists.get(caller) ?? new Map<string, number>();
-    for (const [entry, end] of list) if (end <= this.#clock.now()) list.delete(entry);
-    if (list.size === 0) lists.delete(caller);
-    return list;
+  /** The caller's entries. Forgets what is over, and lists on which nothing is left. */
+  #of(lists: Map<string, Entries>, caller: string): Map<string, number> | undefined {
+    const list = lists.get(caller)?.at(this.#clock.now());
+    if (list?.size === 0) lists.delete(caller);
+    return list?.size ? list : undefined;
   }
 }

@@ -24,13 +24,12 @@ if last[2] then redis.call("PEXPIREAT", KEYS[1], last[2]) end
 const scripts = {
   add: `${now}
 redis.call("ZREMRANGEBYSCORE", KEYS[1], "-inf", now)
-local added = 0
-if redis.call("ZSCORE", KEYS[1], ARGV[1]) or redis.call("ZCARD", KEYS[1]) < tonumber(ARGV[2]) then
-  redis.call("ZADD", KEYS[1], now + ARGV[3], ARGV[1])
-  added = 1
+if not redis.call("ZSCORE", KEYS[1], ARGV[1]) and redis.call("ZCARD", KEYS[1]) >= tonumber(ARGV[2]) then
+  return { 0, redis.call("ZRANGE", KEYS[1], 0, -1) }
 end
+redis.call("ZADD", KEYS[1], now + ARGV[3], ARGV[1])
 ${expire}
-return { added, redis.call("ZRANGE", KEYS[1], 0, -1) }`,
+return { 1, {} }`,
   replace: `${now}
 redis.call("ZREM", KEYS[1], ARGV[1])
 redis.call("ZREMRANGEBYSCORE", KEYS[2], "-inf", now)

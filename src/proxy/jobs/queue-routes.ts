@@ -1,14 +1,18 @@
 import { isLayerDiffuseError } from "../../errors/index.ts";
 import { isTerminal, type JobState } from "../../protocol/job.ts";
 import { limits } from "../../protocol/limits.ts";
+import { withTimeLimit } from "../../runtime/time-limit.ts";
 import type { ProxyInternals, Settings } from "../options.ts";
 import { readJsonBody } from "../request-body.ts";
 import type { Handler, ProxyCall } from "../routes.ts";
 import type { CallerJobs } from "./caller-jobs.ts";
 import { checkRunInput } from "./check-input.ts";
+import { serverStopping, unlessDrained } from "./drain.ts";
 
 /** This many requests in flight may wait for a job. The others stay free for submissions. */
 const mostHeld = 225;
+/** How long the last look at a job may take before its caller is let go. Milliseconds. */
+const lastLook = 500;
 /** How long a request waits if the caller does not say. Milliseconds. */
 const defaultWait = 60_000;
 
@@ -78,13 +82,20 @@ export class QueueRoutes {
   /** Returns the job's state when it has ended or the wait is over, and at once if too many requests wait already. */
   async #hold(id: string, { url, arrivedAt, request: { signal } }: ProxyCall): Promise<JobState> {
     const { direct, syncWait } = this.#settings;
+    const { clock, stopping } = this.#internals;
     const asked = Number(url.searchParams.get("wait") ?? defaultWait) || defaultWait;
-    const left = arrivedAt + syncWait - this.#internals.clock.now();
+    const left = arrivedAt + syncWait - clock.now();
     const wait = Math.max(limits.minWait, Math.min(asked, left, limits.maxWait));
     if (this.#held >= mostHeld) return await direct.status(id, { signal });
     this.#held++;
     try {
-      return await direct.statusSync(id, wait, { signal });
+      const seen = await unlessDrained(stopping?.drain, signal, (signal) => direct.statusSync(id, wait, { signal }));
+      if (seen) return seen;
+      const onLate = () => {
+        throw serverStopping();
+      };
+      const limit = { clock, milliseconds: lastLook, signal, onLate };
+      return await withTimeLimit((signal) => direct.status(id, { signal }), limit);
     } catch (error) {
       // Either the endpoint lacks this operation or the job is gone. `/status` knows which.
       if (!isLayerDiffuseError(error) || !(error.status === 404 || error.status === 405)) throw error;

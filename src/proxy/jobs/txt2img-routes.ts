@@ -14,6 +14,7 @@ import { readJsonBody } from "../request-body.ts";
 import type { Handler, ProxyCall } from "../routes.ts";
 import type { CallerJobs, SubmittedJob } from "./caller-jobs.ts";
 import { checkTxt2ImgInput } from "./check-input.ts";
+import { unlessDrained } from "./drain.ts";
 
 /** Seconds before a caller should ask for a job again. */
 const pollPause = "2";
@@ -68,7 +69,12 @@ export class Txt2ImgRoutes {
     if (!end) return this.#accepted(call, submitted);
     const name = await this.#images.nameOf(submitted.job);
     try {
-      await this.#store(name, end);
+      const { request } = call;
+      const isStored = await unlessDrained(this.#internals.stopping?.drain, request.signal, async () => {
+        await this.#store(name, end);
+        return true;
+      });
+      if (!isStored) return this.#accepted(call, { ...submitted, state: end });
     } catch (error) {
       if (isFinal(error)) throw error;
       // The image is made and paid for. It is stored again when the caller asks at the job's address.
@@ -146,14 +152,17 @@ export class Txt2ImgRoutes {
     if (!(await this.#images.has(name))) throw jobNotFound(error);
   }
 
-  /** Returns the state at the end, or `undefined` if the wait was over first or the endpoint could not be asked. */
+  /**
+   * Returns the state at the end, or `undefined` if the wait was over first, the server stops, or the endpoint could not
+   * be asked.
+   */
   async #wait(
     { request, arrivedAt, subject }: ProxyCall,
     submitted: SubmittedJob,
     wait: number,
   ): Promise<JobState | undefined> {
     const { syncWait, patient } = this.#settings;
-    const { clock } = this.#internals;
+    const { clock, stopping } = this.#internals;
     const { job, state, queuedAt } = submitted;
     // The service's own clocks end the job. Here only the wait has a limit.
     const never = Number.POSITIVE_INFINITY;
@@ -163,9 +172,10 @@ export class Txt2ImgRoutes {
       return await patient.waitFor(job.id, call, clocks, { state, queuedAt }).finally(() => call.end());
     };
     const milliseconds = arrivedAt + Math.min(wait, syncWait) - clock.now();
-    const limit = { clock, milliseconds, signal: request.signal, onLate: () => undefined };
     try {
-      const end = await withTimeLimit(waitForEnd, limit);
+      const end = await unlessDrained(stopping?.drain, request.signal, (signal) =>
+        withTimeLimit(waitForEnd, { clock, milliseconds, signal, onLate: () => undefined }),
+      );
       if (end) await this.#jobs.note(subject, job, end.status);
       return end;
     } catch (error) {

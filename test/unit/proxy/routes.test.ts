@@ -2,7 +2,7 @@ import express from "express";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { LayerDiffuse } from "../../../src/client/layer-diffuse.ts";
 import { createLocalEndpoint } from "../../../src/local/index.ts";
-import { createProxy, toNodeListener } from "../../../src/proxy/index.ts";
+import { createProxy, toNodeListener } from "../../../src/proxy/node.ts";
 import { findRoute, placeOf, routes } from "../../../src/proxy/routes.ts";
 import { picture } from "../../helpers/local.ts";
 import { bodyOf, mount, proxyStage, textOf } from "../../helpers/proxy.ts";

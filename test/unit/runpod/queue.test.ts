@@ -2,6 +2,7 @@ import { HttpResponse, http } from "msw";
 import { describe, expect, it } from "vitest";
 import type { GenerateOptions } from "../../../src/client/call-options.ts";
 import { clientOver } from "../../../src/client/layer-diffuse.ts";
+import { RateLimitError, ServerError } from "../../../src/errors/index.ts";
 import type { Progress } from "../../../src/runpod/progress.ts";
 import { deferred } from "../../helpers/deferred.ts";
 import { rejectionOf } from "../../helpers/failures.ts";
@@ -123,7 +124,7 @@ describe("the phase waiting", () => {
     const { events, waits, options } = watched();
     await drive(client.generate(apple, options));
     expect(events.map(({ phase }) => phase).slice(0, 3)).toEqual(["submitting", "waiting", "queued"]);
-    expect(waits()).toEqual([{ phase: "waiting", elapsed: 0, retryAfter: 7_250 }]);
+    expect(waits()).toEqual([{ phase: "waiting", elapsed: 0, retryAfter: 7_250, error: expect.any(RateLimitError) }]);
   });
 
   it("tells of a 429 while the job is waited for, with the job", async () => {
@@ -144,7 +145,7 @@ describe("the phase waiting", () => {
     const { client, drive } = mockClient();
     const { waits, options } = watched();
     expect((await drive(client.generate(apple, options))).width).toBe(3);
-    expect(waits()).toEqual([{ phase: "waiting", elapsed: 0, retryAfter: 250 }]);
+    expect(waits()).toEqual([{ phase: "waiting", elapsed: 0, retryAfter: 250, error: expect.any(ServerError) }]);
     expect(runs).toHaveLength(1);
   });
 
@@ -169,11 +170,11 @@ describe("the phase waiting", () => {
     const { events, options } = watched();
     const error = await rejectionOf(drive(client.generate(apple, options)));
     expect(error).toMatchObject({ code: "connection", arrived: "no", submitted: "no", retryable: true });
-    expect(events.map(({ phase, retryAfter }) => [phase, retryAfter])).toEqual([
-      ["submitting", undefined],
-      ["waiting", 250],
-      ["waiting", 500],
-      ["waiting", 1_000],
+    expect(events.map(({ phase, retryAfter, error }) => [phase, retryAfter, error?.code])).toEqual([
+      ["submitting", undefined, undefined],
+      ["waiting", 250, "connection"],
+      ["waiting", 500, "connection"],
+      ["waiting", 1_000, "connection"],
     ]);
   });
 

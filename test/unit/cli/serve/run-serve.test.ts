@@ -133,9 +133,9 @@ describe("who may ask", () => {
     const id = await fieldOf(await post("/run", alice, { input: { prompt } }), "id");
     expect((await get(`/status/${id}`, alice)).status).toBe(200);
     expect((await get(`/status/${id}`, bob)).status).toBe(404);
-    await stderr.until(/ GET status 404 \d+ ms bob\n/);
-    expect(stderr.text).toMatch(/ POST run 401 \d+ ms -\n/);
-    expect(stderr.text).toMatch(/ POST run 200 \d+ ms alice\n/);
+    await stderr.until(/ GET status 404 \d+ ms bob [\w-]{36}\n/);
+    expect(stderr.text).toMatch(/ POST run 401 \d+ ms - [\w-]{36}\n/);
+    expect(stderr.text).toMatch(/ POST run 200 \d+ ms alice [\w-]{36}\n/);
     expect(stderr.text).toMatch(/Callers, each with a token: alice, bob\./);
   });
 
@@ -206,7 +206,7 @@ describe("layerdiffuse serve", () => {
     await post("/run", alice, { input: { prompt, steps: 1000 } });
     await stderr.until(/ POST run 422 /);
     expect(stderr.text).toMatch(/ GET file 200 \d+ ms -\n/);
-    expect(stderr.text).toMatch(/ GET - 404 \d+ ms -\n/);
+    expect(stderr.text).toMatch(/ GET - 404 \d+ ms - [\w-]{36}\n/);
     for (const secret of [prompt, alice, bob, key, url.split("/").at(-1), "a-word-of-the-query", "an-unknown-path"]) {
       expect(stderr.text + stdout.text).not.toContain(secret);
     }
@@ -224,7 +224,7 @@ describe("layerdiffuse serve", () => {
 
   test("--json prints one object, and logs in JSON", async () => {
     const { url, get, stdout, stderr } = await serveBefore(["--json"]);
-    await get("/health", alice);
+    const answer = await get("/health", alice);
     await stderr.until(/"route":"health".*\n/);
     expect(JSON.parse(stdout.text)).toEqual({ url });
     const line = stderr.text.split("\n").find((each) => each.includes('"route":"health"')) ?? "";
@@ -235,7 +235,16 @@ describe("layerdiffuse serve", () => {
       status: 200,
       ms: expect.any(Number),
       subject: "alice",
+      requestId: answer.headers.get("x-request-id"),
     });
+  });
+
+  test("gives its own pages an id too, or keeps the caller's, and logs it", async () => {
+    const { url, stderr } = await serveBefore([]);
+    const headers = { "x-request-id": "of-the-balancer" };
+    const answer = await fetch(`${url}/docs`, { headers });
+    expect(answer.headers.get("x-request-id")).toBe("of-the-balancer");
+    await stderr.until(/ GET docs 200 \d+ ms - of-the-balancer\n/);
   });
 
   test("--storage keeps pictures over a restart", async () => {
@@ -403,7 +412,7 @@ describe("its pages", () => {
 });
 
 describe("Ctrl-C", () => {
-  test("lets what is held end, and takes no more", async () => {
+  test("lets what is held end, and refuses what comes meanwhile: nothing was submitted, so it can be sent again", async () => {
     const gate = deferred();
     const begun = deferred();
     const worker = async () => {
@@ -411,16 +420,51 @@ describe("Ctrl-C", () => {
       await gate.promise;
       return picture;
     };
-    const { url, post, interrupt, code, stderr } = await serveBefore(["--stop-timeout", "60"], { worker });
+    const { url, post, get, interrupt, code, stderr, endpoint } = await serveBefore(["--stop-timeout", "60"], {
+      worker,
+    });
     const held = post("/alpha/v1/txt2img", alice);
     await begun.promise;
     interrupt();
     await stderr.until(/Stopping: open requests have 1 min 00 s to finish/);
-    await expect(fetch(`${url}/healthz`)).rejects.toThrow();
+    const health = await get("/healthz");
+    expect([health.status, await health.json()]).toEqual([503, { status: "stopping" }]);
+    for (const path of ["/run", "/runsync", "/alpha/v1/txt2img"]) {
+      const refused = await post(path, alice);
+      const { headers, status } = refused;
+      expect([status, headers.get("retry-after"), headers.get("connection")], path).toEqual([503, "1", "close"]);
+      expect(await refused.json()).toMatchObject({ code: "server", submitted: "no" });
+    }
+    const asked = await get("/health", alice);
+    expect([asked.status, asked.headers.get("x-request-id")]).toEqual([503, expect.any(String)]);
+    expect(await asked.json()).not.toHaveProperty("submitted");
     gate.resolve();
     expect((await held).status).toBe(200);
     expect(await code).toBe(0);
     expect(stderr.text).toContain("The server has stopped.");
+    expect(endpoint.jobs()).toHaveLength(1);
+    await expect(fetch(`${url}/healthz`)).rejects.toThrow();
+  });
+
+  test("refuses a page of another origin so that it can read why", async () => {
+    const origin = "https://shop.test";
+    const gate = deferred();
+    const begun = deferred();
+    const worker = async () => {
+      begun.resolve();
+      await gate.promise;
+      return picture;
+    };
+    const argv = ["--stop-timeout", "60", "--origin", origin];
+    const { post, interrupt, stderr } = await serveBefore(argv, { worker });
+    const held = post("/alpha/v1/txt2img", alice);
+    await begun.promise;
+    interrupt();
+    await stderr.until(/Stopping/);
+    const refused = await post("/run", alice, { input: { prompt } }, { origin });
+    expect([refused.status, refused.headers.get("access-control-allow-origin")]).toEqual([503, origin]);
+    gate.resolve();
+    await held;
   });
 
   test("closes each connection as its request ends; on one that is held, /healthz says 503 and is the last", async () => {
@@ -458,47 +502,54 @@ describe("Ctrl-C", () => {
     await settle();
     gates.second.resolve();
     const heard = await second.closed;
-    expect(heard.match(/^HTTP\/1\.1 \d+/gm)).toEqual(["HTTP/1.1 200", "HTTP/1.1 503"]);
+    expect(heard.match(/HTTP\/1\.1 \d+/g)).toEqual(["HTTP/1.1 200", "HTTP/1.1 503"]);
     expect(heard.slice(heard.indexOf("HTTP/1.1 503"))).toMatch(/^connection: close\r$/im);
     expect(heard).toContain('{"status":"stopping"}');
     expect(await code).toBe(0);
   });
 
-  test("cuts off what does not end in time, and cancels its job", async () => {
-    const begun = deferred();
-    const worker = (...given: Parameters<typeof endless>) => {
-      begun.resolve();
-      return endless(...given);
-    };
-    const { post, interrupt, code, stderr, endpoint } = await serveBefore(["--stop-timeout", "0"], { worker });
-    const held = post("/alpha/v1/txt2img", alice).catch((error: unknown) => error);
-    await begun.promise;
+  test("lets go of what does not end in time: each is told where its job is, and no job is cancelled", async () => {
+    const { post, get, interrupt, code, stderr, endpoint } = await serveBefore(["--stop-timeout", "0"], {
+      worker: endless,
+    });
+    const id = await fieldOf(await post("/run", alice, { input: { prompt } }), "id");
+    const held = [
+      post("/alpha/v1/txt2img", alice),
+      post("/runsync?wait=60000", alice, { input: { prompt } }),
+      get(`/status-sync/${id}?wait=60000`, alice),
+    ];
+    await vi.waitFor(() => expect(endpoint.held).toBe(3));
     interrupt();
+    const [txt2img, ...others] = await Promise.all(held);
+    expect([txt2img?.status, txt2img?.headers.get("location")]).toEqual([
+      202,
+      expect.stringMatching(/^\/alpha\/v1\/job\//),
+    ]);
+    for (const answer of others) {
+      const status = expect.stringMatching(/^IN_(QUEUE|PROGRESS)$/);
+      expect([answer.status, await answer.json()]).toEqual([200, expect.objectContaining({ status })]);
+    }
     expect(await code).toBe(0);
-    expect(await held).toBeInstanceOf(Error);
-    expect(endpoint.jobs().map(({ status }) => status)).toEqual(["CANCELLED"]);
-    expect(stderr.text).toContain("1 request was cut off, and their jobs cancelled.");
-    expect(stderr.text).toMatch(/ POST txt2img 499 \d+ ms alice\n/);
+    expect(endpoint.jobs().map(({ status }) => status)).not.toContain("CANCELLED");
+    expect(endpoint.jobs()).toHaveLength(3);
+    expect(stderr.text).not.toContain("cut off");
   });
 
-  test("does not say that all is well when a cancellation hangs", async () => {
-    const begun = deferred();
-    const worker = (...given: Parameters<typeof endless>) => {
-      begun.resolve();
-      return endless(...given);
-    };
-    const faults = [{ operation: "cancel", hang: true, times: 100 }] as const;
-    const { post, interrupt, code, stderr } = await serveBefore(["--stop-timeout", "0"], {
-      worker,
-      faults: [...faults],
+  test("does not say that all is well when the endpoint never told what became of a submission, nor to its caller", async () => {
+    const { post, interrupt, code, stderr, endpoint } = await serveBefore(["--stop-timeout", "0"], {
+      faults: [{ operation: "run", hang: true, times: 100 }],
     });
-    const held = post("/alpha/v1/txt2img", alice).catch((error: unknown) => error);
-    await begun.promise;
+    const asked = post("/run", alice, { input: { prompt } });
+    await vi.waitFor(() => expect(endpoint.requests.some(({ operation }) => operation === "run")).toBe(true));
     interrupt();
+    const answer = await asked;
+    expect([answer.status, await answer.json()]).toMatchObject([
+      503,
+      { code: "submission_unknown", submitted: "unknown" },
+    ]);
     expect(await code).toBe(1);
     expect(stderr.text).toContain("1 request could not be ended in time");
     expect(stderr.text).not.toContain("cancelled");
-    await held;
   });
 
   test("a second one ends it at once", async () => {

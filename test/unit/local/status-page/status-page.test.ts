@@ -95,8 +95,8 @@ function post(pathname: string, body: unknown = {}, headers: Record<string, stri
   return ask(pathname, { method: "POST", body: text, headers: { "x-layerdiffuse-page": "1", ...headers } });
 }
 
-async function state(): Promise<PageState> {
-  return JSON.parse(String((await ask("/page/state"))?.body));
+async function state(query = ""): Promise<PageState> {
+  return JSON.parse(String((await ask("/page/state", { query: new URLSearchParams(query) }))?.body));
 }
 
 describe("the page", () => {
@@ -104,6 +104,7 @@ describe("the page", () => {
     ["/", "text/html; charset=utf-8", "<!doctype html>"],
     ["/page/page.css", "text/css; charset=utf-8", ":root"],
     ["/page/page.js", "text/javascript; charset=utf-8", "// @ts-check"],
+    ["/page/jobs.js", "text/javascript; charset=utf-8", "// @ts-check"],
   ])("serves %s with headers that keep others out", async (path, type, beginning) => {
     const answer = await ask(path);
     expect(answer?.status).toBe(200);
@@ -220,29 +221,82 @@ describe("the state", () => {
       url: "http://127.0.0.1:8765/v2",
       now: 5_000,
       coldStart: 2_000,
-      jobCounts: source.jobCounts,
-      workerCounts: source.workerCounts(),
+      health: { jobs: source.jobCounts, workers: source.workerCounts() },
       jobs: [],
-      moreJobs: 0,
+      jobsByStatus: { IN_QUEUE: 0, IN_PROGRESS: 0, COMPLETED: 0, FAILED: 0, CANCELLED: 0, TIMED_OUT: 0 },
+      newJobs: 0,
+      olderJobs: 0,
       workers: [],
       faults: [],
     });
   });
 
-  test("lists the newest 200 jobs, the newest first, and says how many more there are", async () => {
-    for (let number = 1; number <= 203; number++) source.list.push(makeJob(`j${number}`));
-    const { jobs, moreJobs } = await state();
-    expect(jobs).toHaveLength(200);
-    expect([jobs[0]?.id, jobs.at(-1)?.id, moreJobs]).toEqual(["j203", "j4", 3]);
+  test("lists as many of the newest jobs as asked for, 200 at most, and says how many older ones there are", async () => {
+    for (let order = 1; order <= 203; order++) source.list.push(makeJob(`j${order}`, { order }));
+    const ends = ({ jobs, olderJobs }: PageState) => [jobs[0]?.id, jobs.at(-1)?.id, olderJobs];
+    expect(ends(await state())).toEqual(["j203", "j192", 191]);
+    expect(ends(await state("limit=50"))).toEqual(["j203", "j154", 153]);
+    expect(ends(await state("limit=9999"))).toEqual(["j203", "j4", 3]);
+    expect(ends(await state("limit=-1&status=NONE&keep=x,1e3"))).toEqual(["j203", "j192", 191]);
+  });
+
+  test("lists the jobs of one state, however old, beside the numbers of all", async () => {
+    for (let order = 1; order <= 300; order++) {
+      source.list.push(makeJob(`j${order}`, { order, status: order < 3 ? "FAILED" : "COMPLETED", endedAt: 1 }));
+    }
+    const { jobs, jobsByStatus, olderJobs } = await state("status=FAILED");
+    expect(jobs.map(({ id }) => id)).toEqual(["j2", "j1"]);
+    expect(jobsByStatus).toMatchObject({ FAILED: 2, COMPLETED: 298, IN_QUEUE: 0 });
+    expect(olderJobs).toBe(0);
+  });
+
+  test("keeps listing the jobs that it is told to, whatever became of them, and counts those that came", async () => {
+    for (let order = 1; order <= 6; order++) source.list.push(makeJob(`j${order}`, { order }));
+    source.list[3] = makeJob("j4", { order: 4, status: "COMPLETED", endedAt: 1 });
+    const { jobs, newJobs, olderJobs } = await state("status=IN_QUEUE&limit=3&keep=3,4");
+    expect(jobs.map(({ id }) => id)).toEqual(["j4", "j3", "j2"]);
+    expect([newJobs, olderJobs]).toEqual([2, 1]);
+  });
+
+  test.each([
+    [
+      '{"prompt":"a red\\n apple","width":832,"height":1216,"seed":7,"steps":30}',
+      "a red apple",
+      "832 × 1216 · seed 7 · 30 steps",
+    ],
+    ['{"seed":18446744073709551615,"prompt":"\\u00e9t\\u00e9"}', "été", "seed 18446744073709551615"],
+    ['{"prompt":"a"}', "a", undefined],
+    ['{"prompt":["a"],"loud":true}', "prompt: […] · loud: true", undefined],
+    [
+      '{"audio":"https://example.com/a.wav","options":{"vad":true},"rates":[1,2.5]}',
+      "audio: https://example.com/a.wav · options: {…} · rates: 1, 2.5",
+      undefined,
+    ],
+    ["{}", "no fields", undefined],
+    ['{"prompt":"cut sho', '{"prompt":"cut sho', undefined],
+  ])("names a job of the input %s for people", async (summary, title, settings) => {
+    source.list.push(makeJob("j1", { summary }));
+    const [job] = (await state()).jobs;
+    expect([job?.title, job?.settings]).toEqual([title, settings]);
+  });
+
+  test("tells a progress in words, and a cancelled job's last one too", async () => {
+    const output = '{"step":7,"steps":20}';
+    source.list.push(makeJob("j1", { status: "IN_PROGRESS", output }));
+    source.list.push(makeJob("j2", { order: 1, status: "CANCELLED", endedAt: 1, output }));
+    const { jobs } = await state();
+    expect(jobs[1]?.progress).toBe("step 7 of 20");
+    expect(jobs[0]?.output).toBe("step 7 of 20");
   });
 
   test("tells of a running job when it started, with whom, and its progress as text", async () => {
     const running = { status: "IN_PROGRESS", startedAt: 20, workerId: "w1", retries: 1 } as const;
     source.list.push(makeJob("j1", { ...running, sync: true, output: '"half \\"done\\""' }));
-    source.list.push(makeJob("j2", { ...running, output: `{"text":"${"x".repeat(1_000)}"}` }));
+    source.list.push(makeJob("j2", { ...running, output: `"${"x".repeat(1_000)}"` }));
     const { jobs } = await state();
     expect(jobs[1]).toEqual({
       id: "j1",
+      order: 0,
       operation: "runsync",
       status: "IN_PROGRESS",
       createdAt: 0,
@@ -250,7 +304,8 @@ describe("the state", () => {
       startedAt: 20,
       retries: 1,
       workerId: "w1",
-      summary: '{"prompt":"an apple"}',
+      title: "an apple",
+      input: '{\n  "prompt": "an apple"\n}',
       progress: 'half "done"',
     });
     expect(jobs[0]?.progress).toHaveLength(301);
@@ -273,7 +328,8 @@ describe("the state", () => {
     source.list.push(done, failed, misled);
     for (const job of source.list) prepare(job);
     const { jobs } = await state();
-    expect(jobs[2]).toMatchObject({ output: `{"a":NaN,"image":"${base64.slice(0, 32)}…"}`, picture: "image/png" });
+    expect(jobs[2]?.output).toMatch(/^PNG image, \d+ (bytes|kB)$/);
+    expect(jobs[2]).toMatchObject({ outputJson: expect.stringContaining('"a": NaN'), picture: "image/png" });
     expect(jobs[2]).not.toHaveProperty("error");
     expect(jobs[1]).toMatchObject({ error: "one\ntwo" });
     expect(jobs[1]).not.toHaveProperty("output");

@@ -1,22 +1,37 @@
-// The page: a form, a stage that shows one image, and the history of the session.
+// The page: a form, a stage that shows one image, and the history of all.
 import { LayerDiffuse } from "layerdiffuse";
-import { element, setText } from "./element.ts";
-import { failureText } from "./failure-text.ts";
-import { HistoryView } from "./history-view.ts";
+import { saveFile, zipImages } from "./download-all.ts";
 import { keptJobs } from "./kept-jobs.ts";
-import { phaseText } from "./phase-text.ts";
-import { isPending, type Picture } from "./picture.ts";
-import { StageView } from "./progress-view.ts";
-import { PromptForm } from "./prompt-form.ts";
+import { readConfig } from "./page-config.ts";
+import { isPending, type Picture, pauseOf } from "./picture.ts";
 import { Studio } from "./studio.ts";
+import { element, setText } from "./views/element.ts";
+import { failureText, pauseText } from "./views/failure-text.ts";
+import { HistoryView } from "./views/history-view.ts";
+import { phaseText } from "./views/phase-text.ts";
+import { PromptForm } from "./views/prompt-form.ts";
+import { StageView } from "./views/stage-view.ts";
 
+const config = readConfig(document.body);
 // There is no key here: the server at this address has it.
-const client = new LayerDiffuse({ proxyUrl: "/api/layerdiffuse" });
-const studio = new Studio(client, { onChange, onForget: (picture) => history.forget(picture) });
+const client = new LayerDiffuse({ proxyUrl: "/api/layerdiffuse", pricePerSecond: config.pricePerSecond });
+const studio = new Studio(client, config.concurrency, {
+  onChange,
+  onForget: (picture) => history.forget(picture),
+  onStorage: (storage) => history.showStorage(storage),
+});
 
 const announcer = element("announcer", HTMLElement);
 const offline = element("offline", HTMLElement);
-const history = new HistoryView(select);
+const history = new HistoryView({
+  select: (picture) => {
+    select(picture);
+    stage.reveal();
+  },
+  downloadAll,
+  clear: () => void clear(),
+  say,
+});
 const stage = new StageView({
   cancel: (picture) => studio.cancel(picture),
   cancelAll: () => {
@@ -24,10 +39,13 @@ const stage = new StageView({
   },
   again: (picture) => studio.again(picture),
   reuse: ({ input }, seed) => form.fill(input, seed),
+  lockSeed: (seed) => form.lockSeed(seed),
+  pauseReason,
   say,
 });
-const form = new PromptForm((inputs) => {
+const form = new PromptForm(config.ratePerMinute, (inputs) => {
   select(studio.make(inputs));
+  stage.reveal();
 });
 
 let selected: Picture | undefined;
@@ -37,7 +55,19 @@ function select(picture: Picture | undefined): void {
   selected = picture;
   history.select(picture);
   stage.show(picture, studio.pending.length);
-  stage.reveal();
+}
+
+async function downloadAll(): Promise<void> {
+  saveFile(await zipImages(studio.pictures), `layerdiffuse ${new Date().toISOString().slice(0, 10)}.zip`);
+}
+
+async function clear(): Promise<void> {
+  await studio.clear();
+  say("The history is cleared.");
+  selected = undefined;
+  const [pending] = studio.pending;
+  if (pending) select(pending);
+  else stage.showEmpty();
 }
 
 function onChange(picture: Picture): void {
@@ -45,10 +75,9 @@ function onChange(picture: Picture): void {
   // Images that are requested later don't replace the finished one on the stage.
   if (selected) stage.show(selected, studio.pending.length);
   announce(picture);
-  if (picture.state.kind === "done" && picture === selected) form.seedWas(picture.state.image.seed);
 }
 
-/** What was last announced about each image. Steps are not announced. */
+/** What was last announced about each image. Steps are not announced, nor images that an earlier visit made. */
 const said = new WeakMap<Picture, string>();
 
 function announce(picture: Picture): void {
@@ -62,13 +91,18 @@ function announce(picture: Picture): void {
     cancelled: () => "cancelled",
   }[state.kind]();
   // For images that aren't on the stage, announce only the end.
-  if ((isPending(picture) && picture !== selected) || said.get(picture) === words) return;
+  if ((isPending(picture) && picture !== selected) || said.get(picture) === words || picture.isStored) return;
   said.set(picture, words);
-  say(`${input.prompt.slice(0, 80)}: ${words}.`);
+  say(`${input.prompt.slice(0, 80)}: ${words}. ${pauseReason(picture)}`.trim());
 }
 
 function say(text: string): void {
   setText(announcer, text);
+}
+
+function pauseReason(picture: Picture): string {
+  const error = pauseOf(picture)?.error;
+  return error && navigator.onLine ? pauseText(error, config) : "";
 }
 
 function showNetwork(): void {
@@ -86,8 +120,11 @@ addEventListener("online", () => {
 });
 showNetwork();
 
-// Goes on with the jobs that ran before the page was reloaded.
+// Goes on with the jobs that ran before the page was reloaded, and shows what was made before.
 select(studio.resume(keptJobs()));
+void studio.restore().then((newest) => {
+  if (!selected) select(newest);
+});
 
 // Closing the page cancels nothing, so running jobs would be paid for and lost.
 addEventListener("beforeunload", (event) => {

@@ -1,4 +1,6 @@
-import { type ErrorCode, isLayerDiffuseError } from "layerdiffuse";
+import { type ErrorCode, isLayerDiffuseError, type LayerDiffuseError } from "layerdiffuse";
+import type { PageConfig } from "../page-config.ts";
+import { countImages } from "./format.ts";
 
 /** An error in words for the person who wants an image. */
 export interface FailureText {
@@ -35,7 +37,29 @@ const texts: Record<ErrorCode, FailureText> = {
 };
 
 export function failureText(error: unknown): FailureText {
+  const refusal = refusalOf(error);
+  if (refusal !== undefined) return { title: "The GPU refused a setting", advice: refusal };
   return isLayerDiffuseError(error)
     ? texts[error.code]
     : { title: "Something went wrong on this page", advice: "Reload it." };
+}
+
+/** What the worker says of the field that it refuses, such as the name of a LoRA that isn't installed. */
+function refusalOf(error: unknown): string | undefined {
+  const failure = isLayerDiffuseError(error) && "failure" in error ? error.failure : undefined;
+  return failure?.field === undefined ? undefined : failure.message;
+}
+
+/** Whether the same input would be refused again. */
+export function isRefused(error: unknown): boolean {
+  const isInvalid = isLayerDiffuseError(error, "bad_request") || isLayerDiffuseError(error, "invalid_input");
+  return isInvalid || refusalOf(error) !== undefined;
+}
+
+/** Why the server has no room, while the page waits for it. */
+export function pauseText(error: LayerDiffuseError, { concurrency, ratePerMinute }: PageConfig): string {
+  if (error.code === "rate_limited") {
+    return `The server allows ${countImages(concurrency)} at once and ${ratePerMinute} a minute, all your tabs counted.`;
+  }
+  return error.code === "connection" ? "The server can't be reached." : `${failureText(error).title}.`;
 }

@@ -1,5 +1,6 @@
 import type { Phase } from "layerdiffuse";
-import type { Picture } from "./picture.ts";
+import { type Picture, pauseOf } from "../picture.ts";
+import { minutesAndSeconds } from "./format.ts";
 
 const words: Record<Phase, string> = {
   submitting: "sending",
@@ -13,11 +14,13 @@ const words: Record<Phase, string> = {
 };
 
 /** What an image is waiting for, in words that stay the same while it waits. */
-export function phaseText({ state }: Picture): string {
-  if (state.kind === "waiting") return navigator.onLine ? "waiting for its turn" : "waiting for the network";
-  if (state.kind !== "running") return "";
+export function phaseText(picture: Picture): string {
+  const { state } = picture;
+  if (state.kind !== "waiting" && state.kind !== "running") return "";
+  const isStuck = state.kind === "waiting" || state.progress.phase === "waiting";
+  if (isStuck && !navigator.onLine) return "waiting for the network";
+  if (state.kind === "waiting") return state.pause ? words.waiting : "waiting for its turn";
   const { phase, step, steps } = state.progress;
-  if (phase === "waiting" && !navigator.onLine) return "waiting for the network";
   return phase === "running" && step !== undefined && steps !== undefined ? `step ${step} of ${steps}` : words[phase];
 }
 
@@ -28,17 +31,14 @@ export function phaseText({ state }: Picture): string {
 export function phaseTextWithTime(picture: Picture, now: number): string {
   const text = phaseText(picture);
   const { state } = picture;
-  if (state.kind === "running" && state.nextTry !== undefined) {
-    const seconds = Math.ceil((state.nextTry - now) / 1_000);
-    return seconds > 0 ? `${text}; next try in ${seconds} s` : `${text}; trying again`;
+  const pause = pauseOf(picture);
+  if (pause) {
+    const seconds = Math.ceil((pause.until - now) / 1_000);
+    if (seconds <= 0) return `${text}; trying again`;
+    return `${text}; next try in ${seconds < 60 ? `${seconds} s` : minutesAndSeconds(seconds * 1_000)}`;
   }
   const isTimed = state.kind === "running" && ["queued", "starting", "throttled"].includes(state.progress.phase);
   return isTimed ? `${text}, ${minutesAndSeconds(now - state.since)}` : text;
-}
-
-function minutesAndSeconds(milliseconds: number): string {
-  const seconds = Math.max(0, Math.floor(milliseconds / 1_000));
-  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
 
 /** How far along it is, from 0 to 1, if that is known. */

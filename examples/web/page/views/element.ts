@@ -16,3 +16,18 @@ export function within<Kind extends Element>(parent: ParentNode, selector: strin
 export function setText(target: Element, text: string): void {
   if (target.textContent !== text) target.textContent = text;
 }
+
+/** Says beside a field what is wrong with it, or with an empty text that nothing is. */
+export function showProblem(field: HTMLElement, place: HTMLElement, problem: string): void {
+  setText(place, problem);
+  if (problem === "") field.removeAttribute("aria-invalid");
+  else field.setAttribute("aria-invalid", "true");
+}
+
+/** The same when the form is sent: it also leads to the field, which may be folded away. */
+export function complain(field: HTMLElement, place: HTMLElement, problem: string): undefined {
+  showProblem(field, place, problem);
+  const folded = field.closest("details");
+  if (folded) folded.open = true;
+  field.focus();
+}

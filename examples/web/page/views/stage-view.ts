@@ -1,34 +1,45 @@
-import { type GeneratedImage, isLayerDiffuseError } from "layerdiffuse";
+import { type GenerateInput, isLayerDiffuseError } from "layerdiffuse";
+import { type FinishedImage, isPending, type Picture } from "../picture.ts";
 import { element, setText } from "./element.ts";
-import { failureText } from "./failure-text.ts";
+import { failureText, isRefused } from "./failure-text.ts";
+import { inDollars, inSeconds } from "./format.ts";
 import { phaseTextWithTime, share } from "./phase-text.ts";
-import { isPending, type Picture } from "./picture.ts";
 
 /** What you can do with the image on the stage. */
 export interface StageActions {
   cancel(picture: Picture): void;
   cancelAll(): void;
   again(picture: Picture): void;
+  /** Writes the input into the form, with this seed. */
   reuse(picture: Picture, seed: number | undefined): void;
+  lockSeed(seed: number): void;
+  /** Why the server has no room, if the image waits for that. */
+  pauseReason(picture: Picture): string;
   say(text: string): void;
 }
 
 /** One image at full size: its progress, what went wrong, or the image itself on a background of your choice. */
 export class StageView {
   readonly #title = element("picture", HTMLElement);
+  readonly #panel = element("panel", HTMLElement);
   readonly #stage = element("stage", HTMLElement);
   readonly #empty = element("empty", HTMLElement);
   readonly #image = element("image", HTMLImageElement);
   readonly #waiting = element("waiting", HTMLElement);
   readonly #phase = element("phase", HTMLElement);
+  readonly #reason = element("reason", HTMLElement);
   readonly #progress = element("progress", HTMLProgressElement);
   readonly #cancelAll = element("cancel-all", HTMLButtonElement);
   readonly #failure = element("failure", HTMLElement);
   readonly #tools = element("tools", HTMLElement);
   readonly #about = element("about", HTMLElement);
+  readonly #reuseSeed = element("reuse-seed", HTMLButtonElement);
   readonly #copy = element("copy", HTMLButtonElement);
   readonly #download = element("download", HTMLAnchorElement);
   readonly #colour = element("colour", HTMLInputElement);
+  readonly #backgrounds = [...document.querySelectorAll("input[name=background]")].filter(
+    (each) => each instanceof HTMLInputElement,
+  );
   readonly #actions: StageActions;
   #picture: Picture | undefined;
 
@@ -46,6 +57,11 @@ export class StageView {
     onClick("reuse", (picture) => {
       if (picture.state.kind === "done") actions.reuse(picture, picture.state.image.seed);
     });
+    onClick("reuse-seed", ({ state }) => {
+      if (state.kind !== "done" || state.image.seed === undefined) return;
+      actions.lockSeed(state.image.seed);
+      this.#confirm(this.#reuseSeed, "Reuse this seed", "Seed locked");
+    });
     onClick("copy", ({ state }) => {
       if (state.kind === "done") void this.#copyImage(state.image);
     });
@@ -56,9 +72,11 @@ export class StageView {
     const hadFocus = this.#stage.contains(document.activeElement);
     this.#picture = picture;
     const { state } = picture;
+    this.#panel.dataset["state"] = state.kind;
     this.#empty.hidden = true;
     this.#waiting.hidden = !isPending(picture);
     this.#failure.hidden = state.kind !== "failed" && state.kind !== "cancelled";
+    this.#showBackground();
     this.#image.hidden = this.#tools.hidden = this.#about.hidden = state.kind !== "done";
     if (state.kind === "done") this.#showImage(picture, state.image, state.url);
     else this.#image.removeAttribute("src");
@@ -70,6 +88,16 @@ export class StageView {
     }
     // If the focused button disappears, the keyboard focus must not be lost.
     if (hadFocus && !this.#isSeen(document.activeElement)) this.#title.focus({ preventScroll: true });
+  }
+
+  /** Shows how to begin, as before the first image. */
+  showEmpty(): void {
+    this.#picture = undefined;
+    this.#panel.dataset["state"] = "empty";
+    this.#empty.hidden = false;
+    this.#showBackground();
+    for (const part of [this.#waiting, this.#failure, this.#image, this.#tools, this.#about]) part.hidden = true;
+    this.#title.focus({ preventScroll: true });
   }
 
   /** Scrolls to the stage if it is out of sight, as on a phone. */
@@ -88,6 +116,7 @@ export class StageView {
 
   #showWaiting(picture: Picture, pending: number): void {
     this.tick(picture);
+    setText(this.#reason, this.#actions.pauseReason(picture));
     setText(element("waiting-prompt", HTMLElement), picture.input.prompt);
     const done = share(picture);
     if (done === undefined) this.#progress.removeAttribute("value");
@@ -100,64 +129,88 @@ export class StageView {
     setText(element("failure-title", HTMLElement), title);
     setText(element("failure-advice", HTMLElement), advice);
     setText(element("failure-prompt", HTMLElement), picture.input.prompt);
-    // Unchanged, it would be refused again.
-    const isRefused = isLayerDiffuseError(error, "bad_request") || isLayerDiffuseError(error, "invalid_input");
-    element("again", HTMLButtonElement).hidden = isRefused;
+    element("again", HTMLButtonElement).hidden = isRefused(error);
     element("failure-details", HTMLDetailsElement).hidden = error === undefined;
     setText(element("failure-code", HTMLElement), isLayerDiffuseError(error) ? error.code : "");
     setText(element("failure-message", HTMLElement), error instanceof Error ? error.message : String(error ?? ""));
   }
 
-  #showImage({ input }: Picture, image: GeneratedImage, url: string): void {
-    if (this.#image.src !== url) {
-      this.#image.src = url;
-      this.#image.alt = input.prompt;
-      this.#image.width = image.width;
-      this.#image.height = image.height;
-    }
+  #showImage({ input, requestedAt }: Picture, image: FinishedImage, url: string): void {
+    // Other images change while this one is shown.
+    if (this.#image.src === url) return;
+    this.#image.src = url;
+    this.#image.alt = input.prompt;
+    this.#image.width = image.width;
+    this.#image.height = image.height;
     this.#download.href = url;
     this.#download.download = image.filename;
     setText(element("about-prompt", HTMLElement), input.prompt);
-    setText(element("about-seed", HTMLElement), String(image.seed ?? "not known"));
-    setText(element("about-size", HTMLElement), `${image.width} × ${image.height}`);
-    setText(element("about-waited", HTMLElement), seconds(image.job.delayTime));
-    setText(element("about-drawn", HTMLElement), seconds(image.job.executionTime));
+    const facts = factsOf(input, image, requestedAt).map(([name, value]) => {
+      const fact = document.createElement("div");
+      fact.append(
+        Object.assign(document.createElement("dt"), { textContent: name }),
+        Object.assign(document.createElement("dd"), { textContent: value }),
+      );
+      return fact;
+    });
+    element("facts", HTMLElement).replaceChildren(...facts);
+    this.#reuseSeed.hidden = image.seed === undefined;
   }
 
-  async #copyImage(image: GeneratedImage): Promise<void> {
+  async #copyImage({ blob }: FinishedImage): Promise<void> {
     let outcome = "Copied";
     try {
-      await navigator.clipboard.write([new ClipboardItem({ [image.type]: image.blob() })]);
+      await navigator.clipboard.write([new ClipboardItem({ [blob.type]: blob })]);
     } catch {
       // No permission, no secure context or no such format. The browser's own message isn't worth showing.
       outcome = "Copying is not allowed here; download it instead";
     }
-    setText(this.#copy, outcome);
+    this.#confirm(this.#copy, "Copy", outcome);
+  }
+
+  /** Tells on the button, for a moment, what it has done. */
+  #confirm(button: HTMLButtonElement, label: string, outcome: string): void {
+    setText(button, outcome);
     this.#actions.say(`${outcome}.`);
-    setTimeout(() => setText(this.#copy, "Copy"), 2_500);
+    setTimeout(() => setText(button, label), 2_500);
   }
 
   #listenToBackgrounds(): void {
-    const radios = [...document.querySelectorAll("input[name=background]")].filter(
-      (each) => each instanceof HTMLInputElement,
-    );
-    const apply = () => {
-      const chosen = radios.find(({ checked }) => checked)?.value ?? "checkers";
-      this.#stage.classList.toggle("checkers", chosen === "checkers");
-      this.#stage.style.backgroundColor = chosen === "checkers" ? "" : chosen === "own" ? this.#colour.value : chosen;
-    };
-    for (const radio of radios) radio.addEventListener("change", apply);
+    for (const radio of this.#backgrounds) radio.addEventListener("change", () => this.#showBackground());
     // A click selects the colour shown and opens the colour picker.
     for (const event of ["click", "input"]) {
       this.#colour.addEventListener(event, () => {
-        for (const radio of radios) radio.checked = radio.value === "own";
-        apply();
+        for (const radio of this.#backgrounds) radio.checked = radio.value === "own";
+        this.#showBackground();
       });
     }
-    apply();
+  }
+
+  /** The checkerboard means transparency, so it is only there with an image. */
+  #showBackground(): void {
+    const chosen = this.#backgrounds.find(({ checked }) => checked)?.value ?? "checkers";
+    const isShown = this.#panel.dataset["state"] === "done";
+    this.#stage.classList.toggle("checkers", isShown && chosen === "checkers");
+    const colour = chosen === "own" ? this.#colour.value : chosen;
+    this.#stage.style.backgroundColor = isShown && chosen !== "checkers" ? colour : "";
   }
 }
 
-function seconds(milliseconds: number | undefined): string {
-  return milliseconds === undefined ? "not known" : `${(milliseconds / 1_000).toFixed(1)} s`;
+/** What is worth knowing about an image, each with its name. */
+function factsOf(input: GenerateInput, image: FinishedImage, requestedAt: number): [name: string, value: string][] {
+  const { steps, preset, loras, negativePrompt } = input;
+  const { delayTime, executionTime, cost } = image.job;
+  const facts: [string, string | undefined][] = [
+    ["seed", String(image.seed ?? "not known")],
+    ["size", `${image.width} × ${image.height}`],
+    ["steps", steps?.toString()],
+    ["preset", preset],
+    ["LoRA", loras?.map(({ name, weight }) => (weight === undefined ? name : `${name} ${weight}`)).join(", ")],
+    ["without", negativePrompt],
+    ["waited", delayTime === undefined ? undefined : inSeconds(delayTime)],
+    ["generated in", executionTime === undefined ? undefined : inSeconds(executionTime)],
+    ["cost", cost === undefined ? undefined : inDollars(cost)],
+    ["requested", new Date(requestedAt).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })],
+  ];
+  return facts.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]]));
 }
