@@ -114,12 +114,12 @@ class ProxyServer {
     app.use(requestId(), secureHeaders(headersOfAnApi));
     app.use(async (context, next) => {
       await next();
-      if (!context.res.headers.has("cache-control")) context.header("cache-control", "no-store");
+      // Not by the context, which would copy the answer.
+      const { headers } = context.res;
+      if (!headers.has("cache-control")) headers.set("cache-control", "no-store");
       // Hono's own header is only for answers that its context makes. What is kept is the answer to no one request.
-      const isKept = context.res.headers.get("cache-control") !== "no-store";
-      if (!isKept) context.header("x-request-id", context.get("requestId"));
-      const headers = this.#cors.headersFor(context.req.raw);
-      for (const [name, value] of Object.entries(headers)) context.header(name, value);
+      if (headers.get("cache-control") === "no-store") headers.set("x-request-id", context.get("requestId"));
+      for (const [name, value] of Object.entries(this.#cors.headersFor(context.req.raw))) headers.set(name, value);
     });
     for (const route of routes) {
       for (const pattern of patternsOf(route)) app.all(pattern, (context) => this.#answer(route, context));
