@@ -36,15 +36,20 @@ export interface Usage {
 export class Instance {
   readonly port: number;
   readonly #launch: () => Program;
+  readonly #ready: string;
   #program: Program | undefined;
   /** Of its processes that have ended, but for what their start took. */
   #used: Usage = { peakRss: 0, cpuMs: 0 };
   #cpuAtStart = 0;
 
-  /** @param launch starts a program that says "Listening" once it takes connections on the port */
-  constructor(port: number, launch: () => Program) {
+  /**
+   * @param launch starts a program on the port
+   * @param ready what it says once it takes connections
+   */
+  constructor(port: number, launch: () => Program, ready: string) {
     this.port = port;
     this.#launch = launch;
+    this.#ready = ready;
   }
 
   get url(): string {
@@ -53,7 +58,7 @@ export class Instance {
 
   async start(): Promise<void> {
     this.#program = this.#launch();
-    await this.#program.said("Listening");
+    await this.#program.said(this.#ready);
     this.#cpuAtStart = this.#usage().cpuMs;
   }
 
@@ -110,26 +115,37 @@ export interface ClusterOptions {
   watch?: (request: Request, pass: () => Promise<Response>) => Promise<Response>;
   /** Of instances. Default: 3. */
   count?: number;
+  /** What an instance says once it takes connections. Default: `Listening`. */
+  ready?: string;
   /** Starts an instance. `url` is where nginx is. */
   launch(settings: { port: number; url: string; folder: string; env: Record<string, string> }): Program;
 }
 
 /** nginx before several instances before one endpoint. */
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
-  const { watch = (_, pass) => pass(), count = 3, launch } = options;
+  const { watch = (_, pass) => pass(), count = 3, ready = "Listening", launch } = options;
   await using stack = new AsyncDisposableStack();
   const folder = newFolder();
   stack.defer(() => rmSync(folder, { recursive: true, force: true }));
   const endpoint = createLocalEndpoint(options.endpoint);
   stack.defer(() => endpoint.close());
-  const front = await serveFetch((request) => watch(request, () => endpoint.fetch(request)));
+  const answer = async (request: Request) => {
+    try {
+      return await watch(request, () => endpoint.fetch(request));
+    } catch (error) {
+      if (!request.signal.aborted) throw error;
+      // Nobody gets it.
+      return new Response(null, { status: 499 });
+    }
+  };
+  const front = await serveFetch(answer);
   stack.defer(() => front.close());
   const ports: number[] = [];
   for (let index = 0; index < count; index++) ports.push(await freePort());
   const nginx = stack.use(await startNginx((port) => behindNginx(port, ports)));
   const { url } = nginx;
   const env = { RUNPOD_ENDPOINT_ID: "local", RUNPOD_API_KEY: "local", RUNPOD_BASE_URL: `${front.url}/v2` };
-  const instances = ports.map((port) => new Instance(port, () => launch({ port, url, folder, env })));
+  const instances = ports.map((port) => new Instance(port, () => launch({ port, url, folder, env }), ready));
   stack.defer(async () => {
     await Promise.all(instances.map((instance) => instance.kill()));
   });

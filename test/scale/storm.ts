@@ -75,6 +75,7 @@ export async function runStorm(settings: StormSettings, check: (storm: Storm) =>
     to,
     callers,
     images,
+    apart: 20,
     closing,
   });
   const kept = browsers - lostBrowsers;

@@ -1,4 +1,5 @@
 // Many browsers in one process: `node browsers.ts <settings as JSON>`. Prints a line of JSON for each call as it ends.
+import { setTimeout } from "node:timers/promises";
 import { isLayerDiffuseError, LayerDiffuse } from "layerdiffuse";
 import { createRandom } from "../../../bench/random.ts";
 import { now, promptIn } from "../images.ts";
@@ -12,6 +13,8 @@ export interface BrowserSettings {
   callers: number;
   /** Of each browser, all at once. */
   images: number;
+  /** Milliseconds from one browser's first request to the next browser's. */
+  apart: number;
   /** The share of calls whose tab is closed in the middle, from 0 to 1. */
   closing: number;
 }
@@ -64,5 +67,6 @@ for (let browser = settings.from; browser < settings.to; browser++) {
   for (let image = 1; image <= settings.images; image++) {
     calls.push(call(browser, image).then((ended) => void process.stdout.write(`${JSON.stringify(ended)}\n`)));
   }
+  await setTimeout(settings.apart);
 }
 await Promise.all(calls);
