@@ -1,6 +1,5 @@
 import type { Context } from "hono";
 import { type RequestIdVariables, requestId } from "hono/request-id";
-import { secureHeaders } from "hono/secure-headers";
 import { Hono } from "hono/tiny";
 import { isLayerDiffuseError } from "../errors/index.ts";
 import { isTerminal } from "../protocol/job.ts";
@@ -53,24 +52,6 @@ interface Environment {
   Variables: RequestIdVariables;
 }
 
-/**
- * Of hono's headers those that concern an API. The others are for the site that the handler is mounted in:
- * `strict-transport-security`, for one, is valid for all of it.
- */
-const headersOfAnApi = {
-  xContentTypeOptions: true,
-  referrerPolicy: "no-referrer",
-  strictTransportSecurity: false,
-  crossOriginResourcePolicy: false,
-  crossOriginOpenerPolicy: false,
-  originAgentCluster: false,
-  xDnsPrefetchControl: false,
-  xDownloadOptions: false,
-  xFrameOptions: false,
-  xPermittedCrossDomainPolicies: false,
-  xXssProtection: false,
-} as const;
-
 /** Checks who may call, hands requests to their routes, and turns every failure into an answer. */
 class ProxyServer {
   /** As it stands: a path that is decoded before it is compared could be another route than the one in front saw. */
@@ -111,11 +92,13 @@ class ProxyServer {
   /** Registers what every answer gets, and the routes. */
   #mount(): void {
     const { app } = this;
-    app.use(requestId(), secureHeaders(headersOfAnApi));
+    app.use(requestId());
     app.use(async (context, next) => {
       await next();
       // Not by the context, which would copy the answer.
       const { headers } = context.res;
+      headers.set("x-content-type-options", "nosniff");
+      headers.set("referrer-policy", "no-referrer");
       if (!headers.has("cache-control")) headers.set("cache-control", "no-store");
       // Hono's own header is only for answers that its context makes. What is kept is the answer to no one request.
       if (headers.get("cache-control") === "no-store") headers.set("x-request-id", context.get("requestId"));

@@ -32,7 +32,7 @@ const packages: Readonly<Record<string, (file: string) => boolean>> = {
   hono: (file) => file === "proxy/app.ts",
   "hono/tiny": (file) => file === "proxy/app.ts" || file === "cli/serve/front.ts",
   "hono/request-id": (file) => file === "proxy/app.ts" || file === "cli/serve/front.ts",
-  "hono/secure-headers": (file) => file === "proxy/app.ts" || file === "cli/serve/front.ts",
+  "hono/secure-headers": (file) => file === "cli/serve/front.ts",
   "hono/router/pattern-router": (file) => file === "proxy/routes.ts",
   "rate-limiter-flexible/lib/RateLimiterMemory.js": (file) => file === "proxy/access/rate-limiter.ts",
   // Its types only.

@@ -190,7 +190,7 @@ export function components(promptLength: number): Record<SchemaName, JsonSchema>
       }
     },
   });
-  const written = Object.entries(schemas).map(([name, { $schema: _, $id: __, ...schema }]) => [name, compact(schema)]);
+  const written = Object.entries(schemas).map(([name, { $schema: _, $id: __, ...schema }]) => [name, schema]);
   // zod's type has all keywords there are; tests hold the document to those above.
   const known = Object.fromEntries(written) as Record<SchemaName, JsonSchema>;
   return { ...known, Txt2ImgRequest: closed(known.Txt2ImgRequest) };
@@ -209,15 +209,4 @@ function closed(schema: JsonSchema): JsonSchema {
     ...Object.fromEntries([...counts, ...others]),
   };
   return { ...schema, properties, additionalProperties: false };
-}
-
-/** Writes what may be null as people do: `type: ["integer", "null"]` instead of two alternatives. */
-function compact({ properties = {}, ...schema }: z.core.JSONSchema.JSONSchema): z.core.JSONSchema.JSONSchema {
-  const written = Object.entries(properties).map(([name, property]) => {
-    if (typeof property === "boolean" || property.anyOf?.[1]?.type !== "null") return [name, property];
-    const { anyOf, ...rest } = property;
-    const [value = {}] = anyOf;
-    return [name, { ...value, ...rest, type: [value.type, "null"] }];
-  });
-  return { ...schema, properties: Object.fromEntries(written) };
 }
