@@ -1,17 +1,17 @@
 import { expect, it } from "vitest";
 import { until } from "../peers/until.ts";
-import { callerOf } from "./ledger.ts";
 import { runStorm } from "./storm.ts";
 
 const settings = {
   browsers: 300,
-  callers: 100,
+  tabs: 3,
+  apart: 100,
   lostBrowsers: 60,
   closing: 0.1,
   isStormy: true,
   pngBytes: 40_000,
-  workers: 60,
-  jobTime: 400,
+  workers: 100,
+  jobTime: 2_000,
 };
 /** As in the page's code. */
 const mostJobs = 4;
@@ -36,15 +36,14 @@ it("300 browsers lose nothing and pay nothing twice while instances die, Redis r
       code !== undefined && submitted !== undefined && /[.:] [A-Z].*\.$/s.test(message);
     expect(errors.filter((error) => !isHelpful(error))).toEqual([]);
     // A submission is in doubt only where an instance died or the endpoint failed under it.
-    expect(errors.length).toBeLessThan(calls.length / 3);
+    expect(errors.length).toBeLessThan(calls.length / 5);
 
     expect(ledger.twice).toEqual([]);
     expect(ledger.mostAtOnce(endpoint)).toBeLessThanOrEqual(mostJobs);
 
     await until("all jobs to end", () => endpoint.jobs().every(({ endedAt }) => endedAt !== undefined));
     const begun = performance.now();
-    const callers = [...new Set(ledger.made.map(({ prompt }) => callerOf(prompt)))];
-    expect(callers).toHaveLength(settings.callers);
+    const callers = Array.from({ length: settings.browsers / settings.tabs }, (_, number) => `caller-${number}`);
     const again = callers.flatMap((caller) => Array.from({ length: mostJobs }, () => submit(proxyUrl, caller)));
     await Promise.all(again);
     expect(performance.now() - begun).toBeLessThan(10_000);

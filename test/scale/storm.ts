@@ -13,9 +13,12 @@ import { Ledger } from "./ledger.ts";
 import type { BrowserSettings, Call } from "./programs/browsers.ts";
 
 export interface StormSettings {
-  /** Browsers in all, of so many callers. Each makes two images at once. */
+  /** Each makes two images at once. */
   browsers: number;
-  callers: number;
+  /** So many browsers are of one caller. */
+  tabs: number;
+  /** Milliseconds from one browser's first request to the next browser's. */
+  apart: number;
   /** Browsers whose process is killed in the middle: tabs that are closed without a word. */
   lostBrowsers: number;
   /** The share of calls of the others that are given up in the middle, from 0 to 1. */
@@ -48,7 +51,7 @@ const program = fileURLToPath(new URL("programs/browsers.ts", import.meta.url));
 
 /** Runs `check` once all calls have ended, while everything still stands. */
 export async function runStorm(settings: StormSettings, check: (storm: Storm) => Promise<void>): Promise<void> {
-  const { browsers, callers, lostBrowsers, closing, isStormy, pngBytes, workers, jobTime } = settings;
+  const { browsers, tabs, apart, lostBrowsers, closing, isStormy, pngBytes, workers, jobTime } = settings;
   const ledger = new Ledger();
   // As Redis does by default. What it has answered outlives its process all the same, if not a power cut.
   await using redis = await startRedis({ appendfsync: "everysec" });
@@ -73,9 +76,9 @@ export async function runStorm(settings: StormSettings, check: (storm: Storm) =>
     proxyUrl: nginx.url,
     from,
     to,
-    callers,
+    tabs,
     images,
-    apart: 20,
+    apart,
     closing,
   });
   const kept = browsers - lostBrowsers;
@@ -88,7 +91,7 @@ export async function runStorm(settings: StormSettings, check: (storm: Storm) =>
   let restarts = 0;
   const lose = async () => {
     const isLost = ({ prompt }: { prompt: string }) => Number(prompt.split(/[ .]/)[2]) >= kept;
-    await until("a few jobs of the tabs that are closed", () => ledger.made.filter(isLost).length > lostBrowsers / 3);
+    await until("a few jobs of the tabs that are closed", () => ledger.made.filter(isLost).length > lostBrowsers);
     await leaving[Symbol.asyncDispose]();
   };
   let isOver = false;

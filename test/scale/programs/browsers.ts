@@ -9,8 +9,8 @@ export interface BrowserSettings {
   /** The number of the first browser, and of those after the last. */
   from: number;
   to: number;
-  /** Browser n is of caller n modulo so many. */
-  callers: number;
+  /** So many browsers in a row are of one caller. */
+  tabs: number;
   /** Of each browser, all at once. */
   images: number;
   /** Milliseconds from one browser's first request to the next browser's. */
@@ -37,7 +37,7 @@ const settings: BrowserSettings = JSON.parse(process.argv[2] ?? "");
 const random = createRandom(settings.from + 1);
 
 async function call(browser: number, image: number): Promise<Call> {
-  const caller = `caller-${browser % settings.callers}`;
+  const caller = `caller-${Math.floor(browser / settings.tabs)}`;
   const prompt = `${caller} image ${browser}.${image}`;
   const client = new LayerDiffuse({ proxyUrl: settings.proxyUrl, headers: { "x-user": caller } });
   const closing = random() < settings.closing ? new AbortController() : undefined;
