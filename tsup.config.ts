@@ -30,29 +30,36 @@ const requireLater: NonNullable<Options["esbuildOptions"]> = (options) => {
   options.supported = { ...options.supported, "dynamic-import": false };
 };
 
+function commonJs(entry: Record<string, string>, options: Options): Options {
+  const own: Options = { noExternal: inCommonJs, clean: false, esbuildOptions: requireLater };
+  return { ...common, ...options, entry, format: ["cjs"], ...own };
+}
+
 /** An entry in both formats. */
 function library(entry: Record<string, string>, options: Options): Options[] {
-  return [
-    { ...common, ...options, entry, format: ["esm"] },
-    {
-      ...common,
-      ...options,
-      entry,
-      format: ["cjs"],
-      noExternal: inCommonJs,
-      clean: false,
-      esbuildOptions: requireLater,
-    },
-  ];
+  return [{ ...common, ...options, entry, format: ["esm"] }, commonJs(entry, options)];
 }
 
 export default defineConfig((flags) => {
   const dts = flags.dts === false ? false : { compilerOptions: { stripInternal: true, ignoreDeprecations: "6.0" } };
   return [
     ...library({ index: "src/index.ts" }, { platform: "neutral", noExternal: inModules, dts, clean: true }),
-    ...library({ "proxy/index": "src/proxy/index.ts" }, { platform: "neutral", noExternal: inModules, dts }),
-    // The condition `node`, with the types of the entry above.
-    ...library({ "proxy/node": "src/proxy/node.ts" }, { platform: "node", noExternal: inModules, dts: false }),
+    // `node` is for the condition of that name, with the types of `index`. As modules both share most of their code, and
+    // the server's library lies in a file that the first listener loads.
+    {
+      ...common,
+      entry: { index: "src/proxy/index.ts", node: "src/proxy/node.ts" },
+      outDir: "dist/proxy",
+      format: ["esm"],
+      platform: "neutral",
+      external: [/^node:/],
+      splitting: true,
+      noExternal: inModules,
+      dts: dts && { ...dts, entry: { index: "src/proxy/index.ts" } },
+      clean: false,
+    },
+    commonJs({ "proxy/index": "src/proxy/index.ts" }, { platform: "neutral", dts }),
+    commonJs({ "proxy/node": "src/proxy/node.ts" }, { platform: "node", dts: false }),
     ...library({ "local/index": "src/local/index.ts" }, { platform: "node", shims: true, dts }),
     // Cut where commands load their code, into files that lie beside the entry.
     {
