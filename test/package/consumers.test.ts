@@ -86,12 +86,13 @@ describe.each(nodes)("on %s", (name) => {
       });
     });
 
-    test("of layerdiffuse/proxy loads one file and its libraries, and does nothing", async () => {
+    test("of layerdiffuse/proxy loads its own files and libraries, and does nothing", async () => {
       const found = await observe("layerdiffuse/proxy");
+      const shared = found.ours.filter((file) => /\/dist\/proxy\/chunk-\w+\.js$/.test(file));
       expect(found).toMatchObject({
         exports: expect.arrayContaining(["createProxy"]),
-        // By the condition `node`. The server's library is loaded by the first listener.
-        ours: [built(`proxy/node.${extension}`)],
+        // By the condition `node`, with what it shares with the other entry. The server's library is loaded by the first listener.
+        ours: manner === "import" ? [built("proxy/node.js"), ...shared] : [built("proxy/node.cjs")],
         libraries: manner === "import" ? ["is-network-error", "ky", "p-retry", "p-timeout"] : [],
         builtins: [],
         ...nothing,
