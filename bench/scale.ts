@@ -9,10 +9,10 @@ import { percentile } from "./statistics.ts";
 const settings: Omit<StormSettings, "isStormy"> = {
   browsers: 300,
   tabs: 3,
-  apart: 100,
+  apart: 200,
   lostBrowsers: 0,
   closing: 0,
-  pngBytes: 1_000_000,
+  pngBytes: 300_000,
   workers: 100,
   jobTime: 2_000,
 };
