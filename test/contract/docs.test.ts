@@ -75,7 +75,9 @@ const modulePath = ({ at }: Snippet): string => `docs/snippet-${at.replace(/\W+/
 test("every block of code is checked, run, or says why not", () => {
   for (const snippet of snippets) {
     marksOf(snippet);
-    expect(["ts", "js", "sh", "json", "nginx", "text", ""], `${snippet.at}: ts, js and sh are run`).toContain(snippet.language);
+    expect(["ts", "js", "sh", "json", "nginx", "text", ""], `${snippet.at}: ts, js and sh are run`).toContain(
+      snippet.language,
+    );
   }
 });
 
