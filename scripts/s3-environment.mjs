@@ -1,14 +1,13 @@
-// Makes a virtual environment with moto, a server that speaks S3, for test/scale: when it is missing, incomplete or made
+// Makes the virtual environment test/scale/.venv with moto, a server that speaks S3: when it is missing, incomplete or made
 // from another lock file than test/scale/requirements.lock.
 //
-//   S3_VENV        where the environment lies; default: test/scale/.venv
 //   WORKER_PYTHON  the Python to make it with, 3.11 or newer; default: the first such on the PATH
 //
 // The lock file is made by `pip-compile --generate-hashes --strip-extras --no-emit-index-url` from the three packages
 // moto[s3], flask and flask-cors. moto[server] would bring twice as many, for services other than S3.
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PythonEnvironment, runMain, versionOf } from "./python-environment.mjs";
 
@@ -16,7 +15,7 @@ const folder = fileURLToPath(new URL("../test/scale", import.meta.url));
 const lock = join(folder, "requirements.lock");
 
 runMain(() => {
-  const environment = new PythonEnvironment(resolve(process.env.S3_VENV || join(folder, ".venv")));
+  const environment = new PythonEnvironment(join(folder, ".venv"));
   const { python } = environment;
   const made = () => JSON.stringify([readFileSync(lock, "utf8"), versionOf(python)]);
   const stamp = () => createHash("sha256").update(made()).digest("hex");

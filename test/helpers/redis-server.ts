@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { rmSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
+import { createServer } from "node:net";
 import { newFolder } from "./programs.ts";
 
 /** A `redis-server` of the test's own, on a port and in a folder of its own. */
@@ -96,11 +96,27 @@ export async function startRedis(settings: Readonly<Record<string, string>> = {}
   };
 }
 
-/** A loopback port on which nobody listened just now. */
+/**
+ * A loopback port on which nobody listened just now. It lies below those that systems give to outgoing connections, so
+ * that none of these has it when a server that was killed comes back.
+ */
 export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 22_000);
+    if (!given.has(port) && (await isFree(port))) {
+      given.add(port);
+      return port;
+    }
+  }
+}
+
+/** Ports are not given twice, since a server may be about to listen. */
+const given = new Set<number>();
+
+async function isFree(port: number): Promise<boolean> {
   const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  return await new Promise((resolve) => {
+    server.once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
 }

@@ -1,12 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { LayerDiffuse } from "../../src/index.ts";
-import type { LocalEndpointOptions } from "../../src/local/index.ts";
+import type { LocalEndpointOptions, WorkerJob } from "../../src/local/index.ts";
 import { deferred } from "../helpers/deferred.ts";
 import { type RedisServer, startRedis } from "../helpers/redis-server.ts";
-import { type Cluster, endsWithTest, eventually, pageCode, startCluster } from "./cluster.ts";
+import { until } from "../peers/until.ts";
+import { type Cluster, endsWithTest, launchPage, pageOfRedis, startCluster } from "./cluster.ts";
 import { outputOf, promptIn } from "./images.ts";
-
-const code = pageCode((text) => text.includes("redisJobs(") && text.includes("export const handler"));
 
 interface Stage extends Cluster {
   redis: RedisServer;
@@ -18,12 +17,9 @@ interface Stage extends Cluster {
 
 async function stage(endpoint: LocalEndpointOptions = {}, count = 1): Promise<Stage> {
   const redis = endsWithTest(await startRedis());
-  const cluster = await startCluster({
-    code,
-    env: { REDIS_URL: redis.url },
-    endpoint: { worker: ({ input }) => outputOf(input), ...endpoint },
-    count,
-  });
+  const launch = launchPage(pageOfRedis(), { REDIS_URL: redis.url });
+  const worker = ({ input }: WorkerJob) => outputOf(input);
+  const cluster = endsWithTest(await startCluster({ launch, endpoint: { worker, ...endpoint }, count }));
   const ask: Stage["ask"] = (path, init = {}, instance = 0) =>
     fetch(`${cluster.instances[instance]?.url}/${path}`, {
       ...init,
@@ -82,7 +78,7 @@ describe("while Redis takes connections and says nothing", () => {
     });
     const waiting = client().generate("a pear");
     const made = ask("alpha/v1/txt2img", txt2img);
-    await eventually(() => endpoint.jobs().length === 2);
+    await until("both jobs", () => endpoint.jobs().length === 2);
     redis.freeze();
     held.resolve();
     expect(promptIn((await waiting).bytes)).toBe("a pear");
@@ -120,11 +116,11 @@ describe("while Redis is away for 30 seconds", () => {
     const running = await submit();
     const { id }: { id: string } = await running.json();
     await redis.kill();
-    const until = performance.now() + 30_000;
+    const end = performance.now() + 30_000;
     // A client of its own waits all the while, and gets its image when Redis is back.
     const generating = client("bob").generate("bob's image");
     let refusals = 0;
-    while (performance.now() < until) {
+    while (performance.now() < end) {
       const refused = await submit();
       expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "5"]);
       expect((await ask(`status-sync/${id}?wait=1000`)).status).toBe(200);
@@ -135,7 +131,7 @@ describe("while Redis is away for 30 seconds", () => {
     expect(endpoint.jobs()).toHaveLength(2);
     await redis.start();
     expect(promptIn((await generating).bytes)).toBe("bob's image");
-    await eventually(async () => (await submit()).status === 200);
+    await until("a job to be taken", async () => (await submit()).status === 200);
     expect((await ask(new URL(url).pathname.slice(1))).status).toBe(200);
     expect(endpoint.jobs().filter(({ status }) => status === "FAILED")).toEqual([]);
   });
