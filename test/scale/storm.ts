@@ -1,10 +1,11 @@
 // 300 browsers on three instances behind nginx, with the limits and the storage of docs/scaling.md in a real Redis.
+import { tmpdir } from "node:os";
 import { createInterface } from "node:readline";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { createRandom } from "../../bench/random.ts";
 import type { LocalEndpoint } from "../../src/local/index.ts";
-import { newFolder, startNode } from "../helpers/programs.ts";
+import { startNode } from "../helpers/programs.ts";
 import { startRedis } from "../helpers/redis-server.ts";
 import { until } from "../peers/until.ts";
 import { launchPage, pageOfRedis, startCluster, type Usage } from "./cluster.ts";
@@ -132,7 +133,7 @@ function troubleFor(drawn: number): ReturnType<Ledger["trouble"]> {
 const arrived = (calls: readonly Call[]): number => calls.filter(({ outcome }) => outcome === "image").length;
 
 function startBrowsers(settings: BrowserSettings, onCall: (call: Call) => void) {
-  const { child, ended } = startNode(program, { cwd: newFolder() }, JSON.stringify(settings));
+  const { child, ended } = startNode(program, { cwd: tmpdir() }, JSON.stringify(settings));
   createInterface(child.stdout).on("line", (line) => onCall(JSON.parse(line)));
   return {
     ended: ended.then(({ code, stderr }) => {
