@@ -127,8 +127,8 @@ async function mountWorker(allowed = 100): Promise<Mounted & { kept: Map<string,
   return { endpoint, url, fetch: ask, headers, stranger: 401, kept: IMAGES.kept };
 }
 
-/** A page with tests in a browser, and an image with a test of its own. */
-const testedElsewhere = ["web", "serve"];
+/** A page with tests in a browser, an image with a test of its own, and workers that are killed in test/scale. */
+const testedElsewhere = ["web", "serve", "bullmq"];
 
 test("every folder of examples has its test here, or elsewhere", () => {
   const tests = readFileSync(fileURLToPath(import.meta.url), "utf8");
