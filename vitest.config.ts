@@ -10,6 +10,8 @@ const alias = [
   { find: /^layerdiffuse\/local$/, replacement: path("./src/local/index.ts") },
 ];
 
+const storms = ["chaos", "limits", "serve-restart"].map((name) => `test/scale/${name}.test.ts`);
+
 export default defineConfig({
   test: {
     // Far above what any test takes: only a hang should reach it, also on a busy machine.
@@ -27,15 +29,30 @@ export default defineConfig({
         },
       },
       { resolve: { alias }, test: { name: "browser", include: ["test/browser/**/*.test.ts"], testTimeout: 120_000 } },
-      // With a real Redis, nginx and S3 server, and processes that are killed.
+      // With a real Redis, nginx and S3 server, and processes that are killed. These mostly wait.
       {
         resolve: { alias },
         test: {
           name: "scale",
           include: ["test/scale/**/*.test.ts"],
+          exclude: storms,
           testTimeout: 300_000,
           hookTimeout: 300_000,
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      // Each loads the whole machine, so each runs alone.
+      {
+        resolve: { alias },
+        test: {
+          name: "storm",
+          include: storms,
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          maxWorkers: 1,
           fileParallelism: false,
+          sequence: { groupOrder: 2 },
         },
       },
       {
