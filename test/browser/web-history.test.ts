@@ -1,29 +1,9 @@
 import { readFile } from "node:fs/promises";
-import type { Browser, BrowserContext, BrowserContextOptions } from "playwright-core";
-import { afterAll, test as base, beforeAll, describe } from "vitest";
-import type { LocalEndpointOptions } from "../../src/local/index.ts";
-import { launchChromium } from "./open-page.ts";
-import { heldArtist, openWebPage, type WebOptionsOfTests, type WebPage } from "./open-web-page.ts";
+import type { BrowserContext } from "playwright-core";
+import { describe } from "vitest";
+import { heldArtist, type WebPage } from "./open-web-page.ts";
 import { complaintsOfAxe, imagesShown, patience, phase, picture, scrollsSideways } from "./web-steps.ts";
-
-let browser: Browser;
-
-beforeAll(async () => {
-  browser = await launchChromium();
-}, 60_000);
-
-afterAll(() => browser.close());
-
-interface Opening {
-  endpoint?: LocalEndpointOptions;
-  look?: BrowserContextOptions;
-  web?: WebOptionsOfTests;
-}
-
-const test = base.extend<{ open: (opening?: Opening) => Promise<WebPage> }>({
-  open: ({ onTestFinished }, use) =>
-    use(({ endpoint, look, web } = {}) => openWebPage(browser, onTestFinished, endpoint, look, web)),
-});
+import { test } from "./web-test.ts";
 
 /** As in a private window of some browsers. */
 const keepsNothing = (context: BrowserContext) =>

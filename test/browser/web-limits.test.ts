@@ -1,28 +1,7 @@
-import type { Browser, BrowserContextOptions } from "playwright-core";
-import { afterAll, test as base, beforeAll, describe, vi } from "vitest";
-import type { LocalEndpointOptions } from "../../src/local/index.ts";
-import { launchChromium } from "./open-page.ts";
-import { heldArtist, openWebPage, type WebOptionsOfTests, type WebPage } from "./open-web-page.ts";
+import { describe, vi } from "vitest";
+import { heldArtist } from "./open-web-page.ts";
 import { complaintsOfAxe, imagesShown, patience, phase, picture } from "./web-steps.ts";
-
-let browser: Browser;
-
-beforeAll(async () => {
-  browser = await launchChromium();
-}, 60_000);
-
-afterAll(() => browser.close());
-
-interface Opening {
-  endpoint?: LocalEndpointOptions;
-  look?: BrowserContextOptions;
-  web?: WebOptionsOfTests;
-}
-
-const test = base.extend<{ open: (opening?: Opening) => Promise<WebPage> }>({
-  open: ({ onTestFinished }, use) =>
-    use(({ endpoint, look, web } = {}) => openWebPage(browser, onTestFinished, endpoint, look, web)),
-});
+import { test } from "./web-test.ts";
 
 describe.concurrent("a server without room", () => {
   test("says that the service is busy, why, and when it tries again, while another page has all the places", async ({
