@@ -30,7 +30,7 @@ export type NodeListener = (request: NodeRequest, response: NodeResponse) => Pro
  * parsers: it reads bodies itself, and stops at its size limit. Behind a body parser it takes what is in `request.body`.
  *
  * It needs Node, Bun or Deno. They find it by the condition `node` of this package's exports; a bundle for other places
- * has no listener, and no module of Node's.
+ * has no listener, and none of Node's modules.
  *
  * @example
  * createServer(toNodeListener(handler)).listen(3000);

@@ -6,7 +6,7 @@ import type { JobStore } from "./job-store.ts";
 import { type RateLimiter, takePoint } from "./rate-limiter.ts";
 import { askStore } from "./store-call.ts";
 
-/** After this time a submission looks for a place no more. If its instance dies, nobody knows that nothing was sent. Milliseconds. */
+/** The longest time that a submission waits for a place. If its instance dies meanwhile, nobody can tell that nothing was sent. Milliseconds. */
 const longestWait = 1_000;
 /** How long a caller should wait while all places belong to submissions that are under way. Milliseconds. */
 const submissionPause = 1_000;

@@ -25,7 +25,7 @@ export async function askStore<Answer>(
   let isLate = false;
   const asking = async () => {
     const answer = await ask();
-    // Nobody waits for this any more. The store's own time limits are for what cannot be undone.
+    // Nobody waits for this any more. If it cannot be undone either, its lease ends it.
     if (isLate) undo?.().catch(() => {});
     return answer;
   };

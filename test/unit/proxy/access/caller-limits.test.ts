@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { MemoryJobStore } from "../../../../src/proxy/access/job-store.ts";
 import type { JobStore, RateLimiter } from "../../../../src/proxy/index.ts";
+import { sleep } from "../../../../src/runtime/clock.ts";
 import { deferred } from "../../../helpers/deferred.ts";
 import { picture } from "../../../helpers/local.ts";
 import { ManualClock } from "../../../helpers/manual-clock.ts";
@@ -285,6 +286,33 @@ describe("a store that instances share", () => {
       await pass(20_000);
       expect([calls(), told.length, points]).toEqual([[], 1, 0]);
       // Neither is a place taken for what nobody waited for.
+      expect((await post("run", input)).status).toBe(200);
+    },
+  );
+
+  it.each(["run", "alpha/v1/txt2img"])(
+    "that is slow has nothing submitted for a caller who left meanwhile: %s",
+    async (path) => {
+      const clock = new ManualClock();
+      const store = sharedStore(clock);
+      const add: JobStore["add"] = async (...of) => {
+        await sleep(clock, 1_000);
+        return await store.add(...of);
+      };
+      const jobs = sharedStore(clock, { add, replace: store.replace, remove: store.remove });
+      const { ask, pass, drive, post, calls } = await proxyStage(
+        { clock },
+        { limits: { ...loose, concurrency: 1 }, limiter: { jobs } },
+      );
+      const caller = new AbortController();
+      // Whoever prefers to be answered at once leaves the job running, but has to hear its address.
+      const headers = { "content-type": "application/json", prefer: "respond-async" };
+      const body = JSON.stringify(path === "run" ? input : input.input);
+      const asking = ask(path, { method: "POST", body, headers, signal: caller.signal });
+      await pass(500);
+      caller.abort(new Error("left"));
+      expect((await drive(asking)).status).toBe(499);
+      expect(calls()).toEqual([]);
       expect((await post("run", input)).status).toBe(200);
     },
   );
