@@ -43,7 +43,7 @@ describe("check", () => {
     ]);
   });
 
-  it.each(["__proto__", "constructor", "toString"])("takes %s for as unknown as any name", (name) => {
+  it.each(["__proto__", "constructor", "toString"])("takes %s for an unknown name like others", (name) => {
     const wrong = JSON.parse(`{"owner":"me",${JSON.stringify(name)}:{}}`);
     expect(check(basket, wrong).issues).toEqual([{ path: [name], message: "is unknown; known: owner, size, items" }]);
   });

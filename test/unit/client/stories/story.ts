@@ -110,6 +110,7 @@ export class Play {
     const { clock, story } = this;
     for (const { at, lasts } of story.sleeps) {
       this.#at(at, () => {
+        // The computer sleeps: time passes, and no timer rings meanwhile.
         clock.skip(lasts);
         this.slept += lasts;
       });
